@@ -1,0 +1,45 @@
+"""Writes keras_resnet/config/complexity.json: how big every published network is.
+
+Run it after adding a row to `config/architectures.py`, from the repository's root:
+
+    python -m benchmarks.complexity
+
+Parameters are the trainable ones; multiply-adds are per image, of convolutions and
+the classifier, at the image size and number of classes of the paper.
+`tests/test_resnet.py` compares the file with built networks.
+"""
+
+import json
+import pathlib
+
+import keras
+
+import keras_resnet
+from keras_resnet.analysis.complexity import multiply_adds, parameters
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.models.resnet import build
+
+FILE = pathlib.Path(keras_resnet.__file__).parent / "config" / "complexity.json"
+
+
+def complexity(spec):
+    """Builds a network as published and counts."""
+    keras.utils.clear_session(free_memory=False)
+    model = build(spec)
+    return {
+        "parameters": parameters(model),
+        "multiply_adds": multiply_adds(model),
+        "image_size": spec.image_size,
+        "classes": spec.classes,
+    }
+
+
+def main():
+    """Writes the file."""
+    table = {name: complexity(spec) for name, spec in ARCHITECTURES.items()}
+    FILE.write_text(json.dumps(table, indent=1) + "\n")
+    print(f"Wrote {len(table)} networks to {FILE}")
+
+
+if __name__ == "__main__":
+    main()

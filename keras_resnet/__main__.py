@@ -1,0 +1,262 @@
+"""The command line: `keras-resnet`, or `python -m keras_resnet`."""
+
+import argparse
+import os
+import sys
+
+BACKENDS = ("tensorflow", "jax", "torch")
+EXAMPLES = """examples:
+  keras-resnet train                          the bundled images, under three minutes
+  keras-resnet train resnet20_cifar10 --epochs 10
+  keras-resnet train --data photos --network resnet18 --weights resnet18.pth
+  keras-resnet predict runs/quickstart_seed0 shoe.png
+  keras-resnet list --details
+
+exit codes: 0 done, 1 failed (data, space, divergence), 2 wrong usage, 130 interrupted"""
+
+
+def main(arguments=None):
+    """Runs the command line and returns its exit code."""
+    options = parser().parse_args(arguments)
+    if options.backend:
+        os.environ["KERAS_BACKEND"] = options.backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # TensorFlow uses oneDNN by itself only on CPUs with AVX-512; on others it made
+    # training 1.7 times as fast (docs/decisions/0005).
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    try:
+        return options.command(options) or 0
+    except KeyboardInterrupt:
+        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `keras-resnet list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
+        print(f"keras-resnet: {error}", file=sys.stderr)
+        return 2
+    except (OSError, RuntimeError, FloatingPointError) as error:
+        print(f"keras-resnet: {error}", file=sys.stderr)
+        return 1
+
+
+def parser():
+    """The grammar of the command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(
+        "keras-resnet",
+        description="Residual networks for Keras 3.",
+        epilog=EXAMPLES,
+        formatter_class=raw,
+    )
+    from keras_resnet import __version__
+
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name, function, description, example):
+        sub = commands.add_parser(
+            name,
+            help=description,
+            description=description,
+            epilog=f"example:\n  {example}",
+            formatter_class=raw,
+        )
+        sub.set_defaults(command=function, backend=None)
+        return sub
+
+    sub = command("list", list_, "List the networks.", "keras-resnet list --details")
+    sub.add_argument("--details", action="store_true", help="counts and sources too")
+    sub.add_argument("--recipes", action="store_true", help="list recipes instead")
+
+    sub = command("show", show, "Describe a network.", "keras-resnet show resnet50")
+    sub.add_argument("name")
+    sub.add_argument("--layers", action="store_true", help="print Keras's summary")
+    add_backend(sub)
+
+    sub = command(
+        "train",
+        train,
+        "Train a network by a recipe, or go on with it.",
+        "keras-resnet train --data photos --network resnet18",
+    )
+    add_training(sub)
+    add_backend(sub)
+
+    sub = command(
+        "evaluate",
+        evaluate,
+        "Measure a run; writes evaluation.json.",
+        "keras-resnet evaluate runs/quickstart_seed0",
+    )
+    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("--data", help="folder of images or data set, if not the run's")
+    sub.add_argument("--data-dir", help="where TensorFlow Datasets keeps its data")
+    sub.add_argument("--split", choices=("test", "validation"), default="test")
+    sub.add_argument("--batch-size", type=int, default=256)
+    add_backend(sub)
+
+    sub = command(
+        "predict",
+        predict,
+        "Name what is on images.",
+        "keras-resnet predict runs/quickstart_seed0 shoe.png",
+    )
+    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("images", nargs="+", metavar="IMAGE")
+    sub.add_argument("--top", type=int, default=3, help="classes to name (3)")
+    add_backend(sub)
+
+    sub = command(
+        "export",
+        export,
+        "Write a run as a SavedModel for TF Serving.",
+        "keras-resnet export runs/quickstart_seed0 --output models/fashion",
+    )
+    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("--output", help="folder of the model's versions")
+    sub.add_argument("--overwrite", action="store_true", help="replace version 1")
+    add_backend(sub)
+    return top
+
+
+def add_backend(sub):
+    """Adds ``--backend``."""
+    sub.add_argument(
+        "--backend", choices=BACKENDS, help="Keras's; $KERAS_BACKEND by default"
+    )
+
+
+def add_training(sub):
+    """Adds the options of ``train``; its defaults are those of `reproduce.train`."""
+    absent = argparse.SUPPRESS
+    sub.add_argument("recipe", nargs="?", default=absent, help="quickstart by default")
+    own = sub.add_argument_group("own images")
+    own.add_argument("--data", default=absent, metavar="DIR|NAME")
+    own.add_argument("--network", default=absent, metavar="NAME")
+    own.add_argument("--weights", default=absent, metavar="FILE")
+    own.add_argument("--val-fraction", type=float, default=absent)
+    run = sub.add_argument_group("run")
+    run.add_argument("--seed", type=int, default=absent)
+    run.add_argument("--output-dir", default=absent, help="parent of the run's folder")
+    run.add_argument("--data-dir", default=absent, help="of TensorFlow Datasets")
+    length = run.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, default=absent, help="updates in all")
+    length.add_argument("--epochs", type=float, default=absent)
+    run.add_argument("--batch-size", type=int, default=absent)
+    machine = sub.add_argument_group("machine")
+    machine.add_argument("--devices", default=absent, help="all, cpu:2, gpu:0,1")
+    machine.add_argument(
+        "--precision",
+        default=absent,
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    machine.add_argument("--xla", default=absent, choices=("auto", "on", "off"))
+    machine.add_argument("--sync-batch-norm", default=absent, action="store_true")
+    machine.add_argument("--quiet", default=absent, action="store_true")
+
+
+def list_(options):
+    """``keras-resnet list``."""
+    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+    from keras_resnet.config.recipes import RECIPES
+
+    if options.recipes:
+        for name, recipe in RECIPES.items():
+            print(f"{name:20} {recipe.network:12} {recipe.dataset:14} {recipe.source}")
+        return
+    if not options.details:
+        print("\n".join(ARCHITECTURES))
+        return
+    counts = complexity()
+    print(f"{'network':16} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper")
+    for name, spec in ARCHITECTURES.items():
+        row = counts[name]
+        print(
+            f"{name:16} {row['parameters']:12,} {row['multiply_adds'] / 1e9:12.4f} G "
+            f"{row['image_size']:6}  {spec.paper}"
+        )
+
+
+def show(options):
+    """``keras-resnet show NAME``."""
+    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+    from keras_resnet.config.lookup import find
+
+    spec = find(ARCHITECTURES, options.name, kind="network")
+    counts = complexity()[options.name]
+    for label, value in {
+        "network": options.name,
+        "parameters": f"{counts['parameters']:,}",
+        "multiply-adds": f"{counts['multiply_adds'] / 1e9:.4f} G at "
+        f"{spec.image_size}x{spec.image_size}",
+        "depth": spec.depth,
+        "block": spec.block,
+        "blocks per stage": ", ".join(map(str, spec.blocks)),
+        "stem": spec.stem,
+        "shortcut": spec.shortcut or "none",
+        "paper": spec.paper,
+        "graph": spec.source,
+    }.items():
+        print(f"{label:17} {value}")
+    if options.layers:
+        from keras_resnet.applications import create
+
+        create(options.name).summary()
+
+
+def train(options):
+    """``keras-resnet train``."""
+    from keras_resnet import reproduce
+    from keras_resnet.evaluation import records
+
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("command", "backend", "quiet")
+    }
+    quiet = getattr(options, "quiet", False)
+    # The bar redraws itself, which in a log file is a line for every update.
+    verbose = 0 if quiet else 1 if sys.stdout.isatty() else 2
+    folder = reproduce.train(**given, verbose=verbose)
+    record = records.read(folder / "record.json")
+    print(records.summary(record, folder))
+
+
+def evaluate(options):
+    """``keras-resnet evaluate``."""
+    from keras_resnet import run
+
+    result = run.evaluate(
+        options.run,
+        data=options.data,
+        data_dir=options.data_dir,
+        split=options.split,
+        batch_size=options.batch_size,
+    )
+    print(
+        f"{result['data']} {result['split']}: top-1 error {result['top1_error']:.2f} %, "
+        f"top-5 error {result['top5_error']:.2f} %, loss {result['loss']:.4f}, "
+        f"{result['n']} images"
+    )
+
+
+def predict(options):
+    """``keras-resnet predict``."""
+    from keras_resnet import run
+
+    answers = run.load(options.run).predict(options.images, top=options.top)
+    for image, answer in zip(options.images, answers, strict=True):
+        named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
+        print(f"{image}: {named}")
+
+
+def export(options):
+    """``keras-resnet export``."""
+    from keras_resnet import run
+
+    print(run.export(options.run, output=options.output, overwrite=options.overwrite))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

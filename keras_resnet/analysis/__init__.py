@@ -1,0 +1,1 @@
+"""Any `keras.Model` -> numbers and pictures. Imports none of our other packages."""

@@ -1,0 +1,87 @@
+"""How big a network is and how much it computes, as the papers count it."""
+
+import math
+
+import keras
+from keras import layers
+
+CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+
+
+def parameters(model) -> int:
+    """Counts the trainable parameters of a model.
+
+    Batch norm's moving statistics are not among them, nor is what has been
+    frozen with ``trainable = False``. Papers print this number as "# params".
+
+    Args:
+        model: A built `keras.Model`.
+    """
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
+def multiply_adds(model) -> int:
+    """Counts the multiply-adds of the convolutions and dense layers, for one image.
+
+    This is what the residual papers call "FLOPs" (He et al. 2016a, table 1); biases,
+    batch norm, pooling and additions are not counted. A layer or nested model that is
+    called twice counts twice.
+
+    Args:
+        model: A functional or sequential `keras.Model` whose input height and width
+            are known.
+
+    Raises:
+        ValueError: If a spatial size is unknown.
+    """
+    # Keras has no public way to walk over the calls in a graph: `layer.output` is the
+    # first call's only. A model made anew has the same calls, sequential or not.
+    depths = keras.Model(model.inputs, model.outputs)._nodes_by_depth.values()
+    return sum(_call(node) for nodes in depths for node in nodes if not node.is_input)
+
+
+def _call(node):
+    layer = node.operation
+    if isinstance(layer, keras.Model):
+        return multiply_adds(layer)
+    # Positions of the output times the weights that each of them meets. A kernel
+    # has the shape (*window, channels / groups, filters), or for a depthwise one
+    # (*window, channels, multiplier), so groups need no case of their own.
+    if isinstance(layer, layers.Dense):
+        shape = _known(layer, node.output_tensors[0].shape)
+        return math.prod(shape[1:-1]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, TRANSPOSED):
+        positions = _positions(layer, node.input_tensors[0].shape)
+        return positions * math.prod(layer.kernel.shape)
+    if isinstance(layer, SEPARABLE):
+        kernels = layer.depthwise_kernel, layer.pointwise_kernel
+        weights = sum(math.prod(kernel.shape) for kernel in kernels)
+        return _positions(layer, node.output_tensors[0].shape) * weights
+    if isinstance(layer, CONVOLUTIONS):
+        positions = _positions(layer, node.output_tensors[0].shape)
+        return positions * math.prod(layer.kernel.shape)
+    return 0
+
+
+def _positions(layer, shape):
+    shape = _known(layer, shape)
+    first = layer.data_format == "channels_first"
+    return math.prod(shape[2:] if first else shape[1:-1])
+
+
+def _known(layer, shape):
+    if None in shape[1:]:
+        raise ValueError(
+            "Multiply-adds need the height and width of the images: build the model "
+            "with a complete `input_shape`, e.g. (224, 224, 3). "
+            f"Received: layer={layer.name!r} with the shape {tuple(shape)}."
+        )
+    return shape

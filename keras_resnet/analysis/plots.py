@@ -1,0 +1,187 @@
+"""Every figure of the package; the only module that imports matplotlib."""
+
+import contextlib
+import csv
+import math
+import os
+import pathlib
+import textwrap
+
+# Okabe and Ito's colours, told apart by colour-blind readers too. Nothing is said by
+# colour alone: lines also differ in style, wrong predictions carry a mark.
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#595959"
+
+
+def training_curves(history, path, *, title):
+    """Draws error, loss and, under both, the learning rate against updates.
+
+    Args:
+        history: Path of a ``history.csv``, or its rows as dicts: ``step``, ``loss``,
+            ``accuracy``, ``learning_rate`` and, where validated, ``val_loss`` and
+            ``val_accuracy``; accuracies from 0 to 1, what is missing ``""`` or None.
+        path: File to write, as PNG, PDF or SVG by its suffix.
+        title: Said above the curves.
+
+    Returns:
+        `pathlib.Path` of the file, written in one move.
+
+    Raises:
+        ValueError: If the history has no rows.
+    """
+    rows = _rows(history)
+    if not rows:
+        raise ValueError(f"The history must have rows. Received: history={history!r}.")
+    figure = _figure((10, 5.4))
+    axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
+    (errors, losses), rates = axes
+    _curves(errors, rows, "accuracy", "{:.1f} %", lambda value: 100 * (1 - value))
+    _curves(losses, rows, "loss", "{:.3f}", lambda value: value)
+    errors.set(title="Top-1 error", ylabel="%")
+    losses.set(title="Cross-entropy loss", ylabel="nats")
+    for axis in rates:
+        _learning_rate(axis, rows)
+    for axis in axes.flat:
+        axis.grid(color="0.9")
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontweight="bold")
+    return _save(figure, path)
+
+
+def example_predictions(images, labels, probabilities, class_names, path):
+    """Draws images with what was predicted, how surely, and what is true.
+
+    Args:
+        images: uint8 of shape ``(n, height, width, channels)``, 1 or 3 channels.
+        labels: Integers of shape ``(n,)``, the true classes.
+        probabilities: Floats of shape ``(n, classes)``.
+        class_names: Names (str), one per class.
+        path: File to write, as PNG, PDF or SVG by its suffix.
+
+    Returns:
+        `pathlib.Path` of the file, written in one move.
+
+    Raises:
+        ValueError: If the arguments don't fit each other.
+    """
+    shape = (len(images), len(class_names))
+    if not len(images) or len(labels) != len(images) or probabilities.shape != shape:
+        raise ValueError(
+            "There must be one label and one row of probabilities for each image, and "
+            f"one name for each class. Received: {len(images)} images, {len(labels)} "
+            f"labels, probabilities of shape {probabilities.shape}, "
+            f"{len(class_names)} names."
+        )
+    rows = max(1, round(math.sqrt(len(images) / 1.6)))  # A little wider than high.
+    columns = math.ceil(len(images) / rows)
+    figure = _figure((max(3.4, 1.7 * columns), 2.15 * rows + 0.5))
+    for axis in figure.subplots(rows, columns, squeeze=False).flat:
+        axis.set_axis_off()
+    wrong = 0
+    for axis, image, label, scores in zip(
+        figure.axes, images, labels, probabilities, strict=False
+    ):
+        predicted = int(scores.argmax())
+        wrong += predicted != label
+        _image(axis, image, framed=predicted != label)
+        _caption(axis, class_names, predicted, int(label), scores[predicted])
+    count = f"{len(images) - wrong} of {len(images)} right"
+    figure.suptitle(f"Predictions ({count})", fontweight="bold")
+    return _save(figure, path)
+
+
+def _rows(history):
+    if isinstance(history, (str, os.PathLike)):
+        with open(history, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    return list(history)
+
+
+def _figure(size):
+    # Not pyplot, which would choose a backend for the whole process and keep the
+    # figure alive.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def _points(rows, name, transform):
+    """Gives the steps at which a quantity is known, and its values there."""
+    known = [
+        (int(float(row["step"])), transform(float(row[name])))
+        for row in rows
+        if row.get(name) not in (None, "") and math.isfinite(float(row[name]))
+    ]
+    return [step for step, _ in known], [value for _, value in known]
+
+
+def _curves(axis, rows, name, form, transform):
+    kinds = (
+        ("training", name, {"color": BLUE, "linestyle": "--", "linewidth": 1.3}),
+        ("validation", f"val_{name}", {"color": VERMILLION, "linewidth": 1.8}),
+    )
+    for label, column, style in kinds:
+        steps, values = _points(rows, column, transform)
+        if values:
+            last = form.format(values[-1])
+            marker = "o" if len(values) < 3 else None  # A line needs points.
+            axis.plot(steps, values, label=f"{label}: {last}", marker=marker, **style)
+    if axis.lines:
+        axis.legend(title="at the end", alignment="left", edgecolor="none")
+        highest = max(max(line.get_ydata()) for line in axis.lines)
+        axis.set_ylim(0, 1.05 * highest or 1)
+
+
+def _learning_rate(axis, rows):
+    steps, values = _points(rows, "learning_rate", lambda value: value)
+    marker = "o" if len(values) < 3 else None
+    axis.plot(steps, values, color=GREY, linewidth=1.5, marker=marker)
+    axis.set(xlabel="updates", ylabel="learning\nrate")
+    positive = [value for value in values if value > 0]
+    if positive and max(positive) > 8 * min(positive):
+        axis.set_yscale("log")
+    axis.locator_params(axis="x", nbins=6)
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+
+
+def _image(axis, image, *, framed):
+    side = max(image.shape[:2])
+    axis.imshow(
+        image[..., 0] if image.shape[-1] == 1 else image,
+        cmap="gray",
+        vmin=0,
+        vmax=255,
+        # Small images are shown as the pixels that they are.
+        interpolation="nearest" if side <= 64 else "antialiased",
+    )
+    axis.set_axis_on()
+    axis.set(xticks=[], yticks=[])
+    axis.spines[:].set(color=VERMILLION if framed else "0.8", linewidth=4 * framed + 1)
+
+
+def _caption(axis, names, predicted, label, probability):
+    right = predicted == label
+    line = f"{'✓' if right else '✗'} {_short(names[predicted])} {probability:.0%}"
+    axis.set_title(
+        line if right else f"{line}\ntrue: {_short(names[label])}",
+        fontsize=9,
+        color="black" if right else VERMILLION,
+        fontweight="normal" if right else "bold",
+        parse_math=False,  # A class may be called "$".
+    )
+
+
+def _short(name):
+    return textwrap.shorten(name, 18, placeholder="…") if " " in name else name[:18]
+
+
+def _save(figure, path):
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        figure.savefig(temporary, dpi=150)
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+    return path

@@ -1,0 +1,186 @@
+"""The networks by name: constructors as in keras.applications, `create`, the list."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+
+from keras_resnet.config.architectures import ARCHITECTURES, complexity
+from keras_resnet.config.lookup import find
+from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.models import pretrained, resnet
+
+__all__ = [
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "ResNet18V2",
+    "ResNet34V2",
+    "ResNet50V2",
+    "ResNet101V2",
+    "ResNet152V2",
+    "ResNet200V2",
+    "create",
+    "list_models",
+    "preprocess_input",
+]
+
+
+def create(name, *, weights=None, shortcut=None, **options):
+    """Builds a published network by its name.
+
+    Args:
+        name: E.g. ``"resnet110"``; `list_models` lists them.
+        weights: `None` for random weights, a file or a PyTorch state dict; see
+            `models.pretrained.load_weights`.
+        shortcut: ``"A"``, ``"B"`` or ``"C"`` (He et al. 2016a, sec. 3.3) in place of
+            the network's own.
+        **options: Of `models.resnet.build`: ``input_shape``, ``input_tensor``,
+            ``include_top``, ``pooling``, ``classes``, ``classifier_activation`` (by
+            default `None`: logits).
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If there is no such network, or it can't be built so.
+    """
+    spec = find(ARCHITECTURES, name, kind="network")
+    if shortcut is not None:
+        spec = replace(spec, shortcut=shortcut)
+    options.setdefault("name", name)
+    model = resnet.build(spec, **options)
+    if weights is not None:
+        pretrained.load_weights(model, weights)
+    model.preprocessing = default_preprocessing(spec.stem)
+    return model
+
+
+def list_models(*, details=False):
+    """Lists the published networks.
+
+    Args:
+        details: Whether to say more than the names.
+
+    Returns:
+        The names (list of str), or a dict from name to a dict of ``parameters``
+        (trainable), ``multiply_adds`` (of convolutions and classifier, for one image
+        of ``image_size``), ``image_size`` (pixels), ``classes``, ``paper``, ``source``.
+    """
+    if not details:
+        return list(ARCHITECTURES)
+    counts = complexity()
+    return {
+        name: {**counts[name], "paper": spec.paper, "source": spec.source}
+        for name, spec in ARCHITECTURES.items()
+    }
+
+
+def preprocess_input(x, network):
+    """Normalizes images as a network's weights expect them.
+
+    There is no global default: preprocessing belongs to the weights.
+
+    Args:
+        x: Images with values from 0 to 255, shape ``(…, height, width, channels)``,
+            RGB, already of the size that the network takes.
+        network: A name, for the mean and standard deviation of the data set that the
+            network was published for, or a model from `create` or `load`.
+
+    Returns:
+        ``(x - mean) / std`` as float32, NumPy if ``x`` is.
+
+    Raises:
+        ValueError: If the channels don't fit, or nothing is known of the model.
+    """
+    if isinstance(network, str):
+        spec = find(ARCHITECTURES, network, kind="network")
+        preprocessing = default_preprocessing(spec.stem)
+    else:
+        preprocessing = getattr(network, "preprocessing", None)
+        if preprocessing is None:
+            raise ValueError(
+                "The model must have been made by `keras_resnet.create` or "
+                "`keras_resnet.load`; of others the preprocessing isn't known: give a "
+                f"network's name. Received: {network!r}."
+            )
+    if x.shape[-1] != preprocessing.channels:
+        raise ValueError(
+            f"Images must have {preprocessing.channels} channels, last. "
+            f"Received: shape {tuple(x.shape)}."
+        )
+    mean = np.asarray(preprocessing.mean, "float32")
+    std = np.asarray(preprocessing.std, "float32")
+    if isinstance(x, np.ndarray):
+        return (x.astype("float32") - mean) / std
+    return (keras.ops.cast(x, "float32") - mean) / std
+
+
+def _constructor(network, public_name):
+    spec = ARCHITECTURES[network]
+
+    def constructor(
+        include_top=True,
+        weights=None,
+        input_tensor=None,
+        input_shape=None,
+        pooling=None,
+        classes=1000,
+        classifier_activation="softmax",
+        name=network,
+    ):
+        return create(
+            network,
+            weights=weights,
+            include_top=include_top,
+            input_tensor=input_tensor,
+            input_shape=input_shape,
+            pooling=pooling,
+            classes=classes,
+            classifier_activation=classifier_activation,
+            name=name,
+        )
+
+    constructor.__name__ = constructor.__qualname__ = public_name
+    constructor.__doc__ = f"""Instantiates {public_name} ({spec.paper}).
+
+    The arguments are those of `keras.applications.ResNet50`, with two differences:
+    ``weights`` defaults to `None` (random), and takes a file or a PyTorch state dict,
+    not yet ``"imagenet"``; ``classes`` may be chosen with any of them. The graph
+    follows {spec.source}.
+
+    Args:
+        include_top: Whether the classifier is part of the network.
+        weights: `None`, or a ``.keras``, ``.weights.h5``, ``.safetensors`` or ``.pth``
+            file, or a state dict in torchvision's names.
+        input_tensor: Keras tensor of images to build upon.
+        input_shape: Shape of one image; ``(224, 224, 3)`` by default, and of any
+            size without the classifier. Each side at least 32 pixels.
+        pooling: Without the classifier: `None` for the last feature map, ``"avg"`` or
+            ``"max"``.
+        classes: Number of classes.
+        classifier_activation: ``"softmax"``, or `None` for logits.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If the arguments or the weights don't fit the network.
+    """
+    return constructor
+
+
+ResNet18 = _constructor("resnet18", "ResNet18")
+ResNet34 = _constructor("resnet34", "ResNet34")
+ResNet50 = _constructor("resnet50", "ResNet50")
+ResNet101 = _constructor("resnet101", "ResNet101")
+ResNet152 = _constructor("resnet152", "ResNet152")
+ResNet18V2 = _constructor("resnet18_v2", "ResNet18V2")
+ResNet34V2 = _constructor("resnet34_v2", "ResNet34V2")
+ResNet50V2 = _constructor("resnet50_v2", "ResNet50V2")
+ResNet101V2 = _constructor("resnet101_v2", "ResNet101V2")
+ResNet152V2 = _constructor("resnet152_v2", "ResNet152V2")
+ResNet200V2 = _constructor("resnet200_v2", "ResNet200V2")

@@ -1,0 +1,1 @@
+"""Facts, in the standard library alone: networks, data sets, recipes."""

@@ -1,0 +1,106 @@
+"""The data sets, as data: classes, sizes, splits and where they come from."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from keras_resnet.config.preprocessing import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec:
+    """A data set with its official splits.
+
+    Attributes:
+        classes: Number of classes.
+        train, test: Names of the splits in the source. The test split is never
+            used to choose anything.
+        validation: Examples split off the training set, the same ones in every
+            run, balanced over the classes.
+        preprocessing: Of the images, unless a recipe says otherwise.
+        tfds: Name in TensorFlow Datasets, or `None` for the bundled set.
+        storage: How the examples are held: ``"pixels"`` decodes all of them into
+            memory once, ``"encoded"`` holds the JPEG files, ``"stream"`` reads them
+            from disk in every epoch.
+        source: Where the data set is published.
+    """
+
+    classes: int
+    train: str = "train"
+    test: str = "test"
+    validation: int
+    preprocessing: Preprocessing
+    tfds: str | None
+    storage: Literal["pixels", "encoded", "stream"]
+    source: str
+
+
+def _cifar(classes, mean, std, source):
+    return DatasetSpec(
+        classes=classes,
+        validation=5_000,  # He et al. 2016a, sec. 4.2: "a 45k/5k train/val split".
+        preprocessing=Preprocessing(
+            channels=3, resize=None, size=(32, 32), mean=mean, std=std
+        ),
+        tfds=f"cifar{classes}",
+        storage="pixels",
+        source=source,
+    )
+
+
+def _fashion(tfds, validation, source):
+    return DatasetSpec(
+        classes=10,
+        validation=validation,
+        preprocessing=Preprocessing(
+            channels=1, resize=None, size=(28, 28), mean=(72.94,), std=(90.02,)
+        ),
+        tfds=tfds,
+        storage="pixels",
+        source=source,
+    )
+
+
+def _imagenet(tfds, classes, test_split, validation, storage, source):
+    return DatasetSpec(
+        classes=classes,
+        test=test_split,
+        validation=validation,
+        preprocessing=Preprocessing(
+            channels=3, resize=256, size=(224, 224), mean=IMAGENET_MEAN, std=IMAGENET_STD
+        ),
+        tfds=tfds,
+        storage=storage,
+        source=source,
+    )
+
+
+DATASETS = {
+    "fashion_mini": _fashion(
+        None,
+        500,
+        "Xiao et al. 2017, arXiv:1708.07747, MIT licence; a class-balanced subset, "
+        "see data/bundled/README.md",
+    ),
+    "fashion_mnist": _fashion(
+        "fashion_mnist", 5_000, "Xiao et al. 2017, arXiv:1708.07747"
+    ),
+    "cifar10": _cifar(10, CIFAR10_MEAN, CIFAR10_STD, "Krizhevsky 2009"),
+    "cifar100": _cifar(
+        # fb.resnet.torch, datasets/cifar100.lua.
+        100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4), "Krizhevsky 2009"
+    ),
+    "imagenette": _imagenet(
+        "imagenette/160px-v2", 10, "validation", 500, "encoded", "fastai/imagenette"
+    ),
+    "imagenet2012": _imagenet(
+        # The labels of the official test set are not public: the official
+        # validation set is the test split here, as in the papers' tables.
+        "imagenet2012", 1000, "validation", 10_000, "stream", "Russakovsky et al. 2015"
+    ),
+}  # fmt: skip

@@ -1,0 +1,202 @@
+"""Deterministic preprocessing, image to image, in TensorFlow.
+
+Every function works on eager tensors, in `tf.data`, and in a `tf.function` that is
+exported, with heights and widths that are unknown when it is traced.
+"""
+
+import numpy as np
+
+
+def decode(contents, channels):
+    """Decodes a JPEG, PNG, BMP or GIF file; of an animation, the first frame.
+
+    Transparency is dropped, and 16-bit images are cut to their upper 8 bits.
+
+    Args:
+        contents: Scalar string tensor, the bytes of the file.
+        channels: 1 for greyscale (luma of ITU-R BT.601, as Pillow computes it), 3
+            for RGB.
+
+    Returns:
+        uint8 tensor ``(height, width, channels)``.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the bytes are no such image.
+    """
+    import tensorflow as tf
+
+    # Greyscale is not asked of the decoders: the one for PNG weighs red, green and
+    # blue by 0.299, 0.114 and 0.587.
+    image = tf.case(
+        [
+            # By default, the fast transform is up to 14 grey levels off Pillow's.
+            (
+                tf.strings.substr(contents, 0, 3) == b"\xff\xd8\xff",
+                lambda: tf.io.decode_jpeg(contents, 3, dct_method="INTEGER_ACCURATE"),
+            ),
+            (tf.strings.substr(contents, 0, 2) == b"BM", lambda: _decode_bmp(contents)),
+        ],
+        default=lambda: tf.io.decode_image(contents, 3, expand_animations=False),
+    )
+    image = tf.ensure_shape(image, (None, None, 3))
+    return image if channels == 3 else _luma(image)
+
+
+def _decode_bmp(contents):
+    """Decodes a BMP to RGB; TensorFlow's op leaves palettes and alpha to its caller."""
+    import tensorflow as tf
+
+    def number(offset):
+        four_bytes = tf.strings.substr(contents, offset, 4)
+        return tf.io.decode_raw(four_bytes, tf.int32, little_endian=True)[0]
+
+    def look_up():
+        start = 14 + number(14)  # After the file header and the image header.
+        entries = tf.strings.substr(contents, start, number(10) - start)
+        palette = tf.reshape(tf.io.decode_raw(entries, tf.uint8), (-1, 4))
+        return tf.gather(palette[:, 2::-1], tf.cast(image[..., 0], tf.int32))
+
+    image = tf.io.decode_bmp(contents)
+    return tf.cond(tf.shape(image)[-1] == 1, look_up, lambda: image[..., :3])
+
+
+def _luma(image):
+    """RGB to greyscale by the integer formula of Pillow's ``convert("L")``."""
+    import tensorflow as tf
+
+    weights = tf.constant((19595, 38470, 7471))  # 0.299, 0.587, 0.114, times 2**16.
+    total = tf.reduce_sum(tf.cast(image, tf.int32) * weights, axis=-1, keepdims=True)
+    return tf.cast((total + 2**15) // 2**16, tf.uint8)
+
+
+def resize_and_crop(images, preprocessing):
+    """Resizes and crops images as a `Preprocessing` says.
+
+    With ``preprocessing.resize``, the shorter side gets that length (the longer one is
+    rounded down, as in torchvision) and the centre is cut out; else the whole image is
+    resized to ``preprocessing.size``, whatever its aspect.
+
+    Args:
+        images: uint8 tensor ``(height, width, channels)``, or a batch of them.
+        preprocessing: A `Preprocessing`.
+
+    Returns:
+        uint8 tensor of ``preprocessing.size``, otherwise shaped like ``images``.
+    """
+    import tensorflow as tf
+
+    size = preprocessing.size
+    if preprocessing.resize is None:
+        if tuple(images.shape[-3:-1]) == tuple(size):
+            return images
+        resized, corner = tf.constant(size), (0, 0)
+    else:
+        resized = scaled_size(images, preprocessing.resize)
+        corner = (resized - size) // 2
+    pixels = resize_then_crop(images, resized, corner, size)
+    return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+
+def scaled_size(images, shorter_side):
+    """Height and width, int32 ``(2,)``, after the shorter side got a given length."""
+    import tensorflow as tf
+
+    size = tf.shape(images)[-3:-1]
+    return size * shorter_side // tf.reduce_min(size)
+
+
+def resize_then_crop(images, resized, corner, size):
+    """Cuts a window out of resized images (bilinear, antialiased).
+
+    Equal to `tf.image.resize` followed by slicing, but only the pixels of the window
+    are computed.
+
+    Args:
+        images: Tensor ``(height, width, channels)``, or a batch of them.
+        resized: Height and width of the whole image after resizing, int32 ``(2,)``.
+        corner: Top and left of the window in the resized image, int32 ``(2,)``.
+        size: Height and width of the window: two Python integers.
+
+    Returns:
+        float32 tensor of ``size``, otherwise shaped like ``images``.
+    """
+    import tensorflow as tf
+
+    is_batch = len(images.shape) == 4
+    batch = images if is_batch else images[tf.newaxis]
+    old_size = tf.cast(tf.shape(images)[-3:-1], tf.float32)
+    batch = tf.raw_ops.ScaleAndTranslate(
+        images=batch,
+        size=tf.constant(size, tf.int32),
+        scale=tf.cast(resized, tf.float32) / old_size,
+        translation=-tf.cast(corner, tf.float32),
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return batch if is_batch else batch[0]
+
+
+def prepare(contents, preprocessing):
+    """Decodes an image file, resizes and crops it.
+
+    Args:
+        contents: Scalar string tensor, the bytes of the file.
+        preprocessing: A `Preprocessing`.
+
+    Returns:
+        uint8 tensor ``(*preprocessing.size, preprocessing.channels)``.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the bytes are no image.
+    """
+    return resize_and_crop(decode(contents, preprocessing.channels), preprocessing)
+
+
+def normalize(images, preprocessing):
+    """Subtracts the mean and divides by the standard deviation.
+
+    Args:
+        images: Tensor ``(..., height, width, channels)``, values from 0 to 255.
+        preprocessing: A `Preprocessing`.
+
+    Returns:
+        float32 tensor of the same shape.
+
+    Raises:
+        ValueError: If the images have another number of channels.
+    """
+    import tensorflow as tf
+
+    images = tf.convert_to_tensor(images)
+    # Broadcasting would make three channels of one without a word.
+    if images.shape[-1] not in (None, preprocessing.channels):
+        raise ValueError(
+            f"Images must have `preprocessing.channels` channels. Received: images of "
+            f"shape {images.shape}, preprocessing.channels={preprocessing.channels}. "
+            "Change the preprocessing, or decode the images with as many channels."
+        )
+    mean = tf.constant(preprocessing.mean, tf.float32)
+    std = tf.constant(preprocessing.std, tf.float32)
+    return (tf.cast(images, tf.float32) - mean) / std
+
+
+def per_pixel_mean(examples):
+    """Mean image of a training set, as He et al. 2016a, sec. 4.2, subtract it.
+
+    Args:
+        examples: `Examples` that hold pixels.
+
+    Returns:
+        Nested tuple (height, width, channels) of values from 0 to 255, rounded to two
+        decimals: fit for `Preprocessing.mean` and for a JSON file.
+
+    Raises:
+        ValueError: If the examples hold files.
+    """
+    if getattr(examples, "kind", "streamed") != "pixels":
+        raise ValueError(
+            "`examples` must hold pixels, images of one size. "
+            f"Received: examples={examples!r}. Use a mean per channel."
+        )
+    mean = np.round(np.mean(examples.images, axis=0, dtype=np.float64), 2)
+    return tuple(tuple(tuple(pixel) for pixel in row) for row in mean.tolist())

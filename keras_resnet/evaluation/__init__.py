@@ -1,0 +1,1 @@
+"""A model and batches -> errors -> the record of a run."""

@@ -1,0 +1,148 @@
+"""Loss, top-1 and top-5 error of a classifier."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """How good a classifier is on ``n`` images.
+
+    Attributes:
+        top1_error: Images whose most probable class is wrong, in percent.
+        top5_error: Images whose class is not among the five most probable, in
+            percent; 0 if there are five classes or fewer.
+        loss: Mean cross-entropy, in nats.
+        n: Number of images.
+    """
+
+    top1_error: float
+    top5_error: float
+    loss: float
+    n: int
+
+
+def evaluate(model, batches, *, from_logits=True) -> Metrics:
+    """Measures a classifier; every image counts the same, whatever its batch.
+
+    Args:
+        model: `keras.Model` that gives ``(batch, classes)``.
+        batches: Iterable of ``(images, labels)``, e.g. a finite `tf.data.Dataset`:
+            images as the model takes them, labels as integers of shape ``(batch,)``.
+        from_logits: Whether the model gives logits; else it gives probabilities.
+
+    Raises:
+        ValueError: If there is no batch, if labels don't fit the model's classes, or
+            if the model gives NaN.
+    """
+    top1 = top5 = n = 0
+    loss = 0.0
+    for log_probabilities, labels in _predicted(model, batches, from_logits):
+        rank = _rank(log_probabilities, labels)
+        top1 += int(np.sum(rank >= 1))
+        top5 += int(np.sum(rank >= 5))
+        loss -= float(np.sum(log_probabilities[np.arange(len(labels)), labels]))
+        n += len(labels)
+    return Metrics(
+        top1_error=100 * top1 / n, top5_error=100 * top5 / n, loss=loss / n, n=n
+    )
+
+
+def predict(model, batches, *, from_logits=True):
+    """Predicts class probabilities, in the order of the batches.
+
+    Args:
+        model: As for `evaluate`.
+        batches: As for `evaluate`.
+        from_logits: As for `evaluate`.
+
+    Returns:
+        Probabilities, float32 of shape ``(n, classes)``, and labels, int64 of shape
+        ``(n,)``.
+
+    Raises:
+        ValueError: As `evaluate`.
+    """
+    predicted = list(_predicted(model, batches, from_logits))
+    probabilities = np.concatenate([np.exp(values) for values, _ in predicted])
+    labels = np.concatenate([labels for _, labels in predicted])
+    return probabilities.astype("float32"), labels
+
+
+def _predicted(model, batches, from_logits):
+    """Yields log-probabilities (float64) and labels (int64), batch by batch."""
+    full_batch = 0
+    for images, labels in batches:
+        images, labels = np.asarray(images), np.asarray(labels)
+        if not len(images):
+            continue
+        full_batch = max(full_batch, len(images))
+        outputs = _outputs(model, images, full_batch)
+        _check(outputs, images, labels)
+        yield _log_probabilities(outputs, from_logits), labels.astype("int64")
+    if not full_batch:
+        raise ValueError(
+            "There must be at least one image to evaluate on. Received: no batches."
+        )
+
+
+def _outputs(model, images, full_batch):
+    # A short last batch is filled up: another shape would be compiled anew, need not
+    # divide among JAX devices, and an odd one crashes some TensorFlow builds.
+    n = len(images)
+    if n < full_batch:
+        filling = np.repeat(images[-1:], full_batch - n, axis=0)
+        images = np.concatenate([images, filling])
+    outputs = np.asarray(model.predict_on_batch(images), "float64")
+    # Under MirroredStrategy, every replica predicts the whole batch, and the replicas'
+    # answers come one after the other: the first are all there is to know.
+    return outputs[:n]
+
+
+def _check(outputs, images, labels):
+    if outputs.ndim != 2:
+        raise ValueError(
+            "The model must give one row of classes per image, (batch, classes). "
+            f"Received: an output of shape {outputs.shape}."
+        )
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(
+            "Labels must be integers, one per image. "
+            f"Received: {len(images)} images, labels of shape {labels.shape} and "
+            f"type {labels.dtype}."
+        )
+    classes = outputs.shape[1]
+    if not 0 <= labels.min() <= labels.max() < classes:
+        raise ValueError(
+            f"Labels must lie in 0 ... {classes - 1}, the classes of the model. "
+            f"Received: labels from {labels.min()} to {labels.max()}."
+        )
+
+
+def _log_probabilities(outputs, from_logits):
+    highest = outputs.max(axis=1, keepdims=True)
+    if not np.isfinite(highest).all():
+        raise ValueError(
+            "The model must give finite numbers. Received: NaN or infinite outputs for "
+            f"{np.sum(~np.isfinite(highest))} of {len(outputs)} images. Training has "
+            "probably diverged: take an earlier checkpoint or a lower learning rate."
+        )
+    if from_logits:
+        # Without subtracting the highest, exp() overflows above 709.
+        shifted = outputs - highest
+        return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    if outputs.min(initial=0) < 0 or highest.max(initial=0) > 1.01:
+        raise ValueError(
+            "With `from_logits=False` the model must give probabilities. "
+            f"Received: values from {outputs.min():.3g} to {highest.max():.3g}."
+        )
+    # A float32 softmax underflows to 0, whose loss would be infinite.
+    return np.log(np.maximum(outputs, np.finfo("float32").tiny))
+
+
+def _rank(values, labels):
+    """Counts the classes ahead of the true one; of equals, the first is ahead."""
+    own = values[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(values.shape[1]) < labels[:, None]
+    return np.sum((values > own) | ((values == own) & earlier), axis=1)

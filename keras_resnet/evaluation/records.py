@@ -1,0 +1,379 @@
+"""The record of a run: what was trained, how, on what, and what came out.
+
+A result without its circumstances can't be compared with anything: no record is
+written without seed, versions, hardware and time.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+from importlib import metadata
+
+SCHEMA = 1
+NUMBER = (int, float)
+NONE = type(None)
+
+# Every key of a record, in the order in which it is written, and its types.
+_TYPES = {
+    "schema": int,
+    "recipe": str,
+    "overrides": dict,
+    "seed": int,
+    "network": str,
+    "parameters": int,
+    "dataset": dict,
+    "classes": list,
+    "preprocessing": dict,
+    "backend": str,
+    "devices": list,
+    "precision": str,
+    "xla": bool,
+    "versions": dict,
+    "hardware": dict,
+    "commit": (str, NONE),
+    "dirty": (bool, NONE),
+    "steps": int,
+    "wall_seconds": NUMBER,
+    "images_per_second": NUMBER,
+    "train": (dict, NONE),
+    "validation": (dict, NONE),
+    "test": (dict, NONE),
+    "target": (*NUMBER, NONE),
+    "deviations": list,
+}
+KEYS = tuple(_TYPES)
+DATASET_KEYS = ("name", "version", "sha256", "splits")
+METRIC_KEYS = ("top1_error", "top5_error", "loss", "n")  # Errors in percent.
+
+_SHOWN = (  # What a run leaves for people to look at.
+    "curves.png",
+    "history.csv",
+    "model.keras",
+    "predictions.png",
+    "record.json",
+    "saved_model",
+)
+_DISTRIBUTIONS = (
+    "keras-residual",
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "torch",
+    "numpy",
+    "tensorflow-datasets",
+)
+
+
+def environment(accelerators=()) -> dict:
+    """What a run ran on: the part of a record that the machine knows.
+
+    Args:
+        accelerators: Names (str) of the GPUs or TPUs that the run used.
+
+    Returns:
+        Dict of ``versions`` (of Python and of the packages that are installed),
+        ``hardware`` (``cpu``, ``cores``: logical ones, ``memory_gib``,
+        ``accelerators``), ``commit`` (of the checkout that holds this package, `None`
+        if it is installed elsewhere) and ``dirty`` (whether the package differs from
+        that commit).
+    """
+    commit, dirty = checkout(pathlib.Path(__file__).parents[1])
+    return {
+        "versions": _versions(),
+        "hardware": {
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "memory_gib": _memory(),
+            "accelerators": list(accelerators),
+        },
+        "commit": commit,
+        "dirty": dirty,
+    }
+
+
+def checkout(package):
+    """Finds the commit of the git checkout that a package's source is part of.
+
+    Args:
+        package: Folder of the package.
+
+    Returns:
+        Commit (str) and whether the folder differs from it (bool); two `None` where
+        the folder is not tracked, as in a virtual environment inside some repository.
+    """
+    tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
+    commit = _git(package, "rev-parse", "--verify", "HEAD")
+    if tracked is None or commit is None:
+        return None, None
+    return commit, bool(_git(package, "status", "--porcelain", "--", "."))
+
+
+def write(record, path):
+    """Writes a record as JSON, one key a line, in one move.
+
+    Args:
+        record: Dict with the keys `KEYS`. Metrics have the keys `METRIC_KEYS`.
+        path: File to write.
+
+    Raises:
+        ValueError: If a key is missing, unknown or of the wrong type, or if a number
+            is NaN or infinite. Nothing is written then.
+    """
+    path = pathlib.Path(path)
+    _check(record, "The record")
+    lines = [_line(key, record[key]) for key in KEYS]
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def read(path) -> dict:
+    """Reads a record and checks it.
+
+    Args:
+        path: A ``record.json``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a complete record of this schema.
+    """
+    path = pathlib.Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"There must be a record at {path}, which a run writes when it has "
+            "finished. Let the run finish, or name the folder of a finished one."
+        ) from error
+    except ValueError as error:  # Not UTF-8, or not JSON.
+        raise ValueError(
+            f"The record at {path} must be complete JSON; it is damaged or cut short "
+            f"({error}). Take it from a copy, or run again."
+        ) from error
+    _check(record, f"The record at {path}")
+    return record
+
+
+def table(records) -> str:
+    """Renders a Markdown table of results, one row per recipe (and hardware).
+
+    Runs of one recipe that differ in nothing but the seed make one row: mean test
+    top-1 error with the sample standard deviation, mean time and speed.
+
+    Args:
+        records: Iterable of records, as `read` gives them.
+
+    Raises:
+        ValueError: If two runs of a row have the same seed, which would make the
+            result look surer than it is.
+    """
+    header = (
+        "recipe", "network", "data set", "seeds", "test top-1 error, %",
+        "target, %", "steps", "wall time", "images/s", "hardware",
+    )  # fmt: skip
+    groups = {}
+    for record in records:
+        groups.setdefault(_group(record), []).append(record)
+    rows = [header, ("---",) * len(header)]
+    rows += [_row(groups[key]) for key in sorted(groups)]
+    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in rows)
+
+
+def summary(record, folder) -> str:
+    """Renders a run's results and where they lie, for a terminal.
+
+    Args:
+        record: As `read` gives it.
+        folder: The run's.
+    """
+    lines = [f"{'split':12} {'top-1 error':>12} {'top-5 error':>12} {'loss':>8} {'n':>8}"]
+    for split in ("train", "validation", "test"):
+        metrics = record[split]
+        if metrics is None:
+            continue
+        top5 = metrics["top5_error"]
+        lines.append(
+            f"{split:12} {metrics['top1_error']:10.2f} % "
+            + (f"{top5:10.2f} % " if top5 is not None else f"{'–':>12} ")
+            + f"{metrics['loss']:8.4f} {metrics['n']:8,}"
+        )
+    lines += [
+        "",
+        f"{record['network']} on {record['dataset']['name']}, {record['steps']:,} "
+        f"updates, {_duration(record['wall_seconds'])}, "
+        f"{record['images_per_second']:,.0f} images/s",
+        *(f"{path}" for path in sorted(folder.iterdir()) if path.name in _SHOWN),
+    ]
+    return "\n".join(lines)
+
+
+def _line(key, value):
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(
+            f"A record must hold finite numbers. Received: {key}={value!r}."
+        ) from error
+    except TypeError as error:
+        raise ValueError(
+            f"A record must hold what JSON can. Received: {key}={value!r}."
+        ) from error
+    return f"  {json.dumps(key)}: {text}"
+
+
+def _check(record, what):
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        received = record.get("schema") if isinstance(record, dict) else record
+        raise ValueError(
+            f"{what} must be of schema {SCHEMA}. Received: schema={received!r}. "
+            "Read it with the version of this package that wrote it."
+        )
+    _check_keys(record, KEYS, what)
+    for key, types in _TYPES.items():
+        value = record[key]
+        # A bool is an int in Python, but not where a count is meant.
+        if not isinstance(value, types) or (
+            isinstance(value, bool) and key not in ("xla", "dirty")
+        ):
+            raise ValueError(
+                f"{what} must have a {_names(types)} as `{key}`. "
+                f"Received: {key}={value!r}."
+            )
+    _check_keys(record["dataset"], DATASET_KEYS, f"{what}, `dataset`,")
+    for key in ("train", "validation", "test"):
+        if record[key] is not None:
+            _check_keys(record[key], METRIC_KEYS, f"{what}, `{key}`,")
+
+
+def _check_keys(values, keys, what):
+    missing = [key for key in keys if key not in values]
+    unknown = [key for key in values if key not in keys]
+    if missing or unknown:
+        raise ValueError(
+            f"{what} must have the keys {', '.join(keys)}. "
+            f"Received: missing={missing}, unknown={unknown}."
+        )
+
+
+def _names(types):
+    types = types if isinstance(types, tuple) else (types,)
+    return " or ".join("null" if kind is NONE else kind.__name__ for kind in types)
+
+
+def _group(record):
+    return (
+        record["recipe"],
+        json.dumps(record["overrides"], sort_keys=True),
+        record["network"],
+        record["dataset"]["name"],
+        _hardware(record),
+    )
+
+
+def _row(runs):
+    runs = sorted(runs, key=lambda record: record["seed"])
+    seeds = [record["seed"] for record in runs]
+    first = runs[0]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(
+            "The runs of a recipe must have different seeds. "
+            f"Received: recipe={first['recipe']!r}, seeds={seeds}."
+        )
+    changes = ", ".join(f"{k}={v}" for k, v in sorted(first["overrides"].items()))
+    seconds = statistics.mean(record["wall_seconds"] for record in runs)
+    speed = statistics.mean(record["images_per_second"] for record in runs)
+    steps = sorted({record["steps"] for record in runs})
+    return (
+        f"{first['recipe']} ({changes})" if changes else first["recipe"],
+        first["network"],
+        first["dataset"]["name"],
+        len(seeds),
+        _error(runs),
+        "–" if first["target"] is None else f"{first['target']:g}",
+        "–".join(f"{value:,}" for value in dict.fromkeys((steps[0], steps[-1]))),
+        _duration(seconds),
+        f"{speed:,.0f}",
+        _hardware(first),
+    )
+
+
+def _error(runs):
+    errors = [run["test"]["top1_error"] for run in runs if run["test"] is not None]
+    if len(errors) < len(runs):
+        return "–"
+    mean = f"{statistics.mean(errors):.2f}"
+    return f"{mean} ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else mean
+
+
+def _duration(seconds):
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def _hardware(record):
+    hardware = record["hardware"]
+    accelerators = hardware["accelerators"]
+    if accelerators:
+        kinds = dict.fromkeys(accelerators)
+        return ", ".join(f"{accelerators.count(kind)} × {kind}" for kind in kinds)
+    return f"{hardware['cores']} cores, {hardware['cpu']}"
+
+
+def _cell(value):
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _versions():
+    versions = {"python": platform.python_version()}
+    for name in _DISTRIBUTIONS:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
+
+
+def _cpu():
+    # `platform.processor()` is empty or only the architecture on most systems.
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    brand = _output("sysctl", "-n", "machdep.cpu.brand_string")
+    return brand or platform.processor() or platform.machine()
+
+
+def _memory():
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Not on Windows.
+        return None
+    return round(size / 2**30, 1)
+
+
+def _git(folder, *arguments):
+    return _output("git", "-C", str(folder), *arguments)
+
+
+def _output(*command):
+    """What a command prints, or `None` if it fails or does not exist."""
+    # Inside a git hook, GIT_DIR names the repository of the hook.
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=20, env=kept, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,1 @@
+"""Any `keras.Model` -> something that serves. Imports none of our other packages."""

@@ -1,0 +1,1 @@
+"""From a spec to a network, and weights from elsewhere into it."""

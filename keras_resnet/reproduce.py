@@ -1,0 +1,403 @@
+"""The whole story on one page: a recipe, from its name to its record.
+
+Everything else in the package does one step and knows nothing of the others.
+"""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+import statistics
+import time
+from dataclasses import asdict, replace
+
+import keras
+import numpy as np
+
+from keras_resnet import run as runs
+from keras_resnet.analysis import complexity, plots
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.lookup import find
+from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.config.recipes import RECIPES, for_own_images, with_steps
+from keras_resnet.data import pipelines, preprocessing, sources
+from keras_resnet.evaluation import records
+from keras_resnet.evaluation.evaluate import evaluate, predict
+from keras_resnet.models import pretrained, resnet
+from keras_resnet.training import callbacks, strategy
+from keras_resnet.training.fit import compile_model, fit
+
+EXAMPLES_SHOWN = 20
+
+
+def train(
+    recipe="quickstart",
+    *,
+    data=None,
+    network=None,
+    weights=None,
+    val_fraction=0.1,
+    seed=0,
+    output_dir="runs",
+    data_dir=None,
+    steps=None,
+    epochs=None,
+    batch_size=None,
+    devices="all",
+    precision="auto",
+    xla="auto",
+    sync_batch_norm=False,
+    verbose=1,
+):
+    """Trains a network by a recipe, or goes on with it, and leaves a run.
+
+    The run lies in ``output_dir/<recipe>_seed<seed>``: ``model.keras``,
+    ``history.csv``, ``record.json``, ``curves.png``, ``predictions.png`` and
+    ``saved_model/1``. A run that was stopped goes on from its last checkpoint; one that
+    is finished is left as it is.
+
+    Args:
+        recipe: Key of `RECIPES`. Ignored if ``data`` is given.
+        data: Folder with a folder of images per class, or key of `DATASETS`, to train
+            ``network`` on by a recipe of ours.
+        network: Key of `ARCHITECTURES`, with ``data``.
+        weights: File of weights to begin from; the classifier may differ.
+        val_fraction: Share of a folder's images split off for validation.
+        seed: Of initialization, shuffling and augmentation.
+        output_dir: Folder of the runs.
+        data_dir: Where TensorFlow Datasets keeps its data.
+        steps, epochs: Length of training instead of the recipe's; its milestones move
+            in proportion.
+        batch_size: Images per update instead of the recipe's; the learning rate does
+            not change.
+        devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `strategy.find_devices`.
+        precision: ``"auto"`` or a Keras dtype policy; see `strategy.choose_precision`.
+        xla: ``"auto"``, ``"on"`` or ``"off"``; see `strategy.choose_xla`.
+        sync_batch_norm: Whether batch statistics are taken over all devices.
+        verbose: Of `keras.Model.fit`.
+
+    Returns:
+        The run's folder (`pathlib.Path`).
+
+    Raises:
+        ValueError: If a name, a value or the data is wrong, or the folder holds a run
+            of another recipe. Nothing has been written then.
+    """
+    overrides = {
+        name: value
+        for name, value in {
+            "data": None if data is None else str(data),
+            "network": network,
+            "weights": None if weights is None else str(weights),
+            "steps": steps,
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "sync_batch_norm": sync_batch_norm or None,
+        }.items()
+        if value is not None
+    }
+    started = time.perf_counter()
+    hardware = strategy.find_devices(devices)
+    name, recipe, splits = choose(
+        recipe, data, network, weights, val_fraction=val_fraction, data_dir=data_dir
+    )
+    recipe = override(recipe, splits.train.size, steps, epochs, batch_size)
+    spec = find(ARCHITECTURES, recipe.network, kind="network")
+    policy = strategy.choose_precision(precision, hardware, spec)
+    jit_compile = strategy.choose_xla(xla, hardware)
+    prepare = preprocessing_of(recipe, spec, splits)
+    check_batch_size(recipe, splits, hardware)
+
+    keras.utils.set_random_seed(seed)
+    classes = len(splits.class_names)
+    shape = resnet.with_channels(prepare.size, prepare.channels)
+    with float_policy(policy), strategy.distribution(hardware):
+        model = resnet.build(spec, input_shape=shape, classes=classes)
+        if weights is not None:
+            pretrained.load_weights(model, weights, new_classifier=True)
+        compile_model(model, recipe, xla=jit_compile)
+        folder = pathlib.Path(output_dir) / f"{name}_seed{seed}"
+        finished = claim(folder, recipe, seed, splits, overrides)
+        if finished:
+            return folder
+        if sync_batch_norm:
+            strategy.synchronize_batch_norm(model, True)
+        several = len(hardware.names) > 1
+        seconds = fit(
+            model,
+            recipe,
+            lambda done: pipelines.training_batches(
+                splits.train,
+                prepare,
+                recipe.augmentation,
+                batch_size=recipe.batch_size,
+                seed=seed,
+                start_step=done,
+                steps=recipe.steps,
+            ),
+            pipelines.evaluation_batches(
+                splits.validation,
+                prepare,
+                batch_size=validation_batch_size(recipe, splits, hardware),
+            ),
+            folder,
+            examples=splits.train.size,
+            extra=[strategy.AverageBatchNorm()] if several and _is_mirrored() else [],
+            verbose=verbose,
+        )
+
+    # Outside of strategy and mixed precision: what is measured is what is saved.
+    final = resnet.build(spec, input_shape=shape, classes=classes, name=recipe.network)
+    final.set_weights(model.get_weights())
+    history = callbacks.read_history(folder / "history.csv")
+    plots.training_curves(history, folder / "curves.png", title=name)
+    show_examples(final, splits, prepare, folder / "predictions.png")
+    results = {
+        "train": {
+            # Of the updates since the last validation, on augmented images.
+            "top1_error": 100 * (1 - history[-1]["accuracy"]),
+            "top5_error": None,
+            "loss": history[-1]["loss"],
+            "n": since_validation(recipe) * recipe.batch_size,
+        },
+        "validation": measure(final, splits.validation, prepare, recipe),
+        "test": measure(final, splits.test, prepare, recipe) if splits.test else None,
+    }
+    replace_file(folder / "model.keras", final.save)
+    environment = records.environment(accelerators=accelerators(hardware))
+    resumed = max(0.0, seconds - (time.perf_counter() - started))
+    record = {
+        "schema": records.SCHEMA,
+        "recipe": name,
+        "overrides": overrides,
+        "seed": seed,
+        "network": recipe.network,
+        "parameters": complexity.parameters(final),
+        "dataset": {
+            "name": splits.name,
+            "version": splits.version,
+            "sha256": splits.sha256,
+            "splits": {
+                split: examples.size
+                for split in ("train", "validation", "test")
+                if (examples := getattr(splits, split)) is not None
+            },
+        },
+        "classes": list(splits.class_names),
+        "preprocessing": prepare.as_json(),
+        "backend": keras.backend.backend(),
+        "devices": list(hardware.names),
+        "precision": policy,
+        "xla": jit_compile,
+        **environment,
+        "steps": recipe.steps,
+        "wall_seconds": round(time.perf_counter() - started + resumed, 1),
+        "images_per_second": statistics.median(
+            row["images_per_second"] for row in history
+        ),
+        **results,
+        "target": recipe.target,
+        "deviations": list(recipe.deviations),
+    }
+    if keras.backend.backend() == "tensorflow":
+        runs.export_model(
+            final, folder / "saved_model", prepare, splits.class_names, overwrite=True
+        )
+    # Last: a run with a record is finished.
+    records.write(record, folder / "record.json")
+    return folder
+
+
+def choose(recipe, data, network, weights, *, val_fraction, data_dir):
+    """Name, recipe and data of what is to be trained."""
+    if data is None:
+        if network is not None or weights is not None:
+            raise ValueError(
+                "`network` and `weights` go with `data`; a recipe names its network. "
+                f"Received: network={network!r}, weights={weights!r} without data."
+            )
+        row = find(RECIPES, recipe, kind="recipe")
+        return recipe, row, sources.load(row.dataset, data_dir=data_dir)
+    if network is None:
+        raise ValueError("`data` needs a `network`, such as network='resnet18'.")
+    spec = find(ARCHITECTURES, network, kind="network")
+    if data in DATASETS:
+        splits = sources.load(data, data_dir=data_dir)
+    elif pathlib.Path(data).is_dir():
+        splits = sources.load_folder(data, validation_fraction=val_fraction)
+    else:
+        find(DATASETS, str(data), kind="data set, and no folder of that name:")
+    own = for_own_images(
+        network=network,
+        stem=spec.stem,
+        dataset=splits.name,
+        examples=splits.train.size,
+        pretrained=weights is not None,
+    )
+    return f"{network}_{splits.name}", own, splits
+
+
+def override(recipe, examples, steps, epochs, batch_size):
+    """The recipe with the length and batch size that were asked for."""
+    if steps is not None and epochs is not None:
+        raise ValueError(
+            "Give `steps` or `epochs`, not both. "
+            f"Received: steps={steps}, epochs={epochs}."
+        )
+    if batch_size is not None:
+        recipe = replace(recipe, batch_size=batch_size)
+    if epochs is not None:
+        if epochs <= 0:
+            raise ValueError(f"`epochs` must be positive. Received: epochs={epochs}.")
+        steps = math.ceil(epochs * examples / recipe.batch_size)
+    return recipe if steps is None else with_steps(recipe, steps)
+
+
+def preprocessing_of(recipe, spec, splits):
+    """How the images are prepared for this network on this data set."""
+    if splits.name in DATASETS:
+        known = DATASETS[splits.name].preprocessing
+        if spec.stem == "imagenet" and known.resize is None:
+            # A stem of stride 4 leaves nothing of a small image.
+            own = default_preprocessing(spec.stem)
+            known = replace(own, channels=known.channels, mean=known.mean, std=known.std)
+        elif spec.stem == "cifar" and known.resize is not None:
+            known = replace(known, resize=32, size=(32, 32))
+    else:
+        known = default_preprocessing(spec.stem)
+        if spec.stem == "cifar":
+            known = replace(known, resize=32)
+    if recipe.mean == "pixel":
+        known = replace(known, mean=preprocessing.per_pixel_mean(splits.train))
+    return known
+
+
+def check_batch_size(recipe, splits, hardware):
+    """Raises `ValueError` unless batches divide among the devices."""
+    replicas = len(hardware.names)
+    if recipe.batch_size % replicas:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {replicas} devices. "
+            f"Received: batch_size={recipe.batch_size}."
+        )
+    if recipe.batch_size > splits.train.size:
+        raise ValueError(
+            f"`batch_size` must not exceed the {splits.train.size} training images. "
+            f"Received: batch_size={recipe.batch_size}."
+        )
+
+
+def validation_batch_size(recipe, splits, hardware):
+    """The largest batch that leaves no device without its share at the end."""
+    n, replicas = splits.validation.size, len(hardware.names)
+    if replicas == 1:
+        return min(n, recipe.batch_size)
+    sizes = range(replicas, min(n, recipe.batch_size) + 1, replicas)
+    dividing = [size for size in sizes if n % size == 0]
+    if not dividing:
+        raise ValueError(
+            f"The {n} validation images must divide among {replicas} devices: use one "
+            "device, or another validation fraction."
+        )
+    return max(dividing)
+
+
+def claim(folder, recipe, seed, splits, overrides):
+    """Takes a folder for a run; tells whether the run has been finished there.
+
+    Raises:
+        ValueError: If the folder holds another run, or something else.
+    """
+    wanted = {
+        "recipe": recipe.as_json(),
+        "seed": seed,
+        "data": splits.sha256,
+        "overrides": overrides,
+    }
+    wanted = json.loads(json.dumps(wanted))
+    settings = folder / "settings.json"
+    if not settings.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(
+                f"{folder} must be empty or hold this run, and it holds other files. "
+                "Remove it, or choose another --output-dir."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(
+            settings, lambda path: path.write_text(json.dumps(wanted, indent=2) + "\n")
+        )
+        return False
+    found = json.loads(settings.read_text())
+    if found != wanted:
+        differences = [
+            f"{key} (there {found_value!r}, here {wanted_value!r})"
+            for key, found_value, wanted_value in _differences(found, wanted)
+        ]
+        raise ValueError(
+            f"{folder} holds a run with other settings: {'; '.join(differences)}. "
+            "Remove it, or choose another --output-dir or --seed."
+        )
+    return (folder / "record.json").exists()
+
+
+def _differences(found, wanted):
+    flat = {**found.pop("recipe"), **found}, {**wanted["recipe"], **wanted}
+    for key in sorted((flat[0].keys() | flat[1].keys()) - {"recipe"}):
+        if flat[0].get(key) != flat[1].get(key):
+            yield key, flat[0].get(key), flat[1].get(key)
+
+
+def measure(model, examples, prepare, recipe):
+    """Errors in percent and loss on a whole split."""
+    batches = pipelines.evaluation_batches(
+        examples, prepare, batch_size=min(examples.size, recipe.batch_size)
+    )
+    return asdict(evaluate(model, batches))
+
+
+def show_examples(model, splits, prepare, path):
+    """Draws some images of the test split (or validation) with their predictions."""
+    examples = splits.test or splits.validation
+    if isinstance(examples, sources.Examples):
+        chosen = np.random.default_rng(0).permutation(examples.size)[:EXAMPLES_SHOWN]
+        examples = sources.Examples(examples.images[chosen], examples.labels[chosen])
+    batches = pipelines.evaluation_batches(examples, prepare, batch_size=EXAMPLES_SHOWN)
+    normalized, labels = next(iter(batches))
+    probabilities, labels = predict(model, [(normalized, labels)])
+    pixels = np.asarray(normalized) * np.asarray(prepare.std) + np.asarray(prepare.mean)
+    images = np.clip(np.round(pixels), 0, 255).astype("uint8")
+    plots.example_predictions(images, labels, probabilities, splits.class_names, path)
+
+
+def since_validation(recipe):
+    """Updates between the last validation but one and the last."""
+    return recipe.steps % recipe.validate_every or recipe.validate_every
+
+
+def accelerators(hardware):
+    """The GPUs that a run used, for its record."""
+    return [] if hardware.kind == "cpu" else list(hardware.names)
+
+
+def replace_file(path, write):
+    """Writes a file under another name first, so that it is whole or absent."""
+    temporary = path.with_name(f"writing_{path.name}")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def float_policy(name):
+    """Builds layers under a dtype policy, and restores the one before."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _is_mirrored():
+    return keras.backend.backend() == "tensorflow"

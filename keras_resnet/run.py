@@ -1,0 +1,187 @@
+"""A trained run, as `reproduce.train` left it: load, predict, evaluate, export."""
+
+import json
+import os
+import pathlib
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import keras
+import numpy as np
+
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.data import pipelines, preprocessing, sources
+from keras_resnet.evaluation import records
+from keras_resnet.evaluation.evaluate import evaluate as measure
+from keras_resnet.export.saved_model import export_saved_model
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with all that is needed to use it.
+
+    Attributes:
+        model: Gives logits ``(batch, classes)`` for normalized images.
+        classes: Names of the classes, in the order of the logits.
+        preprocessing: What the model's images go through.
+        record: The contents of ``record.json``.
+        folder: Where the run lies.
+    """
+
+    model: keras.Model
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    record: dict
+    folder: pathlib.Path
+
+    def predict(self, images, *, top=5):
+        """Names what is on images.
+
+        Args:
+            images: Paths of image files, or uint8 images of one size, shape
+                ``(n, height, width, channels)``.
+            top: How many classes to name.
+
+        Returns:
+            For each image a list of ``(class name, probability)``, likeliest first.
+
+        Raises:
+            FileNotFoundError, ValueError: If an image is missing or can't be read.
+        """
+        prepared = np.stack([self._prepare(image) for image in images])
+        normalized = preprocessing.normalize(prepared, self.preprocessing)
+        logits = self.model.predict(np.asarray(normalized), verbose=0)
+        probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+        return [
+            [(self.classes[i], float(row[i])) for i in np.argsort(-row)[:top]]
+            for row in probabilities
+        ]
+
+    def _prepare(self, image):
+        if not isinstance(image, (str, os.PathLike)):
+            return np.asarray(preprocessing.resize_and_crop(image, self.preprocessing))
+        path = pathlib.Path(image)
+        if not path.is_file():
+            raise FileNotFoundError(f"There must be an image at {path}; there is no file.")
+        try:
+            return np.asarray(preprocessing.prepare(path.read_bytes(), self.preprocessing))
+        except Exception as error:  # TensorFlow's decoders raise many kinds.
+            raise ValueError(
+                f"{path} must be a JPEG, PNG, GIF or BMP image. Decoding it failed: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
+
+
+def load(folder):
+    """Loads a trained run.
+
+    Args:
+        folder: The run's, e.g. ``"runs/quickstart_seed0"``.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        FileNotFoundError: If there is no finished run.
+        ValueError: If its files can't be read.
+    """
+    folder = pathlib.Path(folder)
+    if not (folder / "record.json").is_file():
+        state = "training has not finished" if folder.is_dir() else "there is no folder"
+        raise FileNotFoundError(
+            f"{folder} must hold a finished run with a record.json: {state}. "
+            "Make one with `keras-resnet train`."
+        )
+    record = records.read(folder / "record.json")
+    try:
+        model = keras.saving.load_model(folder / "model.keras", compile=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{folder / 'model.keras'} can't be read: {error} Remove the folder and "
+            "train again."
+        ) from error
+    model.preprocessing = Preprocessing.from_json(record["preprocessing"])
+    return Run(
+        model=model,
+        classes=tuple(record["classes"]),
+        preprocessing=model.preprocessing,
+        record=record,
+        folder=folder,
+    )
+
+
+def evaluate(folder, *, data=None, data_dir=None, split="test", batch_size=256):
+    """Measures a run on a split and writes ``evaluation.json`` beside its record.
+
+    Args:
+        folder: The run's.
+        data: Folder of images, if not the data set that the record names.
+        data_dir: Where TensorFlow Datasets keeps its data.
+        split: ``"test"`` or ``"validation"``.
+        batch_size: Images at a time.
+
+    Returns:
+        What was written: data, split, top1_error and top5_error (percent), loss, n.
+
+    Raises:
+        ValueError: If the data has other classes than the run, or no such split.
+    """
+    run = load(folder)
+    name = run.record["dataset"]["name"]
+    data = data or run.record["overrides"].get("data")
+    if data is None or data in DATASETS:
+        splits = sources.load(data or name, data_dir=data_dir)
+    else:
+        splits = sources.load_folder(data)
+    if splits.class_names != run.classes:
+        raise ValueError(
+            f"The data must have the run's classes {run.classes[:5]}…. "
+            f"Received: {splits.class_names[:5]}… in {splits.name}."
+        )
+    examples = getattr(splits, split)
+    if examples is None:
+        raise ValueError(f"{splits.name} has no {split} split: use --split validation.")
+    batches = pipelines.evaluation_batches(
+        examples, run.preprocessing, batch_size=min(examples.size, batch_size)
+    )
+    result = {
+        "data": splits.name,
+        "sha256": splits.sha256,
+        "split": split,
+        **asdict(measure(run.model, batches)),
+        "versions": records.environment()["versions"],
+    }
+    (run.folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def export(folder, *, output=None, overwrite=False):
+    """Writes a run as a SavedModel for TF Serving.
+
+    Args:
+        folder: The run's.
+        output: Folder of the model's versions; ``saved_model`` in the run's by default.
+        overwrite: Whether to replace version 1 if it is there.
+
+    Returns:
+        The folder of the version.
+    """
+    run = load(folder)
+    output = pathlib.Path(output) if output else run.folder / "saved_model"
+    return export_model(
+        run.model, output, run.preprocessing, run.classes, overwrite=overwrite
+    )
+
+
+def export_model(model, output, prepare, class_names, *, overwrite=False):
+    """`export_saved_model` with our preprocessing inside the graph."""
+    return export_saved_model(
+        model,
+        output,
+        decode=partial(preprocessing.prepare, preprocessing=prepare),
+        normalize=partial(preprocessing.normalize, preprocessing=prepare),
+        class_names=class_names,
+        overwrite=overwrite,
+    )
+

@@ -1,0 +1,1 @@
+"""From a model, batches and a recipe to a trained model and its history."""

@@ -1,0 +1,134 @@
+"""Reactive schedules, guards and the history, on a net that learns nothing."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.training.callbacks import (
+    HISTORY,
+    HistoryLog,
+    ReduceOnPlateau,
+    StopAfter,
+    StopAtNaN,
+    WarmUpUntilLearning,
+    current_learning_rate,
+    read_history,
+    steps_done,
+)
+
+
+def tiny_model():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16)])
+    model.compile(
+        keras.optimizers.SGD(0.1),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    return model
+
+
+def batches(n, batch_size=4):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(n * batch_size, 3)).astype("float32")
+    return x, rng.integers(0, 16, n * batch_size)
+
+
+def test_warm_up_ends_when_the_windows_error_is_low_enough():
+    model = tiny_model()
+    callback = WarmUpUntilLearning(
+        lambda step: 0.1, warmup_learning_rate=0.01, window=2, error_threshold=0.8
+    )
+    callback.set_model(model)
+    callback.on_epoch_begin(0)
+    # Accuracies of single batches 0, 0.1, 0.5, 0.1: the window's mean passes 0.2 at
+    # the third, though the mean since the epoch began is the same 0.2 only then.
+    means = np.cumsum([0, 0.1, 0.5, 0.1]) / np.arange(1, 5)
+    ended = []
+    for batch, mean in enumerate(means):
+        callback.on_train_batch_begin(batch)
+        rate = current_learning_rate(model.optimizer)
+        assert rate == pytest.approx(0.1 if True in ended else 0.01)
+        model.optimizer.iterations.assign(batch + 1)
+        callback.on_train_batch_end(batch, {"accuracy": mean})
+        ended.append(callback.warmup_steps is not None)
+    assert ended == [False, False, True, True]
+    assert callback.warmup_steps == 3
+    again = WarmUpUntilLearning(lambda step: 0.1)
+    again.restore(callback.state())
+    assert again.warmup_steps == 3
+
+
+def test_warm_up_needs_the_accuracy():
+    callback = WarmUpUntilLearning(lambda step: 0.1)
+    callback.on_epoch_begin(0)
+    with pytest.raises(ValueError, match="metrics=\\['accuracy'\\]"):
+        callback.on_train_batch_end(0, {"loss": 1.0})
+    with pytest.raises(ValueError, match="Received: error_threshold=80"):
+        WarmUpUntilLearning(lambda step: 0.1, error_threshold=80)
+
+
+def test_plateau_divides_by_ten_and_remembers():
+    model = tiny_model()
+    callback = ReduceOnPlateau(patience=2, min_delta=0.1)
+    callback.set_model(model)
+    errors = [50, 49.95, 49.0, 48.95, 48.99]  # Two gains; then none of 0.1 points.
+    for error in errors[:4]:
+        callback.on_epoch_end(0, {"val_accuracy": 1 - error / 100})
+    assert current_learning_rate(model.optimizer) == pytest.approx(0.1)
+
+    other = tiny_model()
+    resumed = ReduceOnPlateau(patience=2, min_delta=0.1)
+    resumed.set_model(other)
+    resumed.restore(callback.state())
+    resumed.on_epoch_end(0, {"val_accuracy": 1 - errors[4] / 100})
+    assert current_learning_rate(other.optimizer) == pytest.approx(0.01)
+
+
+def test_stop_after_counts_from_the_beginning_of_the_run():
+    model = tiny_model()
+    x, y = batches(6)
+    model.fit(x, y, batch_size=4, epochs=1, verbose=0, callbacks=[StopAfter(4)])
+    assert steps_done(model.optimizer) == 4
+    model.fit(x, y, batch_size=4, epochs=1, verbose=0, callbacks=[StopAfter(7)])
+    assert steps_done(model.optimizer) == 7
+
+
+def test_divergence_names_step_and_rate():
+    model = tiny_model()
+    x, y = batches(3)
+    x[4] = math.nan
+    message = "loss is nan after update 2 at learning rate 0.1"
+    with pytest.raises(FloatingPointError, match=message):
+        model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[StopAtNaN()])
+
+
+def test_history_has_neither_gaps_nor_doubles(tmp_path):
+    path = tmp_path / "history.csv"
+    x, y = batches(4)
+
+    def train(model, epochs, first):
+        log = HistoryLog(path, batch_size=4, examples=16)
+        model.fit(
+            x,
+            y,
+            batch_size=4,
+            initial_epoch=first,
+            epochs=epochs,
+            validation_data=(x, y),
+            callbacks=[log],
+            verbose=0,
+        )
+        assert log.seconds > 0
+
+    model = tiny_model()
+    train(model, 2, 0)
+    model.optimizer.iterations.assign(4)  # As a checkpoint of the first epoch would.
+    train(model, 3, 1)
+    rows = read_history(path)
+    assert [row["step"] for row in rows] == [4, 8, 12]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert tuple(rows[0]) == HISTORY
+    assert all(row["learning_rate"] == pytest.approx(0.1) for row in rows)
+    assert all(row["images_per_second"] > 0 for row in rows)

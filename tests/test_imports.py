@@ -1,0 +1,96 @@
+"""The arrows of the architecture: who may import whom, and which framework."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_resnet
+
+PACKAGE = pathlib.Path(keras_resnet.__file__).parent
+MAY_IMPORT = {
+    "config": set(),
+    "data": {"config"},
+    "models": {"config"},
+    "training": {"config"},
+    "evaluation": {"config", "data"},
+    "analysis": set(),
+    "export": set(),
+    "applications.py": {"config", "models"},
+    "run.py": {"config", "data", "evaluation", "export"},
+    "reproduce.py": {
+        "analysis",
+        "config",
+        "data",
+        "evaluation",
+        "models",
+        "run",
+        "training",
+    },
+}
+STANDARD_LIBRARY = sys.stdlib_module_names
+
+
+def imports(path):
+    """Yields the dotted names that a file or the files of a folder import."""
+    for file in [path] if path.is_file() else path.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((file, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from ((file, f"{node.module}.{a.name}") for a in node.names)
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_arrows_point_one_way(part):
+    allowed = MAY_IMPORT[part] | {part.removesuffix(".py")}
+    forbidden = [
+        (file.name, name)
+        for file, name in imports(PACKAGE / part)
+        if name.startswith("keras_resnet.") and name.split(".")[1] not in allowed
+    ]
+    assert not forbidden
+
+
+def test_every_part_has_its_arrows():
+    parts = {
+        path.name
+        for path in PACKAGE.iterdir()
+        if not path.name.startswith("__") and list(imports(path))
+    }
+    assert parts == set(MAY_IMPORT)
+
+
+def test_config_needs_the_standard_library_alone():
+    others = {name.split(".")[0] for _, name in imports(PACKAGE / "config")}
+    assert others - STANDARD_LIBRARY <= {"keras_resnet"}
+
+
+@pytest.mark.parametrize("part", ["models", "training", "analysis"])
+def test_framework_free_parts_import_no_backend(part):
+    backends = {"tensorflow", "jax", "torch"}
+    allowed = {"strategy.py", "pretrained.py"}
+    found = {
+        (file.name, name)
+        for file, name in imports(PACKAGE / part)
+        if name.split(".")[0] in backends and file.name not in allowed
+    }
+    assert not found
+
+
+def test_matplotlib_is_imported_by_plots_alone():
+    users = {f.name for f, name in imports(PACKAGE) if name.startswith("matplotlib")}
+    assert users == {"plots.py"}
+
+
+def test_import_pulls_in_no_framework():
+    code = (
+        "import sys, keras_resnet; "
+        "print(sorted({'keras', 'tensorflow', 'matplotlib'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,76 @@
+"""The command line: words, exit codes, suggestions."""
+
+import subprocess
+import sys
+
+import pytest
+
+from keras_resnet.__main__ import main
+from keras_resnet.config.architectures import ARCHITECTURES
+
+
+@pytest.mark.parametrize("command", ["", "list", "train", "evaluate", "predict", "export"])
+def test_help_has_an_example(command, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([*command.split(), "--help"])
+    assert exit_.value.code == 0
+    assert "example" in capsys.readouterr().out
+
+
+def test_list(capsys):
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.split() == list(ARCHITECTURES)
+    assert main(["list", "--details"]) == 0
+    table = capsys.readouterr().out
+    assert "25,557,032" in table
+    assert len(table.splitlines()) == len(ARCHITECTURES) + 1
+
+
+def test_show(capsys):
+    assert main(["show", "resnet110"]) == 0
+    text = capsys.readouterr().out
+    assert "1,727,962" in text
+    assert "0.2529 G" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "resnet-50"], "Did you mean 'resnet50'"),
+        (["train", "quickstrat"], "Did you mean 'quickstart'"),
+        (["evaluate", "nowhere"], "there is no folder"),
+        (["predict", "nowhere", "x.png"], "there is no folder"),
+        (["export", "nowhere"], "there is no folder"),
+        (["train", "--precision", "mixed_float16", "--devices", "cpu"], "needs a GPU"),
+    ],
+)
+def test_wrong_input_is_one_line_and_exit_code_2(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_unknown_options_are_wrong_usage():
+    with pytest.raises(SystemExit) as exit_:
+        main(["train", "--epoch-count", "3"])
+    assert exit_.value.code == 2
+
+
+def test_the_backend_is_read_before_keras_is_imported():
+    code = (
+        "import sys; from keras_resnet.__main__ import main; "
+        "sys.modules['tensorflow'] = None; "  # Its import would fail.
+        "sys.exit(main(['show', 'resnet20', '--layers', '--backend', 'nonesuch']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "invalid choice: 'nonesuch'" in done.stderr
+
+
+def test_module_runs_as_the_command_does():
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_resnet", "list"], capture_output=True, text=True
+    )
+    assert done.returncode == 0
+    assert "resnet1202" in done.stdout

@@ -1,0 +1,87 @@
+"""Weight decay and schedules against the formulas of the papers."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.config.recipes import OneCycle, PlateauDecay, StepDecay
+from keras_resnet.training.optimizers import CoupledSGD, learning_rate
+
+
+def caffe_sgd(weight, gradients, rate, momentum, decay):
+    """Caffe's update: v <- m v + lr (g + d w); w <- w - v."""
+    velocity = np.zeros_like(weight)
+    for gradient in gradients:
+        velocity = momentum * velocity + rate * (gradient + decay * weight)
+        weight = weight - velocity
+    return weight
+
+
+def test_decay_is_coupled_as_in_caffe():
+    weight = np.linspace(-2, 2, 5).astype("float32")
+    gradients = [np.full(5, g, "float32") for g in (0.3, -0.1, 0.2)]
+    variable = keras.Variable(weight)
+    optimizer = CoupledSGD(0.1, momentum=0.9, coupled_weight_decay=0.05)
+    for gradient in gradients:
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
+    expected = caffe_sgd(weight, gradients, 0.1, 0.9, 0.05)
+    np.testing.assert_allclose(variable.numpy(), expected, rtol=1e-6)
+
+
+def test_excluded_variables_do_not_decay():
+    kernel, gamma = (keras.Variable(np.ones(2, "float32"), name=n) for n in ("kernel", "gamma"))
+    optimizer = CoupledSGD(
+        0.1, coupled_weight_decay=0.5, exclude_from_decay=("gamma", "beta", "bias")
+    )
+    zeros = keras.ops.zeros(2)
+    optimizer.apply([zeros, zeros], [kernel, gamma])
+    np.testing.assert_allclose(kernel.numpy(), 0.95, rtol=1e-6)
+    np.testing.assert_allclose(gamma.numpy(), 1.0)
+
+
+def test_decay_is_not_in_the_loss():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16)])
+    model.compile(CoupledSGD(0.1, coupled_weight_decay=10.0), "mse")
+    x, y = np.ones((4, 3), "float32"), np.zeros((4, 16), "float32")
+    expected = np.mean(model.predict(x, verbose=0) ** 2)
+    assert model.train_on_batch(x, y) == pytest.approx(expected, rel=1e-5)
+
+
+def test_optimizer_survives_serialization():
+    optimizer = CoupledSGD(0.1, coupled_weight_decay=0.2, exclude_from_decay=("bias",))
+    config = keras.optimizers.serialize(optimizer)
+    again = keras.optimizers.deserialize(config)
+    assert again.coupled_weight_decay == 0.2
+    assert again.exclude_from_decay == ("bias",)
+
+
+def test_the_two_decays_exclude_each_other():
+    with pytest.raises(ValueError, match="decoupled"):
+        CoupledSGD(0.1, weight_decay=1e-4)
+    with pytest.raises(ValueError, match="must not be negative"):
+        CoupledSGD(0.1, coupled_weight_decay=-1)
+
+
+def rate_at(schedule, step):
+    return float(keras.ops.convert_to_numpy(schedule(step)))
+
+
+def test_step_decay_at_the_papers_milestones():
+    schedule = learning_rate(StepDecay(learning_rate=0.1, at=(32_000, 48_000)), 64_000)
+    expected = {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001}
+    for updates_done, rate in expected.items():
+        assert rate_at(schedule, updates_done) == pytest.approx(rate, rel=1e-5)
+
+
+def test_one_cycle_rises_linearly_and_ends_near_zero():
+    schedule = learning_rate(OneCycle(learning_rate=0.4, warmup=0.25), 100)
+    assert rate_at(schedule, 0) == 0
+    assert rate_at(schedule, 5) == pytest.approx(0.08)
+    assert rate_at(schedule, 25) == pytest.approx(0.4)
+    assert rate_at(schedule, 62.5) == pytest.approx(0.2)
+    assert rate_at(schedule, 100) == pytest.approx(0, abs=1e-6)
+
+
+def test_rates_that_callbacks_lower_begin_as_numbers():
+    assert learning_rate(PlateauDecay(learning_rate=0.1, patience=1, min_delta=0), 9) == 0.1
+    assert learning_rate(StepDecay(learning_rate=0.1, at=()), 9) == 0.1

@@ -1,0 +1,162 @@
+"""Figures: that they are whole, say the right things and leave nothing behind."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_resnet.analysis import plots
+
+pytest.importorskip("matplotlib")
+PNG = b"\x89PNG"
+
+
+def history(rows, **changes):
+    return [
+        {
+            "step": 100 * n,
+            "epoch": n,
+            "loss": 2 / n,
+            "accuracy": 1 - 0.5 / n,
+            "val_loss": 2.5 / n if n % 2 == 0 else "",
+            "val_accuracy": 1 - 0.6 / n if n % 2 == 0 else "",
+            "learning_rate": 0.1 if n < 5 else 0.01,
+            "images_per_second": 900.0,
+        }
+        | changes
+        for n in range(1, rows + 1)
+    ]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Collects the figures that are written, to look into them."""
+    figures = []
+    save = plots._save
+
+    def collect(figure, path):
+        figures.append(figure)
+        return save(figure, path)
+
+    monkeypatch.setattr(plots, "_save", collect)
+    return figures
+
+
+def test_curves_show_errors_in_percent_at_their_steps(tmp_path, drawn):
+    path = plots.training_curves(history(8), tmp_path / "curves.png", title="A run")
+    assert path.read_bytes().startswith(PNG)
+    assert [item.name for item in tmp_path.iterdir()] == ["curves.png"]
+    errors, losses, rate, _ = drawn[0].axes
+    training, validation = errors.lines
+    np.testing.assert_allclose(training.get_ydata(), [50 / n for n in range(1, 9)])
+    np.testing.assert_array_equal(validation.get_xdata(), [200, 400, 600, 800])
+    np.testing.assert_allclose(validation.get_ydata(), [30, 15, 10, 7.5])
+    assert validation.get_label() == "validation: 7.5 %"
+    assert training.get_linestyle() != validation.get_linestyle()
+    assert losses.lines[0].get_ydata()[-1] == 0.25
+    assert rate.get_yscale() == "log"
+    assert rate.get_xlim() == errors.get_xlim()
+    assert drawn[0].get_suptitle() == "A run"
+
+
+def test_curves_from_a_file_are_those_from_rows(tmp_path, drawn):
+    rows = history(4)
+    lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+    (tmp_path / "history.csv").write_text("\n".join(lines) + "\n")
+    plots.training_curves(rows, tmp_path / "a.png", title="")
+    plots.training_curves(tmp_path / "history.csv", tmp_path / "b.png", title="")
+    for one, other in zip(drawn[0].axes, drawn[1].axes, strict=True):
+        for line, same in zip(one.lines, other.lines, strict=True):
+            np.testing.assert_array_equal(line.get_xydata(), same.get_xydata())
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        history(1),
+        history(3, val_loss="", val_accuracy=None),
+        history(3, loss=float("nan"), accuracy=1.0),
+        history(2, learning_rate=0.0),
+    ],
+    ids=["one row", "never validated", "diverged", "rate zero"],
+)
+def test_curves_of_odd_histories(rows, tmp_path):
+    path = plots.training_curves(rows, tmp_path / "curves.svg", title="odd")
+    assert "<svg" in path.read_text()
+
+
+def test_curves_of_nothing_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match="must have rows"):
+        plots.training_curves([], tmp_path / "curves.png", title="")
+    assert not list(tmp_path.iterdir())
+
+
+def example(n, channels):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (n, 28, 28, channels), "uint8")
+    probabilities = np.tile(np.float32([0.7, 0.2, 0.1]), (n, 1))
+    return images, np.arange(n) % 3, probabilities, ["coat", "$5 & $6", "bag" * 20]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_predictions_say_what_is_wrong_and_what_is_true(channels, tmp_path, drawn):
+    arguments = example(7, channels)
+    path = plots.example_predictions(*arguments, tmp_path / "predictions.png")
+    assert path.read_bytes().startswith(PNG)
+    assert [item.name for item in tmp_path.iterdir()] == ["predictions.png"]
+    titles = [axis.get_title() for axis in drawn[0].axes if axis.images]
+    assert len(titles) == 7
+    assert titles[0] == "✓ coat 70%"
+    assert titles[1] == "✗ coat 70%\ntrue: $5 & $6"
+    colours = [axis.title.get_color() for axis in drawn[0].axes if axis.images]
+    assert colours[0] != colours[1] == colours[2]
+    assert "3 of 7 right" in drawn[0].get_suptitle()
+
+
+def test_a_single_prediction(tmp_path):
+    path = plots.example_predictions(*example(1, 3), tmp_path / "one.png")
+    assert path.read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("change", ["no images", "labels", "names"])
+def test_predictions_that_do_not_fit_are_an_error(change, tmp_path):
+    images, labels, probabilities, names = example(4, 1)
+    if change == "no images":
+        images, labels, probabilities = images[:0], labels[:0], probabilities[:0]
+    elif change == "labels":
+        labels = labels[:3]
+    else:
+        names = names[:2]
+    with pytest.raises(ValueError, match="one label"):
+        plots.example_predictions(images, labels, probabilities, names, tmp_path / "p")
+
+
+def test_a_failed_write_keeps_the_old_picture(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"old")
+
+    def no_space(self, target, **options):
+        target.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", no_space)
+    with pytest.raises(OSError, match="No space"):
+        plots.training_curves(history(2), path, title="")
+    assert path.read_bytes() == b"old"
+    assert [item.name for item in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_the_users_matplotlib_is_left_alone(tmp_path):
+    code = (
+        "import sys; from keras_resnet.analysis import plots\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "row = dict(step=1, loss=1, accuracy=0.5, learning_rate=0.1)\n"
+        "plots.training_curves([row], sys.argv[1], title='')\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "curves.png")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

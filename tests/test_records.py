@@ -1,0 +1,217 @@
+"""The record of a run: complete, or not written; readable, or a clear error."""
+
+import json
+import subprocess
+
+import pytest
+
+from keras_resnet.evaluation import records
+
+NAMED_IN_THE_CONTRACT = (
+    "schema recipe overrides seed network parameters dataset classes preprocessing "
+    "backend devices precision xla versions hardware commit dirty steps wall_seconds "
+    "images_per_second train validation test target deviations"
+).split()
+
+
+def metrics(top1_error):
+    return {"top1_error": top1_error, "top5_error": 0.5, "loss": 0.3, "n": 2000}
+
+
+def example(*, seed=0, top1_error=10.0, **changes):
+    record = {
+        "schema": 1,
+        "recipe": "quickstart",
+        "overrides": {},
+        "seed": seed,
+        "network": "resnet20",
+        "parameters": 269722,
+        "dataset": {
+            "name": "fashion_mini",
+            "version": "1.0",
+            "sha256": "ab",
+            "splits": {"train": 13500, "validation": 500, "test": 2000},
+        },
+        "classes": ["Käfer", "cat"],
+        "preprocessing": {"channels": 1},
+        "backend": "tensorflow",
+        "devices": ["cpu:0"],
+        "precision": "float32",
+        "xla": False,
+        "versions": {"python": "3.11.7"},
+        "hardware": {
+            "cpu": "Some | CPU",
+            "cores": 2,
+            "memory_gib": 24.0,
+            "accelerators": [],
+        },
+        "commit": None,
+        "dirty": None,
+        "steps": 1000,
+        "wall_seconds": 125.2,
+        "images_per_second": 1234.5,
+        "train": None,
+        "validation": metrics(9.0),
+        "test": metrics(top1_error),
+        "target": 11.0,
+        "deviations": [],
+    }
+    return record | changes
+
+
+def test_keys_are_those_that_others_rely_on():
+    assert list(records.KEYS) == NAMED_IN_THE_CONTRACT
+
+
+def test_round_trip_in_the_order_of_the_keys(tmp_path):
+    path = tmp_path / "record.json"
+    record = example()
+    records.write(dict(reversed(record.items())), path)
+    assert records.read(path) == record
+    assert list(json.loads(path.read_text(encoding="utf-8"))) == NAMED_IN_THE_CONTRACT
+    assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"seed": None}, "seed=None"),
+        ({"seed": True}, "seed=True"),
+        ({"xla": 1}, "xla=1"),
+        ({"wall_seconds": float("nan")}, "wall_seconds=nan"),
+        ({"surprise": 1}, "surprise"),
+        ({"schema": 2}, "schema=2"),
+        ({"test": {"top1_error": 10.0}}, "top5_error"),
+        ({"dataset": {"name": "cifar10"}}, "sha256"),
+        ({"devices": [object()]}, "devices"),
+    ],
+)
+def test_what_is_no_record_is_not_written(changes, message, tmp_path):
+    path = tmp_path / "record.json"
+    records.write(example(), path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=message):
+        records.write(example(**changes), path)
+    assert path.read_bytes() == before
+    assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_missing_key_is_named(tmp_path):
+    record = example()
+    del record["hardware"]
+    with pytest.raises(ValueError, match=r"missing=\['hardware'\]"):
+        records.write(record, tmp_path / "record.json")
+
+
+def test_reading_what_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="when it has finished"):
+        records.read(tmp_path / "record.json")
+
+
+def test_reading_a_truncated_record(tmp_path):
+    path = tmp_path / "record.json"
+    records.write(example(), path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match="cut short"):
+        records.read(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"schema": 7}'])
+def test_reading_another_schema(text, tmp_path):
+    path = tmp_path / "record.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="schema 1"):
+        records.read(path)
+
+
+def test_environment_fills_its_part_of_the_record(tmp_path):
+    found = records.environment(["NVIDIA H200"])
+    assert set(found) == {"versions", "hardware", "commit", "dirty"}
+    assert found["versions"]["python"].startswith("3.")
+    assert "keras" in found["versions"]
+    hardware = found["hardware"]
+    assert list(hardware) == ["cpu", "cores", "memory_gib", "accelerators"]
+    assert hardware["cpu"] and hardware["cores"] >= 1
+    assert hardware["accelerators"] == ["NVIDIA H200"]
+    records.write(example(**found), tmp_path / "record.json")
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("needs git")
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    monkeypatch.delenv("GIT_DIR", raising=False)
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "--quiet", "--no-gpg-sign", "-m", "first")
+    return tmp_path
+
+
+def test_commit_of_a_checkout(repository, monkeypatch):
+    package, head = repository / "package", git(repository, "rev-parse", "HEAD")
+    assert records.checkout(package) == (head, False)
+    (repository / "notes.txt").write_text("beside the package")
+    assert records.checkout(package) == (head, False)
+    (package / "new.py").write_text("")
+    assert records.checkout(package) == (head, True)
+    monkeypatch.setenv("GIT_DIR", "/nowhere")  # As in a git hook.
+    assert records.checkout(package) == (head, True)
+
+
+def test_a_virtual_environment_in_a_repository_has_no_commit(repository):
+    installed = repository / ".venv/lib/site-packages/package"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("")
+    assert records.checkout(installed) == (None, None)
+
+
+def test_outside_a_repository_there_is_no_commit(tmp_path):
+    assert records.checkout(tmp_path) == (None, None)
+
+
+def test_table_has_one_row_per_recipe_with_mean_and_spread():
+    runs = [
+        example(seed=0, top1_error=10.0),
+        example(seed=2, top1_error=11.0),
+        example(seed=1, top1_error=12.0),
+        example(recipe="another", overrides={"steps": 10}, target=None, steps=10),
+    ]
+    header, rule, another, quickstart = records.table(runs).splitlines()
+    assert header.count(" | ") == rule.count(" | ") == another.count(" | ") == 9
+    assert quickstart == (
+        "| quickstart | resnet20 | fashion_mini | 3 | 11.00 ± 1.00 | 11 | 1,000 "
+        r"| 2 min 05 s | 1,234 | 2 cores, Some \| CPU |"
+    )
+    assert another.startswith("| another (steps=10) | resnet20 | fashion_mini | 1 ")
+    assert "| 10.00 | – | 10 |" in another
+
+
+def test_table_keeps_other_hardware_apart():
+    gpus = example()["hardware"] | {"accelerators": ["H200", "H200"]}
+    text = records.table([example(), example(hardware=gpus)])
+    assert "| 2 × H200 |" in text
+    assert len(text.splitlines()) == 4
+
+
+def test_table_refuses_one_seed_twice():
+    with pytest.raises(ValueError, match=r"seeds=\[3, 3\]"):
+        records.table([example(seed=3), example(seed=3)])
+
+
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(59.4, "59 s"), (59.6, "1 min 00 s"), (7322, "2 h 02 min")],
+)
+def test_duration_in_the_table(seconds, text):
+    assert f"| {text} |" in records.table([example(wall_seconds=seconds)])

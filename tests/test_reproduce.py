@@ -1,0 +1,296 @@
+"""A recipe from its name to its record: made, finished, gone on with, refused."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet import reproduce
+from keras_resnet import run as runs
+from keras_resnet.config.recipes import RECIPES, smoke
+from keras_resnet.data import sources
+from keras_resnet.evaluation import records
+from keras_resnet.training.callbacks import HISTORY, read_history
+
+FILES = {
+    "model.keras",
+    "history.csv",
+    "record.json",
+    "curves.png",
+    "predictions.png",
+    "settings.json",
+}
+
+
+def small_splits():
+    """The bundled set with fewer images, so that a run takes seconds."""
+    whole = sources.load("fashion_mini")
+
+    def some(examples, n):
+        chosen = np.random.default_rng(1).permutation(examples.size)[:n]
+        return sources.Examples(examples.images[chosen], examples.labels[chosen])
+
+    return replace(
+        whole,
+        train=some(whole.train, 160),
+        validation=some(whole.validation, 32),
+        test=some(whole.test, 40),
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_world():
+    """A recipe of four updates on few images, in place of the quick one."""
+    patch = pytest.MonkeyPatch()
+    splits = small_splits()
+    patch.setattr(sources, "load", lambda name, data_dir=None: splits)
+    patch.setitem(RECIPES, "quickstart", smoke(RECIPES["quickstart"]))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    return reproduce.train(output_dir=tmp_path_factory.mktemp("runs"), verbose=0)
+
+
+def test_a_run_leaves_what_it_promises(finished):
+    assert finished.name == "quickstart_seed0"
+    assert FILES <= {path.name for path in finished.iterdir()}
+    assert (finished / "saved_model" / "1" / "saved_model.pb").exists()
+    assert not list(finished.glob("writing_*"))
+
+
+def test_history_has_its_columns(finished):
+    rows = read_history(finished / "history.csv")
+    assert tuple(rows[0]) == HISTORY
+    assert [row["step"] for row in rows] == [2, 4]
+
+
+def test_record_tells_the_run(finished):
+    record = records.read(finished / "record.json")
+    assert tuple(record) == tuple(records.KEYS)
+    assert record["recipe"] == "quickstart"
+    assert record["network"] == "resnet20"
+    assert record["parameters"] == 269_722 - 2 * 3 * 3 * 16  # One channel, not three.
+    assert record["steps"] == 4
+    assert record["dataset"]["splits"] == {"train": 160, "validation": 32, "test": 40}
+    assert record["test"]["n"] == 40
+    assert 0 <= record["test"]["top5_error"] <= record["test"]["top1_error"] <= 100
+    assert record["train"]["n"] == 32
+    assert record["xla"] is False
+    assert record["precision"] == "float32"
+
+
+def test_load_gives_back_what_was_measured(finished):
+    run = keras_resnet.load(finished)
+    result = runs.evaluate(finished)
+    assert result["top1_error"] == run.record["test"]["top1_error"]
+    assert result["loss"] == pytest.approx(run.record["test"]["loss"], rel=1e-5)
+    assert json.loads((finished / "evaluation.json").read_text()) == result
+    assert (finished / "record.json").exists()
+
+
+def test_predict_takes_arrays_and_files(finished, tmp_path):
+    run = keras_resnet.load(finished)
+    images = sources.load("fashion_mini").test.images[:3]
+    from_arrays = run.predict(images, top=2)
+    assert [len(answer) for answer in from_arrays] == [2, 2, 2]
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for path, image in zip(paths, images, strict=True):
+        keras.utils.save_img(path, image, scale=False)
+    for one, other in zip(from_arrays, run.predict(paths, top=2), strict=True):
+        assert one[0][0] == other[0][0]
+        assert one[0][1] == pytest.approx(other[0][1], abs=1e-5)
+
+
+def test_predict_names_a_bad_file(finished, tmp_path):
+    run = keras_resnet.load(finished)
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="bad.png must be a JPEG"):
+        run.predict([bad])
+    with pytest.raises(FileNotFoundError, match="missing.png"):
+        run.predict([tmp_path / "missing.png"])
+
+
+def test_a_finished_run_is_left_alone(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    again = reproduce.train(output_dir=finished.parent, verbose=0)
+    assert again == finished
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_another_recipes_folder_is_refused(finished):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    with pytest.raises(ValueError, match=r"other settings: .*steps \(there 4, here 6\)"):
+        reproduce.train(output_dir=finished.parent, steps=6, verbose=0)
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    folder = tmp_path / "quickstart_seed0"
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("keep me")
+    with pytest.raises(ValueError, match="must be empty or hold this run"):
+        reproduce.train(output_dir=tmp_path, verbose=0)
+    assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"recipe": "quickstrat"}, "Did you mean 'quickstart'"),
+        ({"network": "resnet18"}, "go with `data`"),
+        ({"data": "nowhere", "network": "resnet18"}, "no folder of that name"),
+        ({"data": "cifar10"}, "needs a `network`"),
+        ({"data": "cifar10", "network": "resnet51"}, "Did you mean"),
+        ({"steps": 3, "epochs": 1}, "not both"),
+        ({"epochs": 0}, "must be positive"),
+        ({"batch_size": 0}, "positive integer"),
+        ({"batch_size": 10_000}, "must not exceed the 160 training images"),
+        ({"devices": "abacus"}, "must be 'all'"),
+        ({"precision": "float8"}, "must be one of"),
+        ({"xla": "perhaps"}, "must be 'auto'"),
+    ],
+)
+def test_bad_input_writes_nothing(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        reproduce.train(output_dir=tmp_path / "runs", verbose=0, **options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_load_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        keras_resnet.load(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError, match="training has not finished"):
+        keras_resnet.load(tmp_path)
+
+
+def test_a_truncated_model_is_named(finished, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    model = copy / "model.keras"
+    model.write_bytes(model.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="model.keras can't be read"):
+        keras_resnet.load(copy)
+
+
+def test_model_loads_with_plain_keras(finished):
+    code = (
+        "import sys, keras; model = keras.saving.load_model(sys.argv[1]); "
+        "assert 'keras_resnet' not in sys.modules; print(model.output_shape)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, finished / "model.keras"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "(None, 10)"
+
+
+def image_folder(path, classes=("cat", "dog"), n=8):
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(classes):
+        (path / name).mkdir(parents=True)
+        for i in range(n):
+            image = rng.integers(0, 128, (40, 48, 3)) + 100 * label
+            keras.utils.save_img(path / name / f"{i}.png", image, scale=False)
+    return path
+
+
+def test_own_images(tmp_path):
+    folder = reproduce.train(
+        data=str(image_folder(tmp_path / "pets")),
+        network="resnet20",
+        val_fraction=0.25,
+        steps=4,
+        output_dir=tmp_path / "runs",
+        verbose=0,
+    )
+    assert folder.name == "resnet20_pets_seed0"
+    run = keras_resnet.load(folder)
+    assert run.classes == ("cat", "dog")
+    assert run.record["dataset"]["splits"] == {"train": 12, "validation": 4}
+    assert run.record["test"] is None
+    answer = run.predict([tmp_path / "pets" / "cat" / "0.png"])
+    assert {name for name, _ in answer[0]} == {"cat", "dog"}
+    assert runs.evaluate(folder, split="validation")["n"] == 4
+    with pytest.raises(ValueError, match="no test split"):
+        runs.evaluate(folder)
+
+
+def test_own_images_from_weights_of_other_classes(tmp_path):
+    source = keras_resnet.create("resnet20", classes=10)
+    weights = tmp_path / "resnet20.weights.h5"
+    source.save_weights(weights)
+    folder = reproduce.train(
+        data=str(image_folder(tmp_path / "pets")),
+        network="resnet20",
+        weights=str(weights),
+        steps=1,
+        val_fraction=0.25,
+        output_dir=tmp_path / "runs",
+        verbose=0,
+    )
+    trained = keras_resnet.load(folder).model
+    # One update at a small rate: still near where it began.
+    name = "stage3_block3_2_conv"
+    before = source.get_layer(name).get_weights()[0]
+    np.testing.assert_allclose(trained.get_layer(name).get_weights()[0], before, atol=0.05)
+
+
+def train_in_a_process(output_dir, *more):
+    code = (
+        "import sys; from tests.test_reproduce import small_splits; "
+        "from keras_resnet import reproduce; "
+        "from keras_resnet.config.recipes import RECIPES, with_steps; "
+        "from dataclasses import replace; "
+        "from keras_resnet.data import sources; splits = small_splits(); "
+        "sources.load = lambda name, data_dir=None: splits; "
+        "RECIPES['quickstart'] = replace(with_steps(RECIPES['quickstart'], 24), "
+        "batch_size=16, validate_every=4); "
+        "reproduce.train(output_dir=sys.argv[1], verbose=0)"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(output_dir)], stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.multiprocess
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path):
+    undisturbed = train_in_a_process(tmp_path / "a")
+    assert undisturbed.wait(timeout=300) == 0, undisturbed.stderr.read()
+
+    process = train_in_a_process(tmp_path / "b")
+    folder = tmp_path / "b" / "quickstart_seed0"
+    deadline = time.monotonic() + 300
+    while not list(folder.glob("checkpoints/step_*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (folder / "record.json").exists()
+
+    resumed = train_in_a_process(tmp_path / "b")
+    assert resumed.wait(timeout=300) == 0, resumed.stderr.read()
+    one, other = (
+        keras_resnet.load(tmp_path / name / "quickstart_seed0") for name in "ab"
+    )
+    for a, b in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    histories = [read_history(run.folder / "history.csv") for run in (one, other)]
+    assert [row["step"] for row in histories[1]] == [4, 8, 12, 16, 20, 24]
+    for a, b in zip(*histories, strict=True):
+        assert (a["loss"], a["val_loss"]) == (b["loss"], b["val_loss"])

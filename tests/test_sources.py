@@ -1,0 +1,299 @@
+import hashlib
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.data import sources
+from keras_resnet.data.bundled import make_fashion_mini
+from keras_resnet.data.sources import Examples, load, load_folder
+
+
+@pytest.fixture(scope="module")
+def fashion():
+    return load("fashion_mini")
+
+
+def test_the_bundled_set_is_balanced(fashion):
+    assert fashion.train.images.shape == (13_300, 28, 28, 1)
+    assert fashion.train.images.dtype == np.uint8
+    assert fashion.train.labels.dtype == np.int32
+    for split, per_class in (
+        (fashion.train, 1_330),
+        (fashion.validation, 50),
+        (fashion.test, 200),
+    ):
+        assert split.kind == "pixels"
+        assert np.bincount(split.labels).tolist() == [per_class] * 10
+    assert len(fashion.class_names) == 10
+
+
+def test_the_bundled_splits_are_disjoint(fashion):
+    splits = (fashion.train, fashion.validation, fashion.test)
+    distinct = [{image.tobytes() for image in split.images} for split in splits]
+    # Fashion-MNIST itself repeats a few images, but none of these across splits.
+    assert not distinct[1] & (distinct[0] | distinct[2])
+    assert sum(map(len, distinct)) > 15_790
+
+
+def test_the_bundled_set_has_the_statistics_that_its_row_states(fashion):
+    p = DATASETS["fashion_mini"].preprocessing
+    assert abs(fashion.train.images.mean() - p.mean[0]) < 0.5
+    assert abs(fashion.train.images.std() - p.std[0]) < 0.5
+
+
+def test_loading_is_the_same_in_every_run(fashion):
+    again = load("fashion_mini")
+    np.testing.assert_array_equal(again.validation.images, fashion.validation.images)
+    assert again.sha256 == fashion.sha256
+    assert re.fullmatch("[0-9a-f]{64}", fashion.sha256)
+
+
+def test_the_bundled_file_is_the_one_its_readme_describes():
+    contents = sources.BUNDLED.read_bytes()
+    readme = sources.BUNDLED.with_name("README.md").read_text()
+    assert len(contents) <= 6_000_000
+    assert hashlib.sha256(contents).hexdigest() in readme
+    assert f"{len(contents):,} bytes" in readme
+    assert "Copyright (c) 2017 Zalando SE, https://tech.zalando.com" in readme
+
+
+def test_writing_the_bundled_set_is_reproducible(tmp_path):
+    arrays = {"a": np.arange(1000, dtype=np.uint8).reshape(10, 100)}
+    for name in ("one.npz", "two.npz"):
+        make_fashion_mini.write_npz(tmp_path / name, arrays)
+    one = (tmp_path / "one.npz").read_bytes()
+    assert one == (tmp_path / "two.npz").read_bytes()
+    np.testing.assert_array_equal(np.load(tmp_path / "one.npz")["a"], arrays["a"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
+def test_a_damaged_bundled_file_is_named(monkeypatch, tmp_path, damage):
+    contents = bytearray(sources.BUNDLED.read_bytes())
+    if damage == "changed":
+        contents[2_000_000] ^= 1
+    else:
+        del contents[{"cut": 2_000_000, "empty": 0}[damage] :]
+    file = tmp_path / "fashion_mini.npz"
+    file.write_bytes(contents)
+    monkeypatch.setattr(sources, "BUNDLED", file)
+    with pytest.raises(ValueError, match=f"{file} is corrupt"):
+        load("fashion_mini")
+
+
+def test_a_missing_bundled_file_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(sources, "BUNDLED", tmp_path / "gone.npz")
+    with pytest.raises(FileNotFoundError, match="gone.npz"):
+        load("fashion_mini")
+
+
+def test_an_unknown_name_gets_a_suggestion():
+    with pytest.raises(ValueError, match="Did you mean 'cifar10'"):
+        load("cifar_10")
+
+
+def test_cifar10(shared_data):
+    cifar = load("cifar10", data_dir=shared_data / "tfds")
+    assert cifar.train.images.shape == (45_000, 32, 32, 3)
+    assert np.bincount(cifar.validation.labels).tolist() == [500] * 10
+    assert cifar.test.size == 10_000
+    assert (cifar.name, cifar.version) == ("cifar10", "3.0.2")
+    p = DATASETS["cifar10"].preprocessing
+    # A copy in JPEG: its deviations are a little smaller.
+    means = cifar.train.images.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(means, p.mean, atol=0.5)
+
+
+def test_imagenette(shared_data):
+    imagenette = load("imagenette", data_dir=shared_data / "tfds")
+    train, validation, test = (
+        imagenette.train,
+        imagenette.validation,
+        imagenette.test,
+    )
+    assert train.kind == "encoded"
+    assert (train.size, validation.size, test.size) == (8_969, 500, 3_925)
+    share = np.bincount(validation.labels) / np.bincount(train.labels)
+    np.testing.assert_allclose(share, 500 / 8_969, rtol=0.02)
+    assert not set(train.images) & set(validation.images)
+    assert len(imagenette.class_names) == 10
+
+
+def test_a_streamed_set_reads_the_same_records(shared_data, monkeypatch):
+    spec = DATASETS["imagenette"]
+    builder = sources._prepared_builder(spec.tfds, shared_data / "tfds")
+    splits = sources._load_streamed("imagenette", spec, builder)
+    assert (splits.train.size, splits.validation.size) == (8_969, 500)
+    image, label = next(splits.test.read().as_numpy_iterator())
+    assert image[:2] == b"\xff\xd8" and 0 <= label < 10
+    validation = {image for image, _ in splits.validation.read().as_numpy_iterator()}
+    assert len(validation) == 500
+    first = next(splits.train.read().as_numpy_iterator())[0]
+    assert first not in validation
+
+
+@pytest.fixture
+def cifar_copy(shared_data, tmp_path):
+    """CIFAR-10's folder with links in place of its TFRecord files."""
+    copy = tmp_path / "cifar10" / "3.0.2"
+    copy.mkdir(parents=True)
+    for file in (shared_data / "tfds" / "cifar10" / "3.0.2").iterdir():
+        if file.suffix == ".json":
+            shutil.copyfile(file, copy / file.name)
+        else:
+            (copy / file.name).symlink_to(file)
+    return copy
+
+
+def test_a_truncated_tfrecord_is_named(cifar_copy):
+    train = cifar_copy / "cifar10-train.tfrecord-00000-of-00001"
+    contents = train.read_bytes()[:100_000]
+    train.unlink()
+    train.write_bytes(contents)
+    with pytest.raises(ValueError, match=f"The file {train} is corrupt"):
+        load("cifar10", data_dir=cifar_copy.parents[1])
+
+
+def test_missing_records_are_noticed(cifar_copy):
+    train = cifar_copy / "cifar10-train.tfrecord-00000-of-00001"
+    contents = train.read_bytes()
+    size = int.from_bytes(contents[:8], "little") + 16  # Of one record.
+    train.unlink()
+    train.write_bytes(contents[:size])
+    with pytest.raises(ValueError, match="must hold 50000 examples"):
+        load("cifar10", data_dir=cifar_copy.parents[1])
+
+
+def test_a_missing_tfrecord_is_named(cifar_copy):
+    test = cifar_copy / "cifar10-test.tfrecord-00000-of-00001"
+    test.unlink()
+    with pytest.raises(FileNotFoundError, match=test.name):
+        load("cifar10", data_dir=cifar_copy.parents[1])
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
+    import tensorflow_datasets as tfds
+
+    def no_network(self, **kwargs):
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
+    with pytest.raises(FileNotFoundError, match=r"no network\)\. Give .* --data-dir"):
+        load("cifar100", data_dir=tmp_path)
+
+
+def write_images(folder, classes, count):
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.integers(0, 256, (8, 9, 3), np.uint8)
+            suffix = ("png", "JPG", "bmp", "gif", "jpeg")[i % 5]
+            Image.fromarray(pixels).save(folder / name / f"{i:02}.{suffix}")
+
+
+def test_a_folder_is_split_by_class(tmp_path):
+    write_images(tmp_path, ("dog", "cat"), 20)
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    splits = load_folder(tmp_path)
+    assert splits.class_names == ("cat", "dog")
+    assert splits.test is None
+    assert splits.train.kind == "files"
+    assert np.bincount(splits.train.labels).tolist() == [18, 18]
+    assert np.bincount(splits.validation.labels).tolist() == [2, 2]
+    paths = set(splits.train.images) | set(splits.validation.images)
+    assert len(paths) == 40
+    labels = dict(zip(splits.train.images, splits.train.labels, strict=True))
+    assert all(label == ("dog" in path) for path, label in labels.items())
+    again = load_folder(tmp_path)
+    assert again.validation.images.tolist() == splits.validation.images.tolist()
+    assert again.sha256 == splits.sha256
+
+
+def test_the_fingerprint_of_a_folder_covers_paths_and_sizes(tmp_path):
+    write_images(tmp_path / "a", ("cat", "dog"), 10)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    first = load_folder(tmp_path / "a").sha256
+    assert load_folder(tmp_path / "b").sha256 == first
+    (tmp_path / "b" / "cat" / "00.png").rename(tmp_path / "b" / "cat" / "zz.png")
+    assert load_folder(tmp_path / "b").sha256 != first
+
+
+def test_given_splits_are_kept(tmp_path):
+    write_images(tmp_path / "train", ("dog", "cat"), 5)
+    write_images(tmp_path / "val", ("dog", "cat"), 2)
+    write_images(tmp_path / "test", ("dog",), 3)
+    splits = load_folder(tmp_path)
+    assert (splits.train.size, splits.validation.size, splits.test.size) == (10, 4, 3)
+    assert splits.class_names == ("cat", "dog")
+    assert set(splits.test.labels) == {1}
+
+
+def test_a_test_folder_lends_nothing_to_validation(tmp_path):
+    write_images(tmp_path / "train", ("dog", "cat"), 10)
+    write_images(tmp_path / "test", ("dog", "cat"), 3)
+    splits = load_folder(tmp_path)
+    assert (splits.train.size, splits.validation.size, splits.test.size) == (18, 2, 6)
+
+
+def test_classes_may_be_called_train_and_test(tmp_path):
+    write_images(tmp_path, ("train", "test"), 10)
+    assert load_folder(tmp_path).class_names == ("test", "train")
+
+
+def test_a_class_unknown_to_the_training_set_is_refused(tmp_path):
+    write_images(tmp_path / "train", ("dog", "cat"), 5)
+    write_images(tmp_path / "validation", ("dog", "cow"), 5)
+    with pytest.raises(ValueError, match=r"folders \['cow'\]"):
+        load_folder(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["empty", "text", "cut"])
+def test_a_damaged_image_is_named(tmp_path, damage):
+    write_images(tmp_path, ("cat", "dog"), 12)
+    file = tmp_path / "dog" / "06.JPG"
+    contents = file.read_bytes()
+    file.write_bytes({"empty": b"", "text": b"hello", "cut": contents[:-80]}[damage])
+    with pytest.raises(ValueError, match=str(file)):
+        load_folder(tmp_path)
+
+
+def test_folders_without_a_data_set_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="isn't a folder"):
+        load_folder(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="at least two classes"):
+        load_folder(tmp_path)
+    write_images(tmp_path, ("only",), 3)
+    with pytest.raises(ValueError, match=r"at least two classes.*\['only'\]"):
+        load_folder(tmp_path)
+    (tmp_path / "void").mkdir()
+    with pytest.raises(FileNotFoundError, match="void must hold images"):
+        load_folder(tmp_path)
+
+
+def test_too_few_images_to_split_are_refused(tmp_path):
+    write_images(tmp_path, ("cat", "dog"), 2)
+    with pytest.raises(ValueError, match="must take at least one example"):
+        load_folder(tmp_path)
+    with pytest.raises(ValueError, match="must keep an example to train on"):
+        load_folder(tmp_path, validation_fraction=0.75)
+    with pytest.raises(ValueError, match="validation_fraction=1.5"):
+        load_folder(tmp_path, validation_fraction=1.5)
+
+
+def test_shares_that_do_not_divide_are_rounded_to_the_exact_total():
+    labels = np.repeat([0, 1, 2], [10, 20, 37]).astype(np.int32)
+    images = np.arange(67, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    train, validation = sources._split_off_validation(Examples(images, labels), 10)
+    assert np.bincount(validation.labels).tolist() == [1, 3, 6]
+    kept = np.concatenate([train.images.ravel(), validation.images.ravel()])
+    assert sorted(kept) == list(range(67))
+
+
+def test_examples_must_match():
+    with pytest.raises(ValueError, match="2 images, 3 labels"):
+        Examples(np.zeros((2, 4, 4, 1), np.uint8), np.zeros(3, np.int32))

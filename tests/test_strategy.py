@@ -1,0 +1,133 @@
+"""Devices, precision and XLA: honoured or refused, and replicas that agree."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.training import strategy
+
+ONE_CPU = strategy.Devices("cpu", ("cpu:0",))
+TWO_CPUS = strategy.Devices("cpu", ("cpu:0", "cpu:1"))
+TWO_GPUS = strategy.Devices("gpu", ("gpu:0", "gpu:1"))
+ONE_GPU = strategy.Devices("gpu", ("gpu:0",))
+
+
+def on_backend(monkeypatch, name):
+    monkeypatch.setattr("keras.backend.backend", lambda: name)
+
+
+@pytest.mark.parametrize("request_", ["cpu", "cpu:1"])
+def test_one_cpu(request_):
+    assert strategy.find_devices(request_) == ONE_CPU
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ("tpu", "must be 'all'"),
+        ("cpu:x", "Received: devices='cpu:x'"),
+        ("cpu:0", "at least one CPU"),
+        ("gpu:7", "does not see"),
+    ],
+)
+def test_devices_that_are_not_there(request_, message):
+    with pytest.raises(ValueError, match=message):
+        strategy.find_devices(request_)
+
+
+def test_several_devices_on_torch_are_refused(monkeypatch):
+    on_backend(monkeypatch, "torch")
+    with pytest.raises(ValueError, match="On the PyTorch backend training uses one"):
+        strategy.find_devices("cpu:2")
+
+
+@pytest.mark.parametrize("network", ["resnet20", "resnet18"])
+def test_precision_on_the_cpu(network):
+    spec = ARCHITECTURES[network]
+    assert strategy.choose_precision("auto", ONE_CPU, spec) == "float32"
+    assert strategy.choose_precision("mixed_bfloat16", ONE_CPU, spec) == "mixed_bfloat16"
+    with pytest.raises(ValueError, match="needs a GPU"):
+        strategy.choose_precision("mixed_float16", ONE_CPU, spec)
+    with pytest.raises(ValueError, match="must be one of"):
+        strategy.choose_precision("float8", ONE_CPU, spec)
+
+
+@pytest.mark.parametrize(
+    ("capability", "policy"),
+    [((9, 0), "mixed_bfloat16"), ((7, 5), "mixed_float16"), ((6, 1), "float32")],
+)
+def test_precision_follows_the_gpu(monkeypatch, capability, policy):
+    monkeypatch.setattr(strategy, "_compute_capability", lambda: capability)
+    spec = ARCHITECTURES["resnet50"]
+    assert strategy.choose_precision("auto", ONE_GPU, spec) == policy
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_bottlenecks_take_the_cpus_bfloat16(monkeypatch, has_bfloat16):
+    monkeypatch.setattr(strategy, "_cpu_has_bfloat16", lambda: has_bfloat16)
+    chosen = strategy.choose_precision("auto", ONE_CPU, ARCHITECTURES["resnet50"])
+    assert chosen == ("mixed_bfloat16" if has_bfloat16 else "float32")
+
+
+@pytest.mark.parametrize(
+    ("backend", "request_", "devices", "expected"),
+    [
+        ("tensorflow", "auto", ONE_CPU, False),
+        ("tensorflow", "on", ONE_CPU, True),
+        ("tensorflow", "auto", ONE_GPU, True),
+        ("tensorflow", "auto", TWO_GPUS, False),
+        ("tensorflow", "off", ONE_GPU, False),
+        ("jax", "auto", TWO_CPUS, True),
+        ("torch", "auto", ONE_GPU, False),
+    ],
+)
+def test_xla(monkeypatch, backend, request_, devices, expected):
+    on_backend(monkeypatch, backend)
+    assert strategy.choose_xla(request_, devices) is expected
+
+
+@pytest.mark.parametrize(
+    ("backend", "request_", "devices", "message"),
+    [
+        ("tensorflow", "on", TWO_CPUS, "under MirroredStrategy"),
+        ("jax", "off", ONE_CPU, "always compiles"),
+        ("torch", "on", ONE_CPU, "has no XLA"),
+        ("tensorflow", "maybe", ONE_CPU, "must be 'auto'"),
+    ],
+)
+def test_xla_that_cannot_be_had_is_an_error(
+    monkeypatch, backend, request_, devices, message
+):
+    on_backend(monkeypatch, backend)
+    with pytest.raises(ValueError, match=message):
+        strategy.choose_xla(request_, devices)
+
+
+def test_synchronized_batch_norm_is_tensorflows(monkeypatch):
+    on_backend(monkeypatch, "jax")
+    with pytest.raises(ValueError, match="global batch anyway"):
+        strategy.synchronize_batch_norm(None, True)
+
+
+@pytest.mark.multiprocess
+def test_two_devices_train_like_one():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.two_devices"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    differences = json.loads(done.stdout)
+    assert differences["without"] < 1e-5
+    assert differences["synchronized"] < 1e-3
+    # With the ordinary kind, each replica has statistics of its own half …
+    assert differences["replicas_differed"] > 0.1
+    # … and what is saved is their mean.
+    assert differences["saved_is_mean"] < 1e-6
+    assert differences["callback_averaged"] == 0

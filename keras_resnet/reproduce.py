@@ -100,6 +100,8 @@ def train(
     }
     started = time.perf_counter()
     hardware = strategy.find_devices(devices)
+    # Now: the checkout may be another when training ends.
+    environment = records.environment(accelerators=accelerators(hardware))
     name, recipe, splits = choose(
         recipe, data, network, weights, val_fraction=val_fraction, data_dir=data_dir
     )
@@ -166,7 +168,6 @@ def train(
         "test": measure(final, splits.test, prepare, recipe) if splits.test else None,
     }
     replace_file(folder / "model.keras", final.save)
-    environment = records.environment(accelerators=accelerators(hardware))
     resumed = max(0.0, seconds - (time.perf_counter() - started))
     record = {
         "schema": records.SCHEMA,

@@ -169,7 +169,9 @@ def list_(options):
         print("\n".join(ARCHITECTURES))
         return
     counts = complexity()
-    print(f"{'network':16} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper")
+    print(
+        f"{'network':16} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper"
+    )
     for name, spec in ARCHITECTURES.items():
         row = counts[name]
         print(

@@ -38,7 +38,7 @@ def train(
     data=None,
     network=None,
     weights=None,
-    val_fraction=0.1,
+    val_fraction=sources.VALIDATION_FRACTION,
     seed=0,
     output_dir="runs",
     data_dir=None,
@@ -68,8 +68,9 @@ def train(
         seed: Of initialization, shuffling and augmentation.
         output_dir: Folder of the runs.
         data_dir: Where TensorFlow Datasets keeps its data.
-        steps, epochs: Length of training instead of the recipe's; its milestones move
-            in proportion.
+        steps: Updates in all instead of the recipe's; its milestones move in
+            proportion.
+        epochs: The same in passes over the training images; need not be whole.
         batch_size: Images per update instead of the recipe's; the learning rate does
             not change.
         devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `strategy.find_devices`.
@@ -90,6 +91,7 @@ def train(
         for name, value in {
             "data": None if data is None else str(data),
             "network": network,
+            "val_fraction": val_fraction if data is not None else None,
             "weights": None if weights is None else str(weights),
             "steps": steps,
             "epochs": epochs,
@@ -263,7 +265,9 @@ def preprocessing_of(recipe, spec, splits):
         if spec.stem == "imagenet" and known.resize is None:
             # A stem of stride 4 leaves nothing of a small image.
             own = default_preprocessing(spec.stem)
-            known = replace(own, channels=known.channels, mean=known.mean, std=known.std)
+            known = replace(
+                own, channels=known.channels, mean=known.mean, std=known.std
+            )
         elif spec.stem == "cifar" and known.resize is not None:
             known = replace(known, resize=32, size=(32, 32))
     else:

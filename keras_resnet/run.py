@@ -63,9 +63,13 @@ class Run:
             return np.asarray(preprocessing.resize_and_crop(image, self.preprocessing))
         path = pathlib.Path(image)
         if not path.is_file():
-            raise FileNotFoundError(f"There must be an image at {path}; there is no file.")
+            raise FileNotFoundError(
+                f"There must be an image at {path}; there is no file."
+            )
         try:
-            return np.asarray(preprocessing.prepare(path.read_bytes(), self.preprocessing))
+            return np.asarray(
+                preprocessing.prepare(path.read_bytes(), self.preprocessing)
+            )
         except Exception as error:  # TensorFlow's decoders raise many kinds.
             raise ValueError(
                 f"{path} must be a JPEG, PNG, GIF or BMP image. Decoding it failed: "
@@ -116,7 +120,8 @@ def evaluate(folder, *, data=None, data_dir=None, split="test", batch_size=256):
 
     Args:
         folder: The run's.
-        data: Folder of images, if not the data set that the record names.
+        data: Another folder of images, or data set, than the run was trained on: the
+            whole of a folder, or what lies in its folder ``test``.
         data_dir: Where TensorFlow Datasets keeps its data.
         split: ``"test"`` or ``"validation"``.
         batch_size: Images at a time.
@@ -128,18 +133,12 @@ def evaluate(folder, *, data=None, data_dir=None, split="test", batch_size=256):
         ValueError: If the data has other classes than the run, or no such split.
     """
     run = load(folder)
-    name = run.record["dataset"]["name"]
-    data = data or run.record["overrides"].get("data")
-    if data is None or data in DATASETS:
-        splits = sources.load(data or name, data_dir=data_dir)
-    else:
-        splits = sources.load_folder(data)
+    splits, examples = _examples(run, data, data_dir, split)
     if splits.class_names != run.classes:
         raise ValueError(
             f"The data must have the run's classes {run.classes[:5]}…. "
             f"Received: {splits.class_names[:5]}… in {splits.name}."
         )
-    examples = getattr(splits, split)
     if examples is None:
         raise ValueError(f"{splits.name} has no {split} split: use --split validation.")
     batches = pipelines.evaluation_batches(
@@ -154,6 +153,31 @@ def evaluate(folder, *, data=None, data_dir=None, split="test", batch_size=256):
     }
     (run.folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+def _examples(run, data, data_dir, split):
+    """The splits of the data, and the examples of the one to measure on."""
+    trained_on = run.record["overrides"].get("data", run.record["dataset"]["name"])
+    own = data is None or str(data) == trained_on
+    data = trained_on if own else str(data)
+    if data in DATASETS:
+        splits = sources.load(data, data_dir=data_dir)
+        return splits, getattr(splits, split)
+    if own:
+        # The same fraction, or images of the training set would be measured on.
+        fraction = run.record["overrides"]["val_fraction"]
+        splits = sources.load_folder(data, validation_fraction=fraction)
+        if splits.sha256 != run.record["dataset"]["sha256"]:
+            raise ValueError(
+                f"{data} must hold the images that the run was trained on, and it has "
+                "changed since: which of them are validation images is no longer known. "
+                "Give other images with --data."
+            )
+        return splits, getattr(splits, split)
+    splits = sources.load_folder(data)
+    if splits.test is not None:
+        return splits, splits.test
+    return splits, sources.join(splits.train, splits.validation)
 
 
 def export(folder, *, output=None, overwrite=False):
@@ -184,4 +208,3 @@ def export_model(model, output, prepare, class_names, *, overwrite=False):
         class_names=class_names,
         overwrite=overwrite,
     )
-

@@ -121,7 +121,9 @@ def test_eigenvectors_are_orthonormal():
 def test_colour_noise_has_its_standard_deviation():
     gray = np.zeros((1, 1, 3), np.float32)
     noise = tf.function(lambda seed: pca_color(gray, seed, alpha_std=0.1))
-    shifts = np.stack([noise(tf.constant((0, k))).numpy().ravel() for k in range(1_000)])
+    shifts = np.stack(
+        [noise(tf.constant((0, k))).numpy().ravel() for k in range(1_000)]
+    )
     covariance = np.cov(shifts, rowvar=False)
     vectors, values = np.array(PCA_EIGENVECTORS), np.array(PCA_EIGENVALUES)
     expected = vectors @ np.diag((25.5 * values) ** 2) @ vectors.T

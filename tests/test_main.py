@@ -9,7 +9,9 @@ from keras_resnet.__main__ import main
 from keras_resnet.config.architectures import ARCHITECTURES
 
 
-@pytest.mark.parametrize("command", ["", "list", "train", "evaluate", "predict", "export"])
+@pytest.mark.parametrize(
+    "command", ["", "list", "train", "evaluate", "predict", "export"]
+)
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
         main([*command.split(), "--help"])

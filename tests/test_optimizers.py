@@ -29,7 +29,9 @@ def test_decay_is_coupled_as_in_caffe():
 
 
 def test_excluded_variables_do_not_decay():
-    kernel, gamma = (keras.Variable(np.ones(2, "float32"), name=n) for n in ("kernel", "gamma"))
+    kernel, gamma = (
+        keras.Variable(np.ones(2, "float32"), name=n) for n in ("kernel", "gamma")
+    )
     optimizer = CoupledSGD(
         0.1, coupled_weight_decay=0.5, exclude_from_decay=("gamma", "beta", "bias")
     )
@@ -83,5 +85,8 @@ def test_one_cycle_rises_linearly_and_ends_near_zero():
 
 
 def test_rates_that_callbacks_lower_begin_as_numbers():
-    assert learning_rate(PlateauDecay(learning_rate=0.1, patience=1, min_delta=0), 9) == 0.1
+    assert (
+        learning_rate(PlateauDecay(learning_rate=0.1, patience=1, min_delta=0), 9)
+        == 0.1
+    )
     assert learning_rate(StepDecay(learning_rate=0.1, at=()), 9) == 0.1

@@ -110,11 +110,11 @@ def test_batches_run_across_the_ends_of_epochs(examples, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("augmentation", [None, PAD, SCALE])
-@pytest.mark.parametrize("start", [1, 5, 6, 11, 12])
-def test_going_on_is_the_tail_of_the_whole(examples, kind, augmentation, start):
+def test_going_on_is_the_tail_of_the_whole(examples, kind, augmentation):
     whole = batches_of(examples[kind], augmentation)
-    tail = batches_of(examples[kind], augmentation, start_step=start)
-    assert same(tail, whole[start:])
+    for start in (1, 6, 12):  # In the first epoch, in the second, and at the end.
+        tail = batches_of(examples[kind], augmentation, start_step=start)
+        assert same(tail, whole[start:])
 
 
 @pytest.mark.parametrize("kind", ["pixels", "streamed"])
@@ -194,7 +194,9 @@ def test_greyscale_and_mixed_sizes_of_files():
     mixed = Examples(np.array(contents, dtype=object), np.zeros(4, np.int32))
     p = Preprocessing(channels=1, resize=14, size=(12, 12), mean=(9.0,), std=(3.0,))
     for augmentation in (None, PAD, ScaleCropFlip(shorter_side=(12, 20), color=0)):
-        batches = training_batches(mixed, p, augmentation, batch_size=2, seed=0, steps=3)
+        batches = training_batches(
+            mixed, p, augmentation, batch_size=2, seed=0, steps=3
+        )
         assert all(images.shape == (2, 12, 12, 1) for images, _ in batches)
     images, _ = next(iter(evaluation_batches(mixed, p, batch_size=4)))
     np.testing.assert_array_equal(images[1], normalize(prepare(contents[1], p), p))

@@ -132,7 +132,9 @@ def test_a_finished_run_is_left_alone(finished):
 
 def test_another_recipes_folder_is_refused(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    with pytest.raises(ValueError, match=r"other settings: .*steps \(there 4, here 6\)"):
+    with pytest.raises(
+        ValueError, match=r"other settings: .*steps \(there 4, here 6\)"
+    ):
         reproduce.train(output_dir=finished.parent, steps=6, verbose=0)
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
@@ -228,6 +230,14 @@ def test_own_images(tmp_path):
     assert runs.evaluate(folder, split="validation")["n"] == 4
     with pytest.raises(ValueError, match="no test split"):
         runs.evaluate(folder)
+    others = image_folder(tmp_path / "others", n=3)
+    assert runs.evaluate(folder, data=others)["n"] == 6
+    (tmp_path / "pets" / "cat" / "0.png").unlink()
+    with pytest.raises(ValueError, match="changed since"):
+        runs.evaluate(folder, split="validation")
+    birds = image_folder(tmp_path / "birds", classes=("owl", "robin"))
+    with pytest.raises(ValueError, match="the run's classes"):
+        runs.evaluate(folder, data=birds)
 
 
 def test_own_images_from_weights_of_other_classes(tmp_path):
@@ -247,7 +257,9 @@ def test_own_images_from_weights_of_other_classes(tmp_path):
     # One update at a small rate: still near where it began.
     name = "stage3_block3_2_conv"
     before = source.get_layer(name).get_weights()[0]
-    np.testing.assert_allclose(trained.get_layer(name).get_weights()[0], before, atol=0.05)
+    np.testing.assert_allclose(
+        trained.get_layer(name).get_weights()[0], before, atol=0.05
+    )
 
 
 def train_in_a_process(output_dir, *more):

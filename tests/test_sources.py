@@ -163,7 +163,9 @@ def test_missing_records_are_noticed(cifar_copy):
     size = int.from_bytes(contents[:8], "little") + 16  # Of one record.
     train.unlink()
     train.write_bytes(contents[:size])
-    with pytest.raises(ValueError, match="must hold 50000 examples"):
+    with pytest.raises(
+        ValueError, match="contain 50000 elements but .* only 1 .*Its files:"
+    ):
         load("cifar10", data_dir=cifar_copy.parents[1])
 
 
@@ -181,7 +183,7 @@ def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
         raise ConnectionError("no network")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
-    with pytest.raises(FileNotFoundError, match=r"no network\)\. Give .* --data-dir"):
+    with pytest.raises(FileNotFoundError, match=r"no network\)\. Give .*--data-dir"):
         load("cifar100", data_dir=tmp_path)
 
 

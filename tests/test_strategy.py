@@ -49,7 +49,9 @@ def test_several_devices_on_torch_are_refused(monkeypatch):
 def test_precision_on_the_cpu(network):
     spec = ARCHITECTURES[network]
     assert strategy.choose_precision("auto", ONE_CPU, spec) == "float32"
-    assert strategy.choose_precision("mixed_bfloat16", ONE_CPU, spec) == "mixed_bfloat16"
+    assert (
+        strategy.choose_precision("mixed_bfloat16", ONE_CPU, spec) == "mixed_bfloat16"
+    )
     with pytest.raises(ValueError, match="needs a GPU"):
         strategy.choose_precision("mixed_float16", ONE_CPU, spec)
     with pytest.raises(ValueError, match="must be one of"):

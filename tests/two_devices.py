@@ -113,7 +113,9 @@ def main():
             for value, replicas in zip(saved, before, strict=True)
         )
     )
-    averaged = train(with_batch_norm, two, normed, callbacks=[strategy.AverageBatchNorm()])
+    averaged = train(
+        with_batch_norm, two, normed, callbacks=[strategy.AverageBatchNorm()]
+    )
     result["callback_averaged"] = float(
         max(np.abs(a - b).max() for a, b in replicas_of(averaged))
     )

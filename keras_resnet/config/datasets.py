@@ -72,7 +72,11 @@ def _imagenet(tfds, classes, test_split, validation, storage, source):
         test=test_split,
         validation=validation,
         preprocessing=Preprocessing(
-            channels=3, resize=256, size=(224, 224), mean=IMAGENET_MEAN, std=IMAGENET_STD
+            channels=3,
+            resize=256,
+            size=(224, 224),
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
         ),
         tfds=tfds,
         storage=storage,

@@ -31,7 +31,7 @@ def pad_crop_flip(images, seed, *, padding, flip=True):
     """
     import tensorflow as tf
 
-    count, height, width = tf.unstack(tf.shape(images)[:3])
+    count, height, width, channels = tf.unstack(tf.shape(images))
     row_seed, column_seed, flip_seed = _split(seed, 3)
     # Which rows and which columns of the padded image the result shows.
     rows = _integers([count, 1], row_seed, 0, 2 * padding) + tf.range(height)
@@ -40,8 +40,11 @@ def pad_crop_flip(images, seed, *, padding, flip=True):
         mirrored = tf.random.stateless_uniform([count, 1], flip_seed) < 0.5
         columns = tf.where(mirrored, columns[:, ::-1], columns)
     padded = tf.pad(images, [[0, 0], [padding] * 2, [padding] * 2, [0, 0]])
-    cropped = tf.gather(padded, rows, axis=1, batch_dims=1)
-    cropped = tf.gather(cropped, columns, axis=2, batch_dims=1)
+    # One gather over the pixels of the batch, laid end to end: a map over images
+    # takes over ten times as long.
+    rows += tf.range(count)[:, tf.newaxis] * (height + 2 * padding)
+    pixels = rows[:, :, tf.newaxis] * (width + 2 * padding) + columns[:, tf.newaxis]
+    cropped = tf.gather(tf.reshape(padded, [-1, channels]), pixels)
     return tf.ensure_shape(cropped, images.shape)
 
 

@@ -49,11 +49,14 @@ def training_batches(
     step_numbers = tf.data.Dataset.range(start_step, steps)
     first, end = start_step * batch_size, steps * batch_size
     if _is_pixels(examples) and not isinstance(augmentation, ScaleCropFlip):
-        indices = _permutations(examples.size, seed, first, end).rebatch(
-            batch_size, drop_remainder=True
-        )
-        batches = indices.map(
-            _pixel_batch(examples, preprocessing), num_parallel_calls=tf.data.AUTOTUNE
+        batches = (
+            _permutations(examples.size, seed, first, end)
+            .rebatch(batch_size, drop_remainder=True)
+            .take(steps - start_step)
+            .map(
+                _pixel_batch(examples, preprocessing),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
         )
     else:
         records = _shuffled_records(examples, seed, first, end)
@@ -195,10 +198,11 @@ def _shuffled_records(examples, seed, first, end):
     def shuffled(epoch):
         # Else `shuffle` mixes the process's global seed into its own.
         tf.compat.v1.set_random_seed(1)
+        epoch_seed = tf.random.stateless_uniform(
+            [], _seed(seed, SHUFFLING, epoch), maxval=2**31 - 1, dtype=tf.int64
+        )
         return records.shuffle(
-            examples.shuffle_buffer,
-            seed=_seed(seed, SHUFFLING, epoch)[0],
-            reshuffle_each_iteration=False,
+            examples.shuffle_buffer, seed=epoch_seed, reshuffle_each_iteration=False
         ).skip(tf.cast(done(epoch), tf.int64))
 
     return epochs.flat_map(shuffled)

@@ -196,7 +196,9 @@ def summary(record, folder) -> str:
         record: As `read` gives it.
         folder: The run's.
     """
-    lines = [f"{'split':12} {'top-1 error':>12} {'top-5 error':>12} {'loss':>8} {'n':>8}"]
+    lines = [
+        f"{'split':12} {'top-1 error':>12} {'top-5 error':>12} {'loss':>8} {'n':>8}"
+    ]
     for split in ("train", "validation", "test"):
         metrics = record[split]
         if metrics is None:

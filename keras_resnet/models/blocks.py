@@ -144,7 +144,7 @@ def bottleneck(x, filters, *, stride, shortcut, name, strides=None):
 
     The stride sits on the first 1x1 convolution, as in the paper's models.
 
-    Args and return value as for `basic`, except that the output has
+    Arguments and return value as for `basic`, except that the output has
     ``4 * filters`` channels.
     """
     first, second = strides or (stride, 1)
@@ -169,11 +169,9 @@ def basic_v2(x, filters, *, stride, shortcut, name, activate=bn_relu):
     A shortcut that changes the shape starts from the activated input, one that does
     not carries the input itself, untouched from end to end.
 
-    Args:
-        activate: Batch norm and ReLU before the first convolution; the identity in
-            a network's first block, whose input the stem has activated already.
-
-    Other arguments and the return value as for `basic`.
+    Arguments and return value as for `basic`, and ``activate``: batch norm and ReLU before
+    the first convolution; the identity in a network's first block, whose input the stem
+    has activated already.
     """
     activated = activate(x, name=f"{name}_0")
     residual = conv(activated, filters, 3, stride=stride, name=f"{name}_1")

@@ -6,8 +6,8 @@ No pickle is ever executed: ``.pth`` files are read by torch with
 
 import pathlib
 import re
-from functools import partial
 import warnings
+from functools import partial
 
 import numpy as np
 
@@ -151,7 +151,7 @@ def torch_name(path):
     )
     if layer.startswith("stem_"):
         return f"{kind}1.{torch_variable}"
-    match = re.fullmatch(r"stage(\d+)_block(\d+)_(shortcut|\d)_(?:conv|bn)", layer)
+    match = re.fullmatch(r"stage(\d+)_block(\d+)_(shortcut|[1-3])_(?:conv|bn)", layer)
     if match is None:
         raise ValueError(
             f"Torchvision's networks have no counterpart of {path!r}: its weights fit "

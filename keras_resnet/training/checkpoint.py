@@ -38,6 +38,7 @@ def save(folder, model, states):
 
     Args:
         folder: Where checkpoints lie; older ones but `KEPT` are removed.
+        model: Compiled.
         states: What else must survive, as JSON takes it.
 
     Raises:
@@ -77,6 +78,8 @@ def restore(folder, model, stateful):
     """Brings a compiled model and its callbacks to the last readable checkpoint.
 
     Args:
+        folder: Where checkpoints lie.
+        model: Compiled, its optimizer not yet used.
         stateful: The callbacks by the names under which their state was saved.
 
     Returns:

@@ -59,7 +59,10 @@ class CoupledSGD(keras.optimizers.SGD):
         self._decays = [v.name not in self.exclude_from_decay for v in variables]
 
     def update_step(self, gradient, variable, learning_rate):
-        if self.coupled_weight_decay and self._decays[self._get_variable_index(variable)]:
+        if (
+            self.coupled_weight_decay
+            and self._decays[self._get_variable_index(variable)]
+        ):
             weight = keras.ops.convert_to_tensor(variable)
             gradient = gradient + self.coupled_weight_decay * weight
         super().update_step(gradient, variable, learning_rate)

@@ -110,7 +110,9 @@ def _gpus(backend):
     if backend == "tensorflow":
         import tensorflow as tf
 
-        return [f"gpu:{i}" for i, _ in enumerate(tf.config.list_physical_devices("GPU"))]
+        return [
+            f"gpu:{i}" for i, _ in enumerate(tf.config.list_physical_devices("GPU"))
+        ]
     if backend == "jax":
         import jax
 
@@ -241,7 +243,9 @@ def choose_xla(request, devices):
             "other devices. Use one device, or --backend jax. Received: xla='on' with "
             f"{len(devices.names)} devices."
         )
-    return request == "on" or (request == "auto" and devices.kind == "gpu" and not several)
+    return request == "on" or (
+        request == "auto" and devices.kind == "gpu" and not several
+    )
 
 
 def synchronize_batch_norm(model, synchronized):

@@ -1,0 +1,89 @@
+"""The main job over several seeds: time from start to exit, and accuracy.
+
+    python benchmarks/quickstart.py IDX_FOLDER
+
+Runs `keras-resnet train --seed k` in a process of its own for each seed, then measures
+the saved model on the original 10,000 test images of Fashion-MNIST, of which the
+package carries 2,000. IDX_FOLDER holds the original's four .gz files (Debian's package
+dataset-fashion-mnist puts them into /usr/share/datasets/fashion-mnist). Writes
+results/quickstart.json; run it when nothing else computes.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+
+from keras_resnet import run as runs
+from keras_resnet.data import pipelines, sources
+from keras_resnet.data.bundled.make_fashion_mini import read_idx
+from keras_resnet.evaluation import records
+from keras_resnet.evaluation.evaluate import evaluate
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "quickstart.json"
+
+
+def original_test_set(folder):
+    """The 10,000 test images and labels as `Examples`."""
+    images = read_idx(folder / "t10k-images-idx3-ubyte.gz")
+    labels = read_idx(folder / "t10k-labels-idx1-ubyte.gz")
+    return sources.Examples(images[..., np.newaxis], labels.astype("int32"))
+
+
+def train(seed, output_dir):
+    """Seconds that the command takes, and the run's folder."""
+    command = [sys.executable, "-m", "keras_resnet", "train", "--quiet"]
+    started = time.perf_counter()
+    subprocess.run(
+        [*command, "--seed", str(seed), "--output-dir", str(output_dir)], check=True
+    )
+    return time.perf_counter() - started, output_dir / f"quickstart_seed{seed}"
+
+
+def measure(folder, examples):
+    """The run's metrics on the original test set."""
+    run = runs.load(folder)
+    batches = pipelines.evaluation_batches(examples, run.preprocessing, batch_size=500)
+    return evaluate(run.model, batches)
+
+
+def main():
+    """Trains and measures every seed, and writes the results."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("idx_folder", type=pathlib.Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--output-dir", type=pathlib.Path)
+    options = parser.parse_args()
+    output_dir = options.output_dir or pathlib.Path(tempfile.mkdtemp())
+    examples = original_test_set(options.idx_folder)
+    rows = []
+    for seed in range(options.seeds):
+        seconds, folder = train(seed, output_dir)
+        metrics = measure(folder, examples)
+        record = records.read(folder / "record.json")
+        rows.append(
+            {
+                "seed": seed,
+                "seconds": round(seconds, 1),
+                "accuracy_10000": round(100 - metrics.top1_error, 2),
+                "accuracy_bundled_2000": round(100 - record["test"]["top1_error"], 2),
+                "accuracy_validation": round(
+                    100 - record["validation"]["top1_error"], 2
+                ),
+                "images_per_second": record["images_per_second"],
+                "commit": record["commit"],
+            }
+        )
+        print(json.dumps(rows[-1]), flush=True)
+    result = {"date": time.strftime("%Y-%m-%d"), **records.environment(), "runs": rows}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The generated tables are current, and CI runs the very commands of the README."""
+
+import importlib.util
+import re
+
+from keras_resnet.config.datasets import DATASETS
+from tests.conftest import REPOSITORY
+
+README = REPOSITORY / "README.md"
+
+
+def tables():
+    path = REPOSITORY / "benchmarks" / "tables.py"
+    spec = importlib.util.spec_from_file_location("tables", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_tables_are_current():
+    text = README.read_text()
+    assert tables().readme(text) == text, "run `python benchmarks/tables.py`"
+
+
+def test_saved_models_readme_is_current():
+    path = REPOSITORY / "saved_models" / "README.md"
+    assert tables().saved_models() == path.read_text(), (
+        "run `python benchmarks/tables.py`"
+    )
+
+
+def test_first_commands_do_the_main_job_and_the_tests():
+    blocks = re.findall(r"^```bash\n(.*?)^```$", README.read_text(), re.M | re.S)
+    assert blocks[0].strip() == (
+        "python3 -m venv .venv && . .venv/bin/activate && pip install . && "
+        "keras-resnet train"
+    )
+    assert blocks[1].strip() == "pip install '.[test]' && pytest"
+
+
+def test_saved_models_are_small_and_complete():
+    folder = REPOSITORY / "saved_models"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 4_000_000
+    for record in folder.glob("*/record.json"):
+        assert (record.parent / "model.keras").exists()
+        assert (record.parent / "saved_model" / "1" / "saved_model.pb").exists()
+
+
+def test_readme_links_lead_somewhere():
+    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+    assert links
+    assert not [link for link in links if not (REPOSITORY / link).exists()]
+
+
+def test_bundled_data_set_is_small():
+    bundled = REPOSITORY / "keras_resnet" / "data" / "bundled" / "fashion_mini.npz"
+    assert bundled.stat().st_size <= 6_000_000
+    assert DATASETS["fashion_mini"].tfds is None

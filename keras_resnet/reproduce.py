@@ -4,25 +4,20 @@ Everything else in the package does one step and knows nothing of the others.
 """
 
 import contextlib
-import json
-import math
-import os
 import pathlib
 import statistics
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import keras
 import numpy as np
 
+from keras_resnet import request
 from keras_resnet import run as runs
 from keras_resnet.analysis import complexity, plots
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
-from keras_resnet.config.preprocessing import default_preprocessing
-from keras_resnet.config.recipes import RECIPES, for_own_images, with_steps
-from keras_resnet.data import pipelines, preprocessing, sources
+from keras_resnet.data import pipelines, sources
 from keras_resnet.evaluation import records
 from keras_resnet.evaluation.evaluate import evaluate, predict
 from keras_resnet.models import pretrained, resnet
@@ -104,15 +99,15 @@ def train(
     hardware = strategy.find_devices(devices)
     # Now: the checkout may be another when training ends.
     environment = records.environment(accelerators=accelerators(hardware))
-    name, recipe, splits = choose(
+    name, recipe, splits = request.choose(
         recipe, data, network, weights, val_fraction=val_fraction, data_dir=data_dir
     )
-    recipe = override(recipe, splits.train.size, steps, epochs, batch_size)
+    recipe = request.override(recipe, splits.train.size, steps, epochs, batch_size)
     spec = find(ARCHITECTURES, recipe.network, kind="network")
     policy = strategy.choose_precision(precision, hardware, spec)
     jit_compile = strategy.choose_xla(xla, hardware)
-    prepare = preprocessing_of(recipe, spec, splits)
-    check_batch_size(recipe, splits, hardware)
+    prepare = request.preprocessing_of(recipe, spec, splits)
+    request.check_batch_size(recipe, splits, hardware)
 
     keras.utils.set_random_seed(seed)
     classes = len(splits.class_names)
@@ -123,13 +118,13 @@ def train(
             pretrained.load_weights(model, weights, new_classifier=True)
         compile_model(model, recipe, xla=jit_compile)
         folder = pathlib.Path(output_dir) / f"{name}_seed{seed}"
-        finished = claim(folder, recipe, seed, splits, overrides)
-        if finished:
+        if request.claim(folder, recipe, seed, splits, overrides):
+            if verbose:
+                print(f"{folder} is finished: there is nothing to train.")
             return folder
         if sync_batch_norm:
             strategy.synchronize_batch_norm(model, True)
-        several = len(hardware.names) > 1
-        seconds = fit(
+        earlier_seconds = fit(
             model,
             recipe,
             lambda done: pipelines.training_batches(
@@ -144,11 +139,11 @@ def train(
             pipelines.evaluation_batches(
                 splits.validation,
                 prepare,
-                batch_size=validation_batch_size(recipe, splits, hardware),
+                batch_size=request.validation_batch_size(recipe, splits, hardware),
             ),
             folder,
             examples=splits.train.size,
-            extra=[strategy.AverageBatchNorm()] if several and _is_mirrored() else [],
+            extra=strategy.replica_callbacks(hardware),
             verbose=verbose,
         )
 
@@ -169,8 +164,7 @@ def train(
         "validation": measure(final, splits.validation, prepare, recipe),
         "test": measure(final, splits.test, prepare, recipe) if splits.test else None,
     }
-    replace_file(folder / "model.keras", final.save)
-    resumed = max(0.0, seconds - (time.perf_counter() - started))
+    request.replace_file(folder / "model.keras", final.save)
     record = {
         "schema": records.SCHEMA,
         "recipe": name,
@@ -196,7 +190,7 @@ def train(
         "xla": jit_compile,
         **environment,
         "steps": recipe.steps,
-        "wall_seconds": round(time.perf_counter() - started + resumed, 1),
+        "wall_seconds": round(earlier_seconds + time.perf_counter() - started, 1),
         "images_per_second": statistics.median(
             row["images_per_second"] for row in history
         ),
@@ -211,147 +205,6 @@ def train(
     # Last: a run with a record is finished.
     records.write(record, folder / "record.json")
     return folder
-
-
-def choose(recipe, data, network, weights, *, val_fraction, data_dir):
-    """Name, recipe and data of what is to be trained."""
-    if data is None:
-        if network is not None or weights is not None:
-            raise ValueError(
-                "`network` and `weights` go with `data`; a recipe names its network. "
-                f"Received: network={network!r}, weights={weights!r} without data."
-            )
-        row = find(RECIPES, recipe, kind="recipe")
-        return recipe, row, sources.load(row.dataset, data_dir=data_dir)
-    if network is None:
-        raise ValueError("`data` needs a `network`, such as network='resnet18'.")
-    spec = find(ARCHITECTURES, network, kind="network")
-    if data in DATASETS:
-        splits = sources.load(data, data_dir=data_dir)
-    elif pathlib.Path(data).is_dir():
-        splits = sources.load_folder(data, validation_fraction=val_fraction)
-    else:
-        find(DATASETS, str(data), kind="data set, and no folder of that name:")
-    own = for_own_images(
-        network=network,
-        stem=spec.stem,
-        dataset=splits.name,
-        examples=splits.train.size,
-        pretrained=weights is not None,
-    )
-    return f"{network}_{splits.name}", own, splits
-
-
-def override(recipe, examples, steps, epochs, batch_size):
-    """The recipe with the length and batch size that were asked for."""
-    if steps is not None and epochs is not None:
-        raise ValueError(
-            "Give `steps` or `epochs`, not both. "
-            f"Received: steps={steps}, epochs={epochs}."
-        )
-    if batch_size is not None:
-        recipe = replace(recipe, batch_size=batch_size)
-    if epochs is not None:
-        if epochs <= 0:
-            raise ValueError(f"`epochs` must be positive. Received: epochs={epochs}.")
-        steps = math.ceil(epochs * examples / recipe.batch_size)
-    return recipe if steps is None else with_steps(recipe, steps)
-
-
-def preprocessing_of(recipe, spec, splits):
-    """How the images are prepared for this network on this data set."""
-    if splits.name in DATASETS:
-        known = DATASETS[splits.name].preprocessing
-        if spec.stem == "imagenet" and known.resize is None:
-            # A stem of stride 4 leaves nothing of a small image.
-            own = default_preprocessing(spec.stem)
-            known = replace(
-                own, channels=known.channels, mean=known.mean, std=known.std
-            )
-        elif spec.stem == "cifar" and known.resize is not None:
-            known = replace(known, resize=32, size=(32, 32))
-    else:
-        known = default_preprocessing(spec.stem)
-        if spec.stem == "cifar":
-            known = replace(known, resize=32)
-    if recipe.mean == "pixel":
-        known = replace(known, mean=preprocessing.per_pixel_mean(splits.train))
-    return known
-
-
-def check_batch_size(recipe, splits, hardware):
-    """Raises `ValueError` unless batches divide among the devices."""
-    replicas = len(hardware.names)
-    if recipe.batch_size % replicas:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the {replicas} devices. "
-            f"Received: batch_size={recipe.batch_size}."
-        )
-    if recipe.batch_size > splits.train.size:
-        raise ValueError(
-            f"`batch_size` must not exceed the {splits.train.size} training images. "
-            f"Received: batch_size={recipe.batch_size}."
-        )
-
-
-def validation_batch_size(recipe, splits, hardware):
-    """The largest batch that leaves no device without its share at the end."""
-    n, replicas = splits.validation.size, len(hardware.names)
-    if replicas == 1:
-        return min(n, recipe.batch_size)
-    sizes = range(replicas, min(n, recipe.batch_size) + 1, replicas)
-    dividing = [size for size in sizes if n % size == 0]
-    if not dividing:
-        raise ValueError(
-            f"The {n} validation images must divide among {replicas} devices: use one "
-            "device, or another validation fraction."
-        )
-    return max(dividing)
-
-
-def claim(folder, recipe, seed, splits, overrides):
-    """Takes a folder for a run; tells whether the run has been finished there.
-
-    Raises:
-        ValueError: If the folder holds another run, or something else.
-    """
-    wanted = {
-        "recipe": recipe.as_json(),
-        "seed": seed,
-        "data": splits.sha256,
-        "overrides": overrides,
-    }
-    wanted = json.loads(json.dumps(wanted))
-    settings = folder / "settings.json"
-    if not settings.exists():
-        if folder.exists() and any(folder.iterdir()):
-            raise ValueError(
-                f"{folder} must be empty or hold this run, and it holds other files. "
-                "Remove it, or choose another --output-dir."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(
-            settings, lambda path: path.write_text(json.dumps(wanted, indent=2) + "\n")
-        )
-        return False
-    found = json.loads(settings.read_text())
-    if found != wanted:
-        differences = [
-            f"{key} (there {found_value!r}, here {wanted_value!r})"
-            for key, found_value, wanted_value in _differences(found, wanted)
-        ]
-        raise ValueError(
-            f"{folder} holds a run with other settings: {'; '.join(differences)}. "
-            "Remove it, or choose another --output-dir or --seed."
-        )
-    return (folder / "record.json").exists()
-
-
-def _differences(found, wanted):
-    flat = {**found.pop("recipe"), **found}, {**wanted["recipe"], **wanted}
-    for key in sorted((flat[0].keys() | flat[1].keys()) - {"recipe"}):
-        if flat[0].get(key) != flat[1].get(key):
-            yield key, flat[0].get(key), flat[1].get(key)
 
 
 def measure(model, examples, prepare, recipe):
@@ -386,13 +239,6 @@ def accelerators(hardware):
     return [] if hardware.kind == "cpu" else list(hardware.names)
 
 
-def replace_file(path, write):
-    """Writes a file under another name first, so that it is whole or absent."""
-    temporary = path.with_name(f"writing_{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
-
-
 @contextlib.contextmanager
 def float_policy(name):
     """Builds layers under a dtype policy, and restores the one before."""
@@ -402,7 +248,3 @@ def float_policy(name):
         yield
     finally:
         keras.config.set_dtype_policy(before)
-
-
-def _is_mirrored():
-    return keras.backend.backend() == "tensorflow"

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "analysis": set(),
     "export": set(),
     "applications.py": {"config", "models"},
+    "request.py": {"config", "data"},
     "run.py": {"config", "data", "evaluation", "export"},
     "reproduce.py": {
         "analysis",
@@ -26,6 +27,7 @@ MAY_IMPORT = {
         "data",
         "evaluation",
         "models",
+        "request",
         "run",
         "training",
     },

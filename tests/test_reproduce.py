@@ -123,10 +123,11 @@ def test_predict_names_a_bad_file(finished, tmp_path):
         run.predict([tmp_path / "missing.png"])
 
 
-def test_a_finished_run_is_left_alone(finished):
+def test_a_finished_run_is_left_alone(finished, capsys):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    again = reproduce.train(output_dir=finished.parent, verbose=0)
+    again = reproduce.train(output_dir=finished.parent, verbose=2)
     assert again == finished
+    assert "is finished: there is nothing to train" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 

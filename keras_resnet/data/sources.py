@@ -132,6 +132,8 @@ def load(name, *, data_dir=None) -> Splits:
     if spec.tfds is None:
         return _load_bundled(name, spec)
     builder = _prepared_builder(spec.tfds, data_dir)
+    for split in (spec.train, spec.test):
+        _check_files_exist(builder, split)
     load_from = _load_streamed if spec.storage == "stream" else _load_into_memory
     return load_from(name, spec, builder)
 
@@ -193,7 +195,6 @@ def _load_streamed(name, spec, builder):
 
     digest = hashlib.sha256(f"{spec.validation}".encode())
     for split in (spec.train, spec.test):
-        _check_files_exist(builder, split)
         digest.update(f"{split} {builder.info.splits[split].num_examples}".encode())
         for file in builder.info.splits[split].filepaths:
             size = pathlib.Path(file).stat().st_size
@@ -248,7 +249,6 @@ def _read_split(builder, split, spec) -> Examples:
     """Reads a whole TFDS split into memory."""
     import tensorflow as tf
 
-    _check_files_exist(builder, split)
     records = _records(builder, split)
     if spec.storage == "pixels":
         from keras_resnet.data.preprocessing import decode

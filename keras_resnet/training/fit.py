@@ -50,7 +50,7 @@ def fit(model, recipe, batches, validation, folder, *, examples, extra=(), verbo
         verbose: Of `keras.Model.fit`.
 
     Returns:
-        Seconds of training, those of earlier parts of the run included.
+        Seconds that earlier parts of the run trained for.
 
     Raises:
         FloatingPointError: If the loss is no longer finite.
@@ -61,8 +61,11 @@ def fit(model, recipe, batches, validation, folder, *, examples, extra=(), verbo
     stateful = {"history": log, **reactive_schedules(recipe)}
     checkpoints = folder / "checkpoints"
     done = checkpoint.restore(checkpoints, model, stateful)
+    earlier = log.seconds
+    if done and verbose:
+        print(f"Going on from update {done:,} of {recipe.steps:,}.")
     if done >= recipe.steps:
-        return log.seconds
+        return earlier
     model.fit(
         batches(done),
         validation_data=validation,
@@ -79,7 +82,7 @@ def fit(model, recipe, batches, validation, folder, *, examples, extra=(), verbo
         ],
         verbose=verbose,
     )
-    return log.seconds
+    return earlier
 
 
 def reactive_schedules(recipe):

@@ -292,6 +292,12 @@ class AverageBatchNorm(keras.callbacks.Callback):
         average_batch_norm(self.model)
 
 
+def replica_callbacks(devices):
+    """What `fit` needs so that replicas agree: nothing on one device or on JAX."""
+    mirrored = len(devices.names) > 1 and keras.backend.backend() == "tensorflow"
+    return [AverageBatchNorm()] if mirrored else []
+
+
 def average_batch_norm(model):
     """Averages moving means and variances over the replicas of a mirrored model."""
     import tensorflow as tf

@@ -1,0 +1,165 @@
+"""What is to be trained: from what a user asks to recipe, data and folder, checked.
+
+Nothing is written before all of it fits together.
+"""
+
+import json
+import math
+import os
+import pathlib
+from dataclasses import replace
+
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.lookup import find
+from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.config.recipes import RECIPES, for_own_images, with_steps
+from keras_resnet.data import preprocessing, sources
+
+
+def choose(recipe, data, network, weights, *, val_fraction, data_dir):
+    """Name, recipe and data of what is to be trained."""
+    if data is None:
+        if network is not None or weights is not None:
+            raise ValueError(
+                "`network` and `weights` go with `data`; a recipe names its network. "
+                f"Received: network={network!r}, weights={weights!r} without data."
+            )
+        row = find(RECIPES, recipe, kind="recipe")
+        return recipe, row, sources.load(row.dataset, data_dir=data_dir)
+    if network is None:
+        raise ValueError("`data` needs a `network`, such as network='resnet18'.")
+    spec = find(ARCHITECTURES, network, kind="network")
+    if data in DATASETS:
+        splits = sources.load(data, data_dir=data_dir)
+    elif pathlib.Path(data).is_dir():
+        splits = sources.load_folder(data, validation_fraction=val_fraction)
+    else:
+        find(DATASETS, str(data), kind="data set, and no folder of that name:")
+    own = for_own_images(
+        network=network,
+        stem=spec.stem,
+        dataset=splits.name,
+        examples=splits.train.size,
+        pretrained=weights is not None,
+    )
+    return f"{network}_{splits.name}", own, splits
+
+
+def override(recipe, examples, steps, epochs, batch_size):
+    """The recipe with the length and batch size that were asked for."""
+    if steps is not None and epochs is not None:
+        raise ValueError(
+            "Give `steps` or `epochs`, not both. "
+            f"Received: steps={steps}, epochs={epochs}."
+        )
+    if batch_size is not None:
+        recipe = replace(recipe, batch_size=batch_size)
+    if epochs is not None:
+        if epochs <= 0:
+            raise ValueError(f"`epochs` must be positive. Received: epochs={epochs}.")
+        steps = math.ceil(epochs * examples / recipe.batch_size)
+    return recipe if steps is None else with_steps(recipe, steps)
+
+
+def preprocessing_of(recipe, spec, splits):
+    """How the images are prepared for this network on this data set."""
+    if splits.name in DATASETS:
+        known = DATASETS[splits.name].preprocessing
+        if spec.stem == "imagenet" and known.resize is None:
+            # A stem of stride 4 leaves nothing of a small image.
+            own = default_preprocessing(spec.stem)
+            known = replace(
+                own, channels=known.channels, mean=known.mean, std=known.std
+            )
+        elif spec.stem == "cifar" and known.resize is not None:
+            known = replace(known, resize=32, size=(32, 32))
+    else:
+        known = default_preprocessing(spec.stem)
+        if spec.stem == "cifar":
+            known = replace(known, resize=32)
+    if recipe.mean == "pixel":
+        known = replace(known, mean=preprocessing.per_pixel_mean(splits.train))
+    return known
+
+
+def check_batch_size(recipe, splits, hardware):
+    """Raises `ValueError` unless batches divide among the devices."""
+    replicas = len(hardware.names)
+    if recipe.batch_size % replicas:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {replicas} devices. "
+            f"Received: batch_size={recipe.batch_size}."
+        )
+    if recipe.batch_size > splits.train.size:
+        raise ValueError(
+            f"`batch_size` must not exceed the {splits.train.size} training images. "
+            f"Received: batch_size={recipe.batch_size}."
+        )
+
+
+def validation_batch_size(recipe, splits, hardware):
+    """The largest batch that leaves no device without its share at the end."""
+    n, replicas = splits.validation.size, len(hardware.names)
+    if replicas == 1:
+        return min(n, recipe.batch_size)
+    sizes = range(replicas, min(n, recipe.batch_size) + 1, replicas)
+    dividing = [size for size in sizes if n % size == 0]
+    if not dividing:
+        raise ValueError(
+            f"The {n} validation images must divide among {replicas} devices: use one "
+            "device, or another validation fraction."
+        )
+    return max(dividing)
+
+
+def claim(folder, recipe, seed, splits, overrides):
+    """Takes a folder for a run; tells whether the run has been finished there.
+
+    Raises:
+        ValueError: If the folder holds another run, or something else.
+    """
+    wanted = {
+        "recipe": recipe.as_json(),
+        "seed": seed,
+        "data": splits.sha256,
+        "overrides": overrides,
+    }
+    wanted = json.loads(json.dumps(wanted))
+    settings = folder / "settings.json"
+    if not settings.exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(
+                f"{folder} must be empty or hold this run, and it holds other files. "
+                "Remove it, or choose another --output-dir."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(
+            settings, lambda path: path.write_text(json.dumps(wanted, indent=2) + "\n")
+        )
+        return False
+    found = json.loads(settings.read_text())
+    if found != wanted:
+        differences = [
+            f"{key} (there {found_value!r}, here {wanted_value!r})"
+            for key, found_value, wanted_value in _differences(found, wanted)
+        ]
+        raise ValueError(
+            f"{folder} holds a run with other settings: {'; '.join(differences)}. "
+            "Remove it, or choose another --output-dir or --seed."
+        )
+    return (folder / "record.json").exists()
+
+
+def _differences(found, wanted):
+    flat = {**found.pop("recipe"), **found}, {**wanted["recipe"], **wanted}
+    for key in sorted((flat[0].keys() | flat[1].keys()) - {"recipe"}):
+        if flat[0].get(key) != flat[1].get(key):
+            yield key, flat[0].get(key), flat[1].get(key)
+
+
+def replace_file(path, write):
+    """Writes a file under another name first, so that it is whole or absent."""
+    temporary = path.with_name(f"writing_{path.name}")
+    write(temporary)
+    os.replace(temporary, path)

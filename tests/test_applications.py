@@ -1,0 +1,217 @@
+"""The public constructors, by Keras's own tests and some of ours."""
+
+import ast
+import inspect
+import pathlib
+import types
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet import applications
+from keras_resnet.config.architectures import ARCHITECTURES
+from tests import paper_facts
+
+CONSTRUCTORS = {
+    "ResNet18": 512,
+    "ResNet34": 512,
+    "ResNet50": 2048,
+    "ResNet101": 2048,
+    "ResNet152": 2048,
+    "ResNet18V2": 512,
+    "ResNet34V2": 512,
+    "ResNet50V2": 2048,
+    "ResNet101V2": 2048,
+    "ResNet152V2": 2048,
+    "ResNet200V2": 2048,
+}  # Channels of the last feature map.
+QUICK = ("ResNet18", "ResNet50V2")
+OTHERS = tuple(name for name in CONSTRUCTORS if name not in QUICK)
+EACH = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+
+
+# --- Keras's own tests ------------------------------------------------------------
+
+KERAS_TESTS = pathlib.Path(keras.__file__).parent / "src/applications"
+KERAS_TESTS /= "applications_test.py"
+
+
+def keras_tests(names):
+    """The class of tests in Keras's own file, made for our constructors.
+
+    Keras's decorators read the list `MODEL_LIST` while the class is being made, so
+    the list is replaced in the file's syntax tree. `test_application_base` is left
+    out: it downloads weights and an image.
+    """
+    if not KERAS_TESTS.is_file():
+        return object
+    tree = ast.parse(KERAS_TESTS.read_text())
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == "MODEL_LIST":
+            node.value = ast.Name("OURS", ast.Load(), lineno=1, col_offset=0)
+        elif isinstance(node, ast.ClassDef):
+            node.decorator_list = []  # Marks that Keras's own configuration declares.
+    module = types.ModuleType("applications_test")
+    module.OURS = [
+        (getattr(applications, name), CONSTRUCTORS[name], applications)
+        for name in names
+    ]
+    exec(compile(tree, KERAS_TESTS, "exec"), module.__dict__)
+    for name in dir(module.ApplicationsTest):
+        if name.startswith("test_application_base"):
+            delattr(module.ApplicationsTest, name)
+    return module.ApplicationsTest
+
+
+class TestApplications(keras_tests(QUICK)):
+    """Keras's tests on two of our constructors."""
+
+
+@pytest.mark.slow
+class TestAllApplications(keras_tests(OTHERS)):
+    """Keras's tests on the rest."""
+
+
+def test_keras_has_its_tests_for_us():
+    if not KERAS_TESTS.is_file():
+        pytest.skip(f"this Keras comes without its tests: {KERAS_TESTS.name}")
+    tests = [name for name in dir(TestApplications) if name.startswith("test_appl")]
+    # Five tests, two data formats.
+    assert len(tests) == 5 * 2 * len(QUICK)
+    assert not any("VGG" in name for name in tests)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_serialisation(name):
+    # What `test_application_base` does once it has its weights.
+    model = getattr(applications, name)(weights=None)
+    config = keras.saving.serialize_keras_object(model)
+    copy = keras.saving.deserialize_keras_object(config)
+    assert [w.path for w in copy.weights] == [w.path for w in model.weights]
+    assert [w.shape for w in copy.weights] == [w.shape for w in model.weights]
+
+
+# --- The signature ----------------------------------------------------------------
+
+
+def parameters_of(function, *, but):
+    parameters = inspect.signature(function).parameters.values()
+    return [
+        p.replace(default=None) if p.name in but else p.replace(annotation=p.empty)
+        for p in parameters
+    ]
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
+def test_the_signature_is_that_of_keras_applications(name):
+    ours = parameters_of(getattr(applications, name), but=["weights"])
+    theirs = parameters_of(getattr(keras.applications, name), but=["weights"])
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+def test_all_constructors_have_one_signature(name):
+    constructor = getattr(keras_resnet, name)
+    ours = parameters_of(constructor, but=["name"])
+    assert ours == parameters_of(applications.ResNet50, but=["name"])
+    assert inspect.signature(constructor).parameters["weights"].default is None
+    assert constructor.__name__ == name
+    assert "Args:" in constructor.__doc__
+
+
+def test_there_is_no_other_constructor():
+    assert [n for n in applications.__all__ if n[0] == "R"] == list(CONSTRUCTORS)
+
+
+def test_a_constructor_answers_with_probabilities_and_create_with_logits():
+    options = {"classes": 7, "input_shape": (32, 32, 3)}
+    constructed = applications.ResNet18(**options)
+    created = applications.create("resnet18", **options)
+    assert constructed.name == created.name == "resnet18"
+    created.set_weights(constructed.get_weights())
+    x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    logits = keras.ops.convert_to_numpy(keras.ops.stop_gradient(created(x)))
+    probabilities = keras.ops.convert_to_numpy(keras.ops.stop_gradient(constructed(x)))
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = exponentials / exponentials.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+
+
+# --- By name ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [("resnet-50", "resnet50"), ("ResNet50V2", "resnet50_v2"), ("plain-34", "plain34")],
+)
+def test_a_misspelt_name(name, guess):
+    with pytest.raises(ValueError, match=f"Did you mean '{guess}'"):
+        applications.create(name)
+
+
+@pytest.mark.parametrize(("name", "shortcut"), [("plain20", "A"), ("resnet20", "D")])
+def test_a_shortcut_that_a_network_cannot_have(name, shortcut):
+    with pytest.raises(ValueError, match=f"Received: shortcut='{shortcut}'"):
+        applications.create(name, shortcut=shortcut)
+
+
+def test_a_shortcut_option():
+    count, _ = paper_facts.COUNTS_OF_OPTIONS["resnet20", "B"]
+    model = applications.create("resnet20", shortcut="B")
+    assert sum(np.prod(w.shape) for w in model.trainable_weights) == count
+
+
+def test_weights_that_are_not_there():
+    with pytest.raises(FileNotFoundError, match="Published weights are not downloaded"):
+        applications.ResNet18(weights="imagenet", input_shape=(32, 32, 3))
+
+
+def test_list_models():
+    assert keras_resnet.list_models() == list(ARCHITECTURES)
+
+
+def test_list_models_with_details():
+    details = keras_resnet.list_models(details=True)
+    assert list(details) == list(ARCHITECTURES)
+    for name, row in details.items():
+        count, _, billions = paper_facts.COUNTS[name]
+        assert row["parameters"] == count
+        assert row["multiply_adds"] / 1e9 == pytest.approx(float(billions), abs=1e-3)
+        assert row["paper"] == ARCHITECTURES[name].paper
+        assert row["source"] == ARCHITECTURES[name].source
+
+
+# --- Preprocessing ----------------------------------------------------------------
+
+
+def test_preprocess_input_by_name_and_by_model():
+    x = np.full((2, 4, 4, 3), 123.675, "float32")
+    by_name = keras_resnet.preprocess_input(x, "resnet50")
+    # Torchvision's mean and standard deviation, in [0, 1]: 0.485 is 123.675 / 255.
+    expected = (0.485 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(by_name, np.broadcast_to(expected, x.shape), atol=1e-5)
+    model = applications.create("resnet18", input_shape=(32, 32, 3))
+    by_model = keras_resnet.preprocess_input(x, model)
+    np.testing.assert_array_equal(by_model, by_name)
+
+
+def test_preprocess_input_leaves_the_images_alone():
+    x = np.full((1, 4, 4, 3), 100, "uint8")
+    y = keras_resnet.preprocess_input(x, "resnet20")
+    assert y.dtype == "float32"
+    assert (x == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("channels", "network", "message"),
+    [
+        (1, "resnet50", "channels"),
+        (3, "resnet49", "Did you mean 'resnet"),
+        (3, None, "Received: None"),
+    ],
+)
+def test_what_cannot_be_preprocessed(channels, network, message):
+    with pytest.raises(ValueError, match=message):
+        keras_resnet.preprocess_input(np.zeros((1, 4, 4, channels)), network)

@@ -28,18 +28,18 @@ __all__ = [
 ]
 
 
-def create(name, *, weights=None, shortcut=None, **options):
+def create(network, *, weights=None, shortcut=None, **options):
     """Builds a published network by its name.
 
     Args:
-        name: E.g. ``"resnet110"``; `list_models` lists them.
+        network: E.g. ``"resnet110"``; `list_models` lists them.
         weights: `None` for random weights, a file or a PyTorch state dict; see
             `models.pretrained.load_weights`.
         shortcut: ``"A"``, ``"B"`` or ``"C"`` (He et al. 2016a, sec. 3.3) in place of
             the network's own.
         **options: Of `models.resnet.build`: ``input_shape``, ``input_tensor``,
             ``include_top``, ``pooling``, ``classes``, ``classifier_activation`` (by
-            default `None`: logits).
+            default `None`: logits), ``name`` (of the model; by default ``network``).
 
     Returns:
         A functional `keras.Model`.
@@ -47,10 +47,10 @@ def create(name, *, weights=None, shortcut=None, **options):
     Raises:
         ValueError: If there is no such network, or it can't be built so.
     """
-    spec = find(ARCHITECTURES, name, kind="network")
+    spec = find(ARCHITECTURES, network, kind="network")
     if shortcut is not None:
         spec = replace(spec, shortcut=shortcut)
-    options.setdefault("name", name)
+    options.setdefault("name", network)
     model = resnet.build(spec, **options)
     if weights is not None:
         pretrained.load_weights(model, weights)

@@ -198,7 +198,8 @@ def train(
         "target": recipe.target,
         "deviations": list(recipe.deviations),
     }
-    if keras.backend.backend() == "tensorflow":
+    # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
+    if keras.backend.backend() != "torch":
         runs.export_model(
             final, folder / "saved_model", prepare, splits.class_names, overwrite=True
         )

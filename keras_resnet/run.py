@@ -9,12 +9,14 @@ from functools import partial
 import keras
 import numpy as np
 
+from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import pipelines, preprocessing, sources
 from keras_resnet.evaluation import records
 from keras_resnet.evaluation.evaluate import evaluate as measure
 from keras_resnet.export.saved_model import export_saved_model
+from keras_resnet.models.resnet import allow_depth
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def load(folder):
             "Make one with `keras-resnet train`."
         )
     record = records.read(folder / "record.json")
+    if record["network"] in ARCHITECTURES:
+        allow_depth(ARCHITECTURES[record["network"]].depth)
     try:
         model = keras.saving.load_model(folder / "model.keras", compile=False)
     except (OSError, ValueError) as error:

@@ -8,7 +8,8 @@ move them. "Multiply-adds" are what the papers call FLOPs, in billions (G).
 # None where no independent count is at hand. Images of 224x224 and 1000 classes;
 # 32x32 and 10 for the CIFAR nets. Counted on torchvision's and timm's networks
 # (timm's resnetv2 for v2) and on fb.resnet.torch's CIFAR nets; plain34 by hand,
-# 112^2 * 9408 + 29 * 115,605,504 + 3 * 57,802,752 + 512,000 = 3,644,493,824.
+# 112^2 * 9408 + 29 * 115,605,504 + 3 * 57,802,752 + 512,000 = 3,644,493,824, and so
+# resnet200_v2, block by block: 15,007,481,856.
 COUNTS = {
     "plain18": (11_515_688, None, "1.795"),
     "plain34": (21_623_848, None, "3.644"),
@@ -25,7 +26,7 @@ COUNTS = {
     "resnet50_v2": (25_549_352, 45_440, "4.089"),
     "resnet101_v2": (44_541_480, 97_664, "7.801"),
     "resnet152_v2": (60_185_128, 143_744, "11.514"),
-    "resnet200_v2": (64_666_152, 168_320, "15.008"),
+    "resnet200_v2": (64_666_152, 168_320, "15.007"),
     "resnet20": (269_722, None, "0.0406"),
     "resnet32": (464_154, None, "0.0689"),
     "resnet44": (658_586, None, "0.0972"),

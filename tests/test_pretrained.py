@@ -421,3 +421,14 @@ def test_parameters_are_torchvisions(torchvision, ours):
     assert sum(math.prod(w.shape) for w in model.trainable_weights) == sum(
         p.numel() for p in reference.parameters()
     )
+
+
+def test_weights_of_the_other_stride_are_warned_of():
+    v1_5 = applications.create("resnet50_v1_5", input_shape=(64, 64, 3))
+    state = {}
+    for variable in v1_5.weights:
+        value = variable.numpy()
+        axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim]
+        state[torch_name(variable.path)] = value.transpose(axes)
+    with pytest.warns(UserWarning, match="load them into 'resnet50_v1_5'"):
+        applications.create("resnet50", input_shape=(64, 64, 3), weights=state)

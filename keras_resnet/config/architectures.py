@@ -57,23 +57,28 @@ class ResNetSpec:
     source: str
 
     def __post_init__(self):
-        if self.block not in CONVOLUTIONS:
+        if not isinstance(self.block, str) or self.block not in CONVOLUTIONS:
             raise ValueError(
                 f"`block` must be one of {', '.join(CONVOLUTIONS)}. "
                 f"Received: block={self.block!r}."
             )
-        if not self.blocks or any(n < 1 for n in self.blocks):
+        if (
+            not isinstance(self.blocks, tuple)
+            or not self.blocks
+            or any(not isinstance(n, int) or n < 1 for n in self.blocks)
+        ):
             raise ValueError(
-                "`blocks` must hold at least one stage of at least one block. "
-                f"Received: blocks={self.blocks}."
+                "`blocks` must be a tuple of positive integers, one for each stage. "
+                f"Received: blocks={self.blocks!r}."
             )
         if self.stem not in ("imagenet", "cifar"):
             raise ValueError(
                 f"`stem` must be 'imagenet' or 'cifar'. Received: stem={self.stem!r}."
             )
-        if self.filters < 1:
+        if not isinstance(self.filters, int) or self.filters < 1:
             raise ValueError(
-                f"`filters` must be positive. Received: filters={self.filters}."
+                "`filters` must be a positive integer. "
+                f"Received: filters={self.filters!r}."
             )
         allowed = (None,) if self.block == "plain" else ("A", "B", "C")
         if self.shortcut not in allowed:

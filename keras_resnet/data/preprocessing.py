@@ -25,8 +25,7 @@ def decode(contents, channels):
     """
     import tensorflow as tf
 
-    # Greyscale is not asked of the decoders: the one for PNG weighs red, green and
-    # blue by 0.299, 0.114 and 0.587.
+    # Greyscale is not asked of the decoders: each format's rounds in its own way.
     image = tf.case(
         [
             # By default, the fast transform is up to 14 grey levels off Pillow's.

@@ -101,9 +101,20 @@ def read_state_dict(path):
 def load_state_dict(model, state_dict, *, new_classifier=False):
     """Fills a v1 or v1.5 model from a state dict in torchvision's names.
 
+    Warns where weights of the v1.5 form, as torchvision's own are, would go unnoticed
+    into the v1 form, whose names and shapes are the same.
+
     Raises:
         ValueError: If a weight is missing, left over or of another shape.
     """
+    if _has_stride_on_first_1x1(model):
+        warnings.warn(
+            f"{model.name!r} has its stride on the first 1x1 convolution, as in the "
+            "paper. Weights of torchvision, timm and fb.resnet.torch were trained with "
+            "it on the 3x3 and give wrong logits here: load them into "
+            "'resnet50_v1_5', 'resnet101_v1_5' or 'resnet152_v1_5'.",
+            stacklevel=2,
+        )
     arrays = {
         name: np.asarray(value)
         for name, value in state_dict.items()
@@ -133,6 +144,11 @@ def load_state_dict(model, state_dict, *, new_classifier=False):
             f"{sorted(arrays)[:5]}. Is it another network's?"
         )
     model.set_weights(values)
+
+
+def _has_stride_on_first_1x1(model):
+    first = [layer for layer in model.layers if layer.name == "stage2_block1_1_conv"]
+    return bool(first) and first[0].kernel_size == (1, 1) and first[0].strides == (2, 2)
 
 
 def torch_name(path):

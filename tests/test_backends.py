@@ -1,0 +1,58 @@
+"""The main job on the other backends, and on two devices: a few updates each."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import keras_resnet
+
+pytestmark = pytest.mark.multiprocess
+
+
+def train(tmp_path, *options):
+    """Runs `keras-resnet train` for four updates in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_resnet", "train", "--steps", "4", *options]
+        + ["--output-dir", str(tmp_path), "--quiet"],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = tmp_path / "quickstart_seed0"
+    return folder, json.loads((folder / "record.json").read_text())
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_main_job_on_another_backend(tmp_path, backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}: pip install {backend}")
+    folder, record = train(tmp_path, "--backend", backend)
+    assert record["backend"] == backend
+    assert record["xla"] is (backend == "jax")
+    assert record["test"]["n"] == 2_000
+    # What another backend trained is loaded and exported here.
+    assert keras_resnet.load(folder).model.output_shape == (None, 10)
+    keras_resnet.run.export(folder, output=tmp_path / "exported")
+    assert (tmp_path / "exported" / "1" / "saved_model.pb").exists()
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_main_job_on_two_devices(tmp_path, backend):
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"needs {backend}: pip install {backend}")
+    _, record = train(tmp_path, "--backend", backend, "--devices", "cpu:2")
+    assert record["devices"] == ["cpu:0", "cpu:1"]
+    assert record["validation"]["n"] == 500
+
+
+def test_mixed_precision_is_trained_and_float32_is_saved(tmp_path):
+    folder, record = train(tmp_path, "--precision", "mixed_bfloat16")
+    assert record["precision"] == "mixed_bfloat16"
+    model = keras_resnet.load(folder).model
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}

@@ -63,9 +63,11 @@ def results():
         "longest, s": f"{max(run['seconds'] for run in runs):.0f}",
     }
     table = markdown(list(columns), [list(columns.values())])
+    note = f" {result['note']}" if "note" in result else ""
     return (
         f"{table}\nResNet-20 by the recipe `quickstart`, mean ± standard deviation over "
-        f"seeds, final weights; nothing was selected on test images. {machine(result)}.\n"
+        "seeds, final weights; nothing was selected on test images. "
+        f"{machine(result)}.{note}\n"
     )
 
 

@@ -39,6 +39,7 @@ def choose(recipe, data, network, weights, *, val_fraction, data_dir):
     own = for_own_images(
         network=network,
         stem=spec.stem,
+        channels=DATASETS[data].preprocessing.channels if data in DATASETS else 3,
         dataset=splits.name,
         examples=splits.train.size,
         pretrained=weights is not None,

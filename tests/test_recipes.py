@@ -76,7 +76,13 @@ def test_plateau_and_warmup_exclude_each_other():
 
 def test_own_images_train_with_few_examples():
     recipe = for_own_images(
-        network="resnet18", stem="imagenet", dataset="x", examples=9, pretrained=True
+        network="resnet18",
+        stem="imagenet",
+        channels=1,
+        dataset="x",
+        examples=9,
+        pretrained=True,
     )
     assert recipe.batch_size == 2
     assert recipe.steps == 30 * 5
+    assert recipe.augmentation.color == 0  # Greyscale images have none.

@@ -243,7 +243,7 @@ RECIPES = {
 }  # fmt: skip
 
 
-def for_own_images(*, network, stem, dataset, examples, pretrained) -> Recipe:
+def for_own_images(*, network, stem, channels, dataset, examples, pretrained) -> Recipe:
     """A recipe for a data set that no paper speaks of.
 
     Thirty epochs of the one-cycle schedule; the learning rate follows the linear
@@ -252,11 +252,13 @@ def for_own_images(*, network, stem, dataset, examples, pretrained) -> Recipe:
     Args:
         network: Key of `ARCHITECTURES`.
         stem: That network's stem, which decides the size of the images.
+        channels: Of the images; greyscale ones get no colour noise.
         dataset: Key of `DATASETS` or path of a folder.
         examples: Number of training images.
         pretrained: Whether training begins with given weights.
     """
     small = stem == "cifar"
+    color = 0.1 if channels == 3 else 0.0
     # At least four updates an epoch, so that a handful of images trains as well.
     batch_size = max(1, min(128 if small else 32, examples // 4))
     steps_per_epoch = math.ceil(examples / batch_size)
@@ -272,7 +274,7 @@ def for_own_images(*, network, stem, dataset, examples, pretrained) -> Recipe:
         ),
         nesterov=True,
         weight_decay=5e-4,
-        augmentation=PadCropFlip(padding=4) if small else ScaleCropFlip(),
+        augmentation=PadCropFlip(padding=4) if small else ScaleCropFlip(color=color),
         target=None,
         source="Ours: no paper; change it with --epochs and --batch-size",
     )

@@ -257,7 +257,8 @@ class HistoryLog(keras.callbacks.Callback):
 
 def learning_rate_of_update(optimizer, step):
     """The learning rate that update number ``step`` (from 1) was made with."""
-    schedule = optimizer._learning_rate
+    # Under mixed_float16 Keras wraps the optimizer to scale the loss.
+    schedule = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         return float(keras.ops.convert_to_numpy(schedule(step - 1)))
     return current_learning_rate(optimizer)

@@ -15,9 +15,18 @@ def compile_model(model, recipe, *, xla):
         model: A `keras.Model` from images to logits ``(batch, classes)``.
         recipe: A `Recipe`.
         xla: Whether to compile with XLA.
+
+    Raises:
+        ValueError: If the recipe warms up and the backend is JAX.
     """
     rate = optimizers.learning_rate(recipe.schedule, recipe.steps)
     if recipe.warmup_learning_rate is not None:
+        if keras.backend.backend() == "jax":
+            raise ValueError(
+                "Warm-up until the error falls needs the TensorFlow or PyTorch backend: "
+                "on JAX, Keras reads the learning rate once per epoch. "
+                f"Received: warmup_learning_rate={recipe.warmup_learning_rate}."
+            )
         rate = recipe.warmup_learning_rate  # The callback takes over.
     optimizer = optimizers.CoupledSGD(
         rate,

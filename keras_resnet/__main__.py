@@ -1,6 +1,7 @@
 """The command line: `keras-resnet`, or `python -m keras_resnet`."""
 
 import argparse
+import errno
 import os
 import sys
 
@@ -37,6 +38,11 @@ def main(arguments=None):
         return 2
     except (OSError, RuntimeError, FloatingPointError) as error:
         print(f"keras-resnet: {error}", file=sys.stderr)
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            print(
+                "Free some space and run the same command: nothing is lost.",
+                file=sys.stderr,
+            )
         return 1
 
 

@@ -162,5 +162,8 @@ def _differences(found, wanted):
 def replace_file(path, write):
     """Writes a file under another name first, so that it is whole or absent."""
     temporary = path.with_name(f"writing_{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

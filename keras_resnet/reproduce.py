@@ -116,14 +116,14 @@ def train(
         model = resnet.build(spec, input_shape=shape, classes=classes)
         if weights is not None:
             pretrained.load_weights(model, weights, new_classifier=True)
+        if sync_batch_norm:
+            strategy.synchronize_batch_norm(model, True)
         compile_model(model, recipe, xla=jit_compile)
         folder = pathlib.Path(output_dir) / f"{name}_seed{seed}"
         if request.claim(folder, recipe, seed, splits, overrides):
             if verbose:
                 print(f"{folder} is finished: there is nothing to train.")
             return folder
-        if sync_batch_norm:
-            strategy.synchronize_batch_norm(model, True)
         earlier_seconds = fit(
             model,
             recipe,

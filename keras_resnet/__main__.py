@@ -36,6 +36,14 @@ def main(arguments=None):
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"keras-resnet: {error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        print(
+            f"keras-resnet: this needs a package that is not installed: {error}. Data sets "
+            "need `pip install 'keras-residual[data]'`, .pth files torch, .safetensors "
+            "files safetensors, --backend jax or torch the package of that name.",
+            file=sys.stderr,
+        )
+        return 1
     except (OSError, RuntimeError, FloatingPointError) as error:
         print(f"keras-resnet: {error}", file=sys.stderr)
         if getattr(error, "errno", None) == errno.ENOSPC:

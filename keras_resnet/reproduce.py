@@ -84,7 +84,7 @@ def train(
     overrides = {
         name: value
         for name, value in {
-            "data": None if data is None else str(data),
+            "data": request.where(data),
             "network": network,
             "val_fraction": val_fraction if data is not None else None,
             "weights": None if weights is None else str(weights),
@@ -100,7 +100,13 @@ def train(
     # Now: the checkout may be another when training ends.
     environment = records.environment(accelerators=accelerators(hardware))
     name, recipe, splits = request.choose(
-        recipe, data, network, weights, val_fraction=val_fraction, data_dir=data_dir
+        recipe,
+        data,
+        network,
+        weights,
+        val_fraction=val_fraction,
+        data_dir=data_dir,
+        batch_size=batch_size,
     )
     recipe = request.override(recipe, splits.train.size, steps, epochs, batch_size)
     spec = find(ARCHITECTURES, recipe.network, kind="network")

@@ -17,7 +17,7 @@ from keras_resnet.config.recipes import RECIPES, for_own_images, with_steps
 from keras_resnet.data import preprocessing, sources
 
 
-def choose(recipe, data, network, weights, *, val_fraction, data_dir):
+def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size=None):
     """Name, recipe and data of what is to be trained."""
     if data is None:
         if network is not None or weights is not None:
@@ -40,11 +40,20 @@ def choose(recipe, data, network, weights, *, val_fraction, data_dir):
         network=network,
         stem=spec.stem,
         channels=DATASETS[data].preprocessing.channels if data in DATASETS else 3,
-        dataset=splits.name,
+        dataset=where(data),
+        batch_size=batch_size,
         examples=splits.train.size,
         pretrained=weights is not None,
     )
-    return f"{network}_{splits.name}", own, splits
+    # Not a recipe's name: "resnet20_cifar10" is the paper's.
+    return f"{network}_on_{splits.name}", own, splits
+
+
+def where(data):
+    """A data set's name or a folder's full path, however it was written."""
+    if data is None or data in DATASETS:
+        return data
+    return str(pathlib.Path(data).resolve())
 
 
 def override(recipe, examples, steps, epochs, batch_size):
@@ -57,16 +66,18 @@ def override(recipe, examples, steps, epochs, batch_size):
     if batch_size is not None:
         recipe = replace(recipe, batch_size=batch_size)
     if epochs is not None:
-        if epochs <= 0:
-            raise ValueError(f"`epochs` must be positive. Received: epochs={epochs}.")
+        if not 0 < epochs < math.inf:
+            raise ValueError(
+                f"`epochs` must be positive and finite. Received: epochs={epochs}."
+            )
         steps = math.ceil(epochs * examples / recipe.batch_size)
     return recipe if steps is None else with_steps(recipe, steps)
 
 
 def preprocessing_of(recipe, spec, splits):
     """How the images are prepared for this network on this data set."""
-    if splits.name in DATASETS:
-        known = DATASETS[splits.name].preprocessing
+    if recipe.dataset in DATASETS:
+        known = DATASETS[recipe.dataset].preprocessing
         if spec.stem == "imagenet" and known.resize is None:
             # A stem of stride 4 leaves nothing of a small image.
             own = default_preprocessing(spec.stem)
@@ -129,7 +140,9 @@ def claim(folder, recipe, seed, splits, overrides):
     wanted = json.loads(json.dumps(wanted))
     settings = folder / "settings.json"
     if not settings.exists():
-        if folder.exists() and any(folder.iterdir()):
+        # A kill can leave a file of ours that was not yet whole.
+        found = folder.iterdir() if folder.exists() else ()
+        if any(not path.name.startswith("writing_") for path in found):
             raise ValueError(
                 f"{folder} must be empty or hold this run, and it holds other files. "
                 "Remove it, or choose another --output-dir."

@@ -9,6 +9,7 @@ from functools import partial
 import keras
 import numpy as np
 
+from keras_resnet import request
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import Preprocessing
@@ -162,7 +163,7 @@ def evaluate(folder, *, data=None, data_dir=None, split="test", batch_size=256):
 def _examples(run, data, data_dir, split):
     """The splits of the data, and the examples of the one to measure on."""
     trained_on = run.record["overrides"].get("data", run.record["dataset"]["name"])
-    own = data is None or str(data) == trained_on
+    own = data is None or request.where(data) == trained_on
     data = trained_on if own else str(data)
     if data in DATASETS:
         splits = sources.load(data, data_dir=data_dir)
@@ -196,9 +197,11 @@ def export(folder, *, output=None, overwrite=False):
         The folder of the version.
     """
     run = load(folder)
-    output = pathlib.Path(output) if output else run.folder / "saved_model"
+    # The run's own export is a copy of its model: writing it again loses nothing.
+    overwrite = overwrite or output is None
+    target = pathlib.Path(output) if output else run.folder / "saved_model"
     return export_model(
-        run.model, output, run.preprocessing, run.classes, overwrite=overwrite
+        run.model, target, run.preprocessing, run.classes, overwrite=overwrite
     )
 
 

@@ -132,3 +132,16 @@ def test_history_has_neither_gaps_nor_doubles(tmp_path):
     assert tuple(rows[0]) == HISTORY
     assert all(row["learning_rate"] == pytest.approx(0.1) for row in rows)
     assert all(row["images_per_second"] > 0 for row in rows)
+
+
+def test_a_row_that_was_cut_short_is_left_out(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text(",".join(HISTORY) + "\n2,1,1,0.5,1,0.5,0.1,9\n4,2,0.9,0.\n")
+    assert [row["step"] for row in read_history(path)] == [2]
+
+
+def test_weights_ruined_by_the_last_update_are_noticed():
+    callback = StopAtNaN()
+    callback.set_model(tiny_model())
+    with pytest.raises(FloatingPointError):
+        callback.on_epoch_end(0, {"loss": 1.0, "val_loss": math.nan})

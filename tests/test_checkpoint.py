@@ -105,3 +105,15 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     assert checkpoint.restore(tmp_path, other, {}) == 1
     assert steps_done(other.optimizer) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+
+
+def test_another_precisions_checkpoint_is_refused(tmp_path):
+    model = compiled_model()
+    train(model, 2)
+    checkpoint.save(tmp_path, model, {})
+    scaled = compiled_model()
+    scaled.compile(
+        keras.optimizers.LossScaleOptimizer(CoupledSGD(0.1, momentum=0.9)), "mse"
+    )
+    with pytest.raises(ValueError, match="saved under the precision"):
+        checkpoint.restore(tmp_path, scaled, {})

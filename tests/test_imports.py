@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "export": set(),
     "applications.py": {"config", "models"},
     "request.py": {"config", "data"},
-    "run.py": {"config", "data", "evaluation", "export", "models"},
+    "run.py": {"config", "data", "evaluation", "export", "models", "request"},
     "reproduce.py": {
         "analysis",
         "config",

@@ -221,7 +221,7 @@ def test_own_images(tmp_path):
         output_dir=tmp_path / "runs",
         verbose=0,
     )
-    assert folder.name == "resnet20_pets_seed0"
+    assert folder.name == "resnet20_on_pets_seed0"
     run = keras_resnet.load(folder)
     assert run.classes == ("cat", "dog")
     assert run.record["dataset"]["splits"] == {"train": 12, "validation": 4}

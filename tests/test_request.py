@@ -18,7 +18,7 @@ def chosen(network):
 @pytest.mark.parametrize(("network", "side"), [("resnet20", 28), ("resnet18", 224)])
 def test_greyscale_images_suit_every_stem(network, side):
     name, recipe, splits = chosen(network)
-    assert name == f"{network}_fashion_mini"
+    assert name == f"{network}_on_fashion_mini"
     prepare = request.preprocessing_of(recipe, ARCHITECTURES[network], splits)
     batches = pipelines.training_batches(
         splits.train, prepare, recipe.augmentation, batch_size=2, seed=0, steps=1

@@ -243,7 +243,9 @@ RECIPES = {
 }  # fmt: skip
 
 
-def for_own_images(*, network, stem, channels, dataset, examples, pretrained) -> Recipe:
+def for_own_images(
+    *, network, stem, channels, dataset, examples, pretrained, batch_size=None
+) -> Recipe:
     """A recipe for a data set that no paper speaks of.
 
     Thirty epochs of the one-cycle schedule; the learning rate follows the linear
@@ -256,11 +258,12 @@ def for_own_images(*, network, stem, channels, dataset, examples, pretrained) ->
         dataset: Key of `DATASETS` or path of a folder.
         examples: Number of training images.
         pretrained: Whether training begins with given weights.
+        batch_size: Images per update; chosen by the network's size if `None`.
     """
     small = stem == "cifar"
     color = 0.1 if channels == 3 else 0.0
     # At least four updates an epoch, so that a handful of images trains as well.
-    batch_size = max(1, min(128 if small else 32, examples // 4))
+    batch_size = batch_size or max(1, min(128 if small else 32, examples // 4))
     steps_per_epoch = math.ceil(examples / batch_size)
     return Recipe(
         network=network,

@@ -175,7 +175,13 @@ class StopAtNaN(keras.callbacks.Callback):
     """Raises `FloatingPointError` at the first loss that is not finite."""
 
     def on_train_batch_end(self, batch, logs=None):
-        loss = float(logs["loss"])
+        self._check(float(logs["loss"]))
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The last update may have ruined the weights after its own loss was taken.
+        self._check(float(logs.get("val_loss", 0.0)))
+
+    def _check(self, loss):
         if not math.isfinite(loss):
             optimizer = self.model.optimizer
             raise FloatingPointError(
@@ -267,10 +273,12 @@ def learning_rate_of_update(optimizer, step):
 def read_history(path):
     """The rows of a ``history.csv``, values as numbers."""
     with open(path, newline="") as file:
-        return [
-            {
-                name: int(value) if name == "step" else float(value)
-                for name, value in row.items()
-            }
-            for row in csv.DictReader(file)
-        ]
+        # A full disk can leave a last row that is cut short.
+        rows = [row for row in csv.DictReader(file) if None not in row.values()]
+    return [
+        {
+            name: int(value) if name == "step" else float(value)
+            for name, value in row.items()
+        }
+        for row in rows
+    ]

@@ -97,6 +97,12 @@ def restore(folder, model, stateful):
         except (OSError, ValueError, KeyError) as error:
             failure = error
             continue
+        if steps_done(model.optimizer) != int(checkpoint.name.removeprefix("step_")):
+            raise ValueError(
+                f"{checkpoint} must have been saved under the precision that training "
+                "goes on with: its optimizer has other variables. Give the --precision "
+                "that the run began with."
+            )
         for name, callback in stateful.items():
             callback.set_model(model)
             callback.restore(states[name])

@@ -52,6 +52,12 @@ def main(arguments=None):
                 file=sys.stderr,
             )
         return 1
+    except Exception as error:
+        if not type(error).__module__.startswith("tensorflow."):
+            raise
+        # A damaged record in the middle of a stream, no memory on the GPU, and the like.
+        print(f"keras-resnet: TensorFlow failed: {error}", file=sys.stderr)
+        return 1
 
 
 def parser():

@@ -114,6 +114,7 @@ def train(
     jit_compile = strategy.choose_xla(xla, hardware)
     prepare = request.preprocessing_of(recipe, spec, splits)
     request.check_batch_size(recipe, splits, hardware)
+    in_fit, in_fit_batch_size = request.validation_in_fit(recipe, splits, hardware)
 
     keras.utils.set_random_seed(seed)
     classes = len(splits.class_names)
@@ -142,11 +143,7 @@ def train(
                 start_step=done,
                 steps=recipe.steps,
             ),
-            pipelines.evaluation_batches(
-                splits.validation,
-                prepare,
-                batch_size=request.validation_batch_size(recipe, splits, hardware),
-            ),
+            pipelines.evaluation_batches(in_fit, prepare, batch_size=in_fit_batch_size),
             folder,
             examples=splits.train.size,
             extra=strategy.replica_callbacks(hardware),

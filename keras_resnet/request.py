@@ -110,19 +110,28 @@ def check_batch_size(recipe, splits, hardware):
         )
 
 
-def validation_batch_size(recipe, splits, hardware):
-    """The largest batch that leaves no device without its share at the end."""
-    n, replicas = splits.validation.size, len(hardware.names)
+def validation_in_fit(recipe, splits, hardware):
+    """The validation examples that `fit` sees, and a batch size that divides them.
+
+    Every device must have its equal share of every batch, the last one too, so on
+    several devices up to one image less than there are devices is left out. The run's
+    record is measured on all of them, on one device.
+    """
+    examples, replicas = splits.validation, len(hardware.names)
     if replicas == 1:
-        return min(n, recipe.batch_size)
+        return examples, min(examples.size, recipe.batch_size)
+    n = examples.size - examples.size % replicas
     sizes = range(replicas, min(n, recipe.batch_size) + 1, replicas)
     dividing = [size for size in sizes if n % size == 0]
-    if not dividing:
+    streamed = not isinstance(examples, sources.Examples)
+    if not dividing or (streamed and n < examples.size):
         raise ValueError(
-            f"The {n} validation images must divide among {replicas} devices: use one "
-            "device, or another validation fraction."
+            f"The {examples.size} validation images must give each of {replicas} devices "
+            "its share. Use fewer devices, or more validation images."
         )
-    return max(dividing)
+    if n < examples.size:
+        examples = sources.Examples(examples.images[:n], examples.labels[:n])
+    return examples, max(dividing)
 
 
 def claim(folder, recipe, seed, splits, overrides):

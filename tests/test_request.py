@@ -1,5 +1,7 @@
 """What is asked for, against what the network and the data allow."""
 
+from dataclasses import replace
+
 import pytest
 
 from keras_resnet import request
@@ -37,12 +39,26 @@ def test_epochs_become_updates():
     assert longer.steps == 200
 
 
-@pytest.mark.parametrize(("replicas", "size"), [(1, 64), (2, 50), (4, 20)])
-def test_validation_divides_among_devices(replicas, size):
+@pytest.mark.parametrize(
+    ("replicas", "n", "size"), [(1, 500, 64), (2, 500, 50), (4, 500, 20), (8, 496, 16)]
+)
+def test_validation_divides_among_devices(replicas, n, size):
     splits = sources.load("fashion_mini")  # 500 images for validation.
     devices = Devices("cpu", tuple(f"cpu:{i}" for i in range(replicas)))
-    recipe = RECIPES["quickstart"]
-    assert request.validation_batch_size(recipe, splits, devices) == size
+    examples, batch_size = request.validation_in_fit(
+        RECIPES["quickstart"], splits, devices
+    )
+    assert (examples.size, batch_size) == (n, size)
+
+
+def test_more_devices_than_validation_images():
+    splits = sources.load("fashion_mini")
+    few = sources.Examples(splits.validation.images[:3], splits.validation.labels[:3])
+    devices = Devices("cpu", tuple(f"cpu:{i}" for i in range(4)))
+    with pytest.raises(ValueError, match="give each of 4 devices its share"):
+        request.validation_in_fit(
+            RECIPES["quickstart"], replace(splits, validation=few), devices
+        )
 
 
 def test_batches_divide_among_devices():

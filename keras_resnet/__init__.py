@@ -21,6 +21,7 @@ _HOMES = {
         "ResNet101V2",
         "ResNet152V2",
         "ResNet200V2",
+        "backbone",
         "create",
         "list_models",
         "preprocess_input",

@@ -112,7 +112,11 @@ def parser():
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--data", help="folder of images or data set, if not the run's")
     sub.add_argument("--data-dir", help="where TensorFlow Datasets keeps its data")
-    sub.add_argument("--split", choices=("test", "validation"), default="test")
+    sub.add_argument(
+        "--split",
+        choices=("test", "validation"),
+        help="test by default; not with another folder",
+    )
     sub.add_argument("--batch-size", type=int, default=256)
     add_backend(sub)
 
@@ -189,14 +193,15 @@ def list_(options):
         print("\n".join(ARCHITECTURES))
         return
     counts = complexity()
+    width = max(map(len, ARCHITECTURES))
     print(
-        f"{'network':16} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper"
+        f"{'network':{width}} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper"
     )
     for name, spec in ARCHITECTURES.items():
         row = counts[name]
         print(
-            f"{name:16} {row['parameters']:12,} {row['multiply_adds'] / 1e9:12.4f} G "
-            f"{row['image_size']:6}  {spec.paper}"
+            f"{name:{width}} {row['parameters']:12,} {row['multiply_adds'] / 1e9:12.4f} G"
+            f" {row['image_size']:6}  {spec.paper}"
         )
 
 
@@ -213,9 +218,9 @@ def show(options):
         "multiply-adds": f"{counts['multiply_adds'] / 1e9:.4f} G at "
         f"{spec.image_size}x{spec.image_size}",
         "depth": spec.depth,
-        "block": spec.block,
-        "blocks per stage": ", ".join(map(str, spec.blocks)),
-        "stem": spec.stem,
+        "stem": f"{spec.stem}, {spec.stem_filters} filters",
+        "stages": ", ".join(f"{s.repeats} x {s.block}" for s in spec.stages),
+        "order": spec.order,
         "shortcut": spec.shortcut or "none",
         "paper": spec.paper,
         "graph": spec.source,

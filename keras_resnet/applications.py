@@ -8,6 +8,7 @@ import numpy as np
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.config.spec import with_output_stride
 from keras_resnet.models import pretrained, resnet
 
 __all__ = [
@@ -22,24 +23,38 @@ __all__ = [
     "ResNet101V2",
     "ResNet152V2",
     "ResNet200V2",
+    "backbone",
     "create",
     "list_models",
     "preprocess_input",
 ]
 
 
-def create(network, *, weights=None, shortcut=None, **options):
+VARIATIONS = (
+    "shortcut",
+    "merge",
+    "squeeze_excitation",
+    "dropout",
+    "stochastic_depth",
+    "zero_gamma",
+)
+
+
+def create(network, *, weights=None, output_stride=None, **options):
     """Builds a published network by its name.
 
     Args:
         network: E.g. ``"resnet110"``; `list_models` lists them.
-        weights: `None` for random weights, a file or a PyTorch state dict; see
+        weights: `None` for random weights, a file or a state dict; see
             `models.pretrained.load_weights`.
-        shortcut: ``"A"``, ``"B"`` or ``"C"`` (He et al. 2016a, sec. 3.3) in place of
-            the network's own.
-        **options: Of `models.resnet.build`: ``input_shape``, ``input_tensor``,
-            ``include_top``, ``pooling``, ``classes``, ``classifier_activation`` (by
-            default `None`: logits), ``name`` (of the model; by default ``network``).
+        output_stride: Side of the image divided by that of the last feature map, 8 or
+            16: with dilation in place of the strides beyond, and the same weights.
+        **options: Of the network, in place of its row's: ``shortcut`` (``"A"``, ``"B"``,
+            ``"C"`` or ``"D"``), ``merge``, ``squeeze_excitation``, ``dropout``,
+            ``stochastic_depth``, ``zero_gamma``; see `config.spec.ResNetSpec`. And of
+            `models.resnet.build`: ``input_shape``, ``input_tensor``, ``include_top``,
+            ``pooling``, ``classes``, ``classifier_activation`` (by default `None`:
+            logits), ``name`` (of the model; by default ``network``).
 
     Returns:
         A functional `keras.Model`.
@@ -47,14 +62,83 @@ def create(network, *, weights=None, shortcut=None, **options):
     Raises:
         ValueError: If there is no such network, or it can't be built so.
     """
-    spec = find(ARCHITECTURES, network, kind="network")
-    if shortcut is not None:
-        spec = replace(spec, shortcut=shortcut)
+    spec, options = _varied(network, output_stride, options)
     options.setdefault("name", network)
     model = resnet.build(spec, **options)
+    return _filled(model, weights, spec)
+
+
+def backbone(
+    network,
+    *,
+    weights=None,
+    features=None,
+    frozen_batch_norm=False,
+    output_stride=None,
+    **options,
+):
+    """Builds a network without its classifier that gives its feature maps.
+
+    For detection and segmentation: a backbone of strides 4 to 32 is ``features=("stage1",
+    "stage2", "stage3", "stage4")`` of a network for ImageNet.
+
+    Args:
+        network: As of `create`.
+        weights: As of `create`.
+        output_stride: As of `create`.
+        features: Names of the feature maps, of ``"stem"`` (before its pooling),
+            ``"stage1"``, …; all of them by default.
+        frozen_batch_norm: Whether batch norm keeps its statistics and its scales, as
+            detectors train whose batches are too small to estimate them.
+        **options: As of `create`, those of the classifier aside.
+
+    Returns:
+        A functional `keras.Model` from images, ``(batch, height, width, channels)`` of
+        any size and number of channels, to a dict of feature maps by name. Its
+        ``strides`` is a dict of what each map's side is divided by.
+
+    Raises:
+        ValueError: If there is no such network or feature map, or it can't be built so.
+    """
+    spec, options = _varied(network, output_stride, options)
+    options.setdefault("name", network)
+    model = resnet.backbone(spec, **options)
+    _filled(model, weights, spec)
+    maps = dict(model.output)
+    names = list(maps) if features is None else list(features)
+    unknown = [name for name in names if name not in maps]
+    if unknown or not names:
+        raise ValueError(
+            f"`features` must be one or more of {', '.join(maps)}. "
+            f"Received: features={features!r}."
+        )
+    chosen = keras.Model(
+        model.input, {name: maps[name] for name in names}, name=model.name
+    )
+    if frozen_batch_norm:
+        for layer in chosen.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+    chosen.preprocessing = model.preprocessing
+    chosen.strides = {name: spec.strides[name] for name in names}
+    return chosen
+
+
+def _varied(network, output_stride, options):
+    """The row of a network with the variations among the options, and the others."""
+    spec = find(ARCHITECTURES, network, kind="network")
+    changes = {name: options[name] for name in VARIATIONS if name in options}
+    others = {name: options[name] for name in options if name not in changes}
+    spec = replace(spec, **changes) if changes else spec
+    if output_stride is not None:
+        spec = with_output_stride(spec, output_stride)
+    return spec, others
+
+
+def _filled(model, weights, spec):
     if weights is not None:
-        pretrained.load_weights(model, weights)
-    model.preprocessing = default_preprocessing(spec.stem)
+        pretrained.load_weights(model, weights, spec)
+    model.preprocessing = default_preprocessing(spec)
     return model
 
 
@@ -97,7 +181,7 @@ def preprocess_input(x, network):
     """
     if isinstance(network, str):
         spec = find(ARCHITECTURES, network, kind="network")
-        preprocessing = default_preprocessing(spec.stem)
+        preprocessing = default_preprocessing(spec)
     else:
         preprocessing = getattr(network, "preprocessing", None)
         if preprocessing is None:

@@ -28,12 +28,12 @@ EXAMPLES_SHOWN = 20
 
 
 def train(
-    recipe="quickstart",
+    recipe=None,
     *,
     data=None,
     network=None,
     weights=None,
-    val_fraction=sources.VALIDATION_FRACTION,
+    val_fraction=None,
     seed=0,
     output_dir="runs",
     data_dir=None,
@@ -54,12 +54,13 @@ def train(
     is finished is left as it is.
 
     Args:
-        recipe: Key of `RECIPES`. Ignored if ``data`` is given.
+        recipe: Key of `RECIPES`, ``"quickstart"`` by default; not with ``data``.
         data: Folder with a folder of images per class, or key of `DATASETS`, to train
             ``network`` on by a recipe of ours.
         network: Key of `ARCHITECTURES`, with ``data``.
         weights: File of weights to begin from; the classifier may differ.
-        val_fraction: Share of a folder's images split off for validation.
+        val_fraction: Share of a folder's images split off for validation, 0.1 by
+            default.
         seed: Of initialization, shuffling and augmentation.
         output_dir: Folder of the runs.
         data_dir: Where TensorFlow Datasets keeps its data.
@@ -81,12 +82,13 @@ def train(
         ValueError: If a name, a value or the data is wrong, or the folder holds a run
             of another recipe. Nothing has been written then.
     """
+    recipe, val_fraction = request.complete(recipe, data, val_fraction)
     overrides = {
         name: value
         for name, value in {
             "data": request.where(data),
             "network": network,
-            "val_fraction": val_fraction if data is not None else None,
+            "val_fraction": val_fraction,
             "weights": None if weights is None else str(weights),
             "steps": steps,
             "epochs": epochs,
@@ -97,6 +99,11 @@ def train(
     }
     started = time.perf_counter()
     hardware = strategy.find_devices(devices)
+    pipelines.leave_gpus_to_keras()
+    backend = keras.backend.backend()
+    folder = pathlib.Path(output_dir) / f"{recipe}_seed{seed}"
+    if request.finished(folder, recipe, seed, overrides, backend):
+        return finished(folder, verbose)
     # Now: the checkout may be another when training ends.
     environment = records.environment(accelerators=accelerators(hardware))
     name, recipe, splits = request.choose(
@@ -122,15 +129,14 @@ def train(
     with float_policy(policy), strategy.distribution(hardware):
         model = resnet.build(spec, input_shape=shape, classes=classes)
         if weights is not None:
-            pretrained.load_weights(model, weights, new_classifier=True)
+            pretrained.load_weights(model, weights, spec, new_classifier=True)
         if sync_batch_norm:
             strategy.synchronize_batch_norm(model, True)
         compile_model(model, recipe, xla=jit_compile)
         folder = pathlib.Path(output_dir) / f"{name}_seed{seed}"
-        if request.claim(folder, recipe, seed, splits, overrides):
-            if verbose:
-                print(f"{folder} is finished: there is nothing to train.")
-            return folder
+        wanted = request.settings(recipe, seed, splits.sha256, overrides, backend)
+        if request.claim(folder, wanted):
+            return finished(folder, verbose)
         earlier_seconds = fit(
             model,
             recipe,
@@ -150,12 +156,17 @@ def train(
             verbose=verbose,
         )
 
-    # Outside of strategy and mixed precision: what is measured is what is saved.
-    final = resnet.build(spec, input_shape=shape, classes=classes, name=recipe.network)
-    final.set_weights(model.get_weights())
     history = callbacks.read_history(folder / "history.csv")
     plots.training_curves(history, folder / "curves.png", title=name)
-    show_examples(final, splits, prepare, folder / "predictions.png")
+    # Outside of strategy and mixed precision: what is measured is what is saved.
+    with strategy.first_device(hardware):
+        final = resnet.build(
+            spec, input_shape=shape, classes=classes, name=recipe.network
+        )
+        final.set_weights(model.get_weights())
+        show_examples(final, splits, prepare, folder / "predictions.png")
+        validation = measure(final, splits.validation, prepare, recipe)
+        test = measure(final, splits.test, prepare, recipe) if splits.test else None
     results = {
         "train": {
             # Of the updates since the last validation, on augmented images.
@@ -164,8 +175,8 @@ def train(
             "loss": history[-1]["loss"],
             "n": since_validation(recipe) * recipe.batch_size,
         },
-        "validation": measure(final, splits.validation, prepare, recipe),
-        "test": measure(final, splits.test, prepare, recipe) if splits.test else None,
+        "validation": validation,
+        "test": test,
     }
     request.replace_file(folder / "model.keras", final.save)
     record = {
@@ -187,7 +198,7 @@ def train(
         },
         "classes": list(splits.class_names),
         "preprocessing": prepare.as_json(),
-        "backend": keras.backend.backend(),
+        "backend": backend,
         "devices": list(hardware.names),
         "precision": policy,
         "xla": jit_compile,
@@ -202,12 +213,19 @@ def train(
         "deviations": list(recipe.deviations),
     }
     # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
-    if keras.backend.backend() != "torch":
+    if backend != "torch":
         runs.export_model(
             final, folder / "saved_model", prepare, splits.class_names, overwrite=True
         )
     # Last: a run with a record is finished.
     records.write(record, folder / "record.json")
+    return folder
+
+
+def finished(folder, verbose):
+    """Says that a run is finished, and gives its folder back."""
+    if verbose:
+        print(f"{folder} is finished: there is nothing to train.")
     return folder
 
 

@@ -17,6 +17,34 @@ from keras_resnet.config.recipes import RECIPES, for_own_images, with_steps
 from keras_resnet.data import preprocessing, sources
 
 
+def complete(recipe, data, val_fraction):
+    """Recipe's name and share of validation images, with their defaults filled in.
+
+    Returns:
+        Name, `None` with ``data``, and share, `None` without a folder of images.
+
+    Raises:
+        ValueError: If one is given that the data has no use for.
+    """
+    folder = data is not None and data not in DATASETS
+    if val_fraction is not None and not folder:
+        raise ValueError(
+            "`val_fraction` (--val-fraction) splits a folder of images; of a data set, "
+            "the split is fixed. Leave it out, or give a folder as `data` (--data). "
+            f"Received: val_fraction={val_fraction}, data={data!r}."
+        )
+    if data is not None and recipe is not None:
+        raise ValueError(
+            "A recipe names its data, and `data` (--data) has a recipe of its own: "
+            f"leave out one of them. Received: recipe={recipe!r}, data={str(data)!r}."
+        )
+    if data is None and recipe is None:
+        recipe = "quickstart"
+    if folder and val_fraction is None:
+        val_fraction = sources.VALIDATION_FRACTION
+    return recipe, val_fraction
+
+
 def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size=None):
     """Name, recipe and data of what is to be trained."""
     if data is None:
@@ -38,7 +66,7 @@ def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
     own = for_own_images(
         network=network,
-        stem=spec.stem,
+        small=spec.dataset == "cifar10",
         channels=DATASETS[data].preprocessing.channels if data in DATASETS else 3,
         dataset=where(data),
         batch_size=batch_size,
@@ -78,17 +106,17 @@ def preprocessing_of(recipe, spec, splits):
     """How the images are prepared for this network on this data set."""
     if recipe.dataset in DATASETS:
         known = DATASETS[recipe.dataset].preprocessing
-        if spec.stem == "imagenet" and known.resize is None:
+        if spec.dataset == "imagenet" and known.resize is None:
             # A stem of stride 4 leaves nothing of a small image.
-            own = default_preprocessing(spec.stem)
+            own = default_preprocessing(spec)
             known = replace(
                 own, channels=known.channels, mean=known.mean, std=known.std
             )
-        elif spec.stem == "cifar" and known.resize is not None:
+        elif spec.dataset == "cifar10" and known.resize is not None:
             known = replace(known, resize=32, size=(32, 32))
     else:
-        known = default_preprocessing(spec.stem)
-        if spec.stem == "cifar":
+        known = default_preprocessing(spec)
+        if spec.dataset == "cifar10":
             known = replace(known, resize=32)
     if recipe.mean == "pixel":
         known = replace(known, mean=preprocessing.per_pixel_mean(splits.train))
@@ -134,21 +162,51 @@ def validation_in_fit(recipe, splits, hardware):
     return examples, max(dividing)
 
 
-def claim(folder, recipe, seed, splits, overrides):
+def settings(recipe, seed, fingerprint, overrides, backend):
+    """What ``settings.json`` holds: a run with other settings is another run."""
+    wanted = {
+        "recipe": recipe.as_json(),
+        "seed": seed,
+        "data": fingerprint,
+        "overrides": overrides,
+        "backend": backend,
+    }
+    return json.loads(json.dumps(wanted))
+
+
+def finished(folder, recipe, seed, overrides, backend):
+    """Whether a folder holds this run of a recipe, and finished, by its files alone.
+
+    Loading the data would take longer. It is needed where it decides the settings:
+    there the answer is no, and `claim` has the last word.
+    """
+    if recipe not in RECIPES or "epochs" in overrides:
+        return False
+    if not (folder / "record.json").exists():
+        return False
+    found = _read_settings(folder, backend)
+    row = override(
+        RECIPES[recipe],
+        None,
+        overrides.get("steps"),
+        None,
+        overrides.get("batch_size"),
+    )
+    return found == settings(row, seed, found.get("data"), overrides, backend)
+
+
+def claim(folder, wanted):
     """Takes a folder for a run; tells whether the run has been finished there.
+
+    Args:
+        folder: The run's.
+        wanted: The run's `settings`.
 
     Raises:
         ValueError: If the folder holds another run, or something else.
     """
-    wanted = {
-        "recipe": recipe.as_json(),
-        "seed": seed,
-        "data": splits.sha256,
-        "overrides": overrides,
-    }
-    wanted = json.loads(json.dumps(wanted))
-    settings = folder / "settings.json"
-    if not settings.exists():
+    path = folder / "settings.json"
+    if not path.exists():
         # A kill can leave a file of ours that was not yet whole.
         found = folder.iterdir() if folder.exists() else ()
         if any(not path.name.startswith("writing_") for path in found):
@@ -158,10 +216,10 @@ def claim(folder, recipe, seed, splits, overrides):
             )
         folder.mkdir(parents=True, exist_ok=True)
         replace_file(
-            settings, lambda path: path.write_text(json.dumps(wanted, indent=2) + "\n")
+            path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
         )
         return False
-    found = json.loads(settings.read_text())
+    found = _read_settings(folder, wanted["backend"])
     if found != wanted:
         differences = [
             f"{key} (there {found_value!r}, here {wanted_value!r})"
@@ -169,9 +227,16 @@ def claim(folder, recipe, seed, splits, overrides):
         ]
         raise ValueError(
             f"{folder} holds a run with other settings: {'; '.join(differences)}. "
-            "Remove it, or choose another --output-dir or --seed."
+            "Give the same again, or remove it, or choose another --output-dir or "
+            "--seed."
         )
     return (folder / "record.json").exists()
+
+
+def _read_settings(folder, backend):
+    found = json.loads((folder / "settings.json").read_text())
+    # Runs begun before the backend was written say nothing of it.
+    return {"backend": backend, **found}
 
 
 def _differences(found, wanted):

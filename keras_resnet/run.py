@@ -44,14 +44,21 @@ class Run:
         Args:
             images: Paths of image files, or uint8 images of one size, shape
                 ``(n, height, width, channels)``.
-            top: How many classes to name.
+            top: How many classes to name at most.
 
         Returns:
             For each image a list of ``(class name, probability)``, likeliest first.
 
         Raises:
-            FileNotFoundError, ValueError: If an image is missing or can't be read.
+            FileNotFoundError, ValueError: If an image is missing or can't be read, or
+                ``top`` is not a positive integer.
         """
+        if not isinstance(top, int) or top < 1:
+            raise ValueError(
+                "`top` (--top) must be a positive integer, the number of classes to "
+                f"name. Received: top={top!r}."
+            )
+        pipelines.leave_gpus_to_keras()
         prepared = np.stack([self._prepare(image) for image in images])
         normalized = preprocessing.normalize(prepared, self.preprocessing)
         logits = self.model.predict(np.asarray(normalized), verbose=0)
@@ -120,26 +127,30 @@ def load(folder):
     )
 
 
-def evaluate(folder, *, data=None, data_dir=None, split="test", batch_size=256):
+def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
     """Measures a run on a split and writes ``evaluation.json`` beside its record.
 
     Args:
         folder: The run's.
-        data: Another folder of images, or data set, than the run was trained on: the
-            whole of a folder, or what lies in its folder ``test``.
+        data: Another folder of images, or data set, than the run was trained on: of
+            a folder all of it, or what lies in its folder ``test``.
         data_dir: Where TensorFlow Datasets keeps its data.
-        split: ``"test"`` or ``"validation"``.
+        split: ``"test"`` (the default) or ``"validation"``; not with another folder.
         batch_size: Images at a time.
 
     Returns:
-        What was written: data, split, top1_error and top5_error (percent), loss, n.
+        What was written: data, split (``"all"`` for all of a folder), top1_error and
+        top5_error (percent), loss, n.
 
     Raises:
         ValueError: If the data has other classes than the run, or no such split.
     """
     run = load(folder)
-    splits, examples = _examples(run, data, data_dir, split)
-    if splits.class_names != run.classes:
+    pipelines.leave_gpus_to_keras()
+    splits, split, examples = _examples(run, data, data_dir, split)
+    # The same data has the same classes, also where they got their names later.
+    same = splits.sha256 == run.record["dataset"]["sha256"]
+    if not same and splits.class_names != run.classes:
         raise ValueError(
             f"The data must have the run's classes {run.classes[:5]}…. "
             f"Received: {splits.class_names[:5]}… in {splits.name}."
@@ -156,18 +167,29 @@ def evaluate(folder, *, data=None, data_dir=None, split="test", batch_size=256):
         **asdict(measure(run.model, batches)),
         "versions": records.environment()["versions"],
     }
-    (run.folder / "evaluation.json").write_text(json.dumps(result, indent=2) + "\n")
+    text = json.dumps(result, indent=2) + "\n"
+    request.replace_file(
+        run.folder / "evaluation.json", lambda path: path.write_text(text)
+    )
     return result
 
 
 def _examples(run, data, data_dir, split):
-    """The splits of the data, and the examples of the one to measure on."""
+    """The splits of the data; name and examples of the one to measure on."""
     trained_on = run.record["overrides"].get("data", run.record["dataset"]["name"])
     own = data is None or request.where(data) == trained_on
     data = trained_on if own else str(data)
+    if split is not None and not own and data not in DATASETS:
+        raise ValueError(
+            "`split` (--split) goes with the run's own data or a data set; of another "
+            "folder all images are measured on, or those of its folder 'test'. Leave it "
+            f"out, or name the folder of the split. Received: split={split!r}, "
+            f"data={data!r}."
+        )
+    split = split or "test"
     if data in DATASETS:
         splits = sources.load(data, data_dir=data_dir)
-        return splits, getattr(splits, split)
+        return splits, split, getattr(splits, split)
     if own:
         # The same fraction, or images of the training set would be measured on.
         fraction = run.record["overrides"]["val_fraction"]
@@ -178,11 +200,11 @@ def _examples(run, data, data_dir, split):
                 "changed since: which of them are validation images is no longer known. "
                 "Give other images with --data."
             )
-        return splits, getattr(splits, split)
+        return splits, split, getattr(splits, split)
     splits = sources.load_folder(data)
     if splits.test is not None:
-        return splits, splits.test
-    return splits, sources.join(splits.train, splits.validation)
+        return splits, "test", splits.test
+    return splits, "all", sources.join(splits.train, splits.validation)
 
 
 def export(folder, *, output=None, overwrite=False):

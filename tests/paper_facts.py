@@ -9,7 +9,7 @@ move them. "Multiply-adds" are what the papers call FLOPs, in billions (G).
 # 32x32 and 10 for the CIFAR nets. Counted on torchvision's and timm's networks
 # (timm's resnetv2 for v2) and on fb.resnet.torch's CIFAR nets; plain34 by hand,
 # 112^2 * 9408 + 29 * 115,605,504 + 3 * 57,802,752 + 512,000 = 3,644,493,824, and so
-# resnet200_v2, block by block: 15,007,481,856.
+# ResNet-200, block by block: 15,007,481,856, and resnext50_32x4d: 4,230,479,872.
 COUNTS = {
     "plain18": (11_515_688, None, "1.795"),
     "plain34": (21_623_848, None, "3.644"),
@@ -38,6 +38,104 @@ COUNTS = {
     "plain44": (658_586, None, "0.0972"),
     "plain56": (853_018, None, "0.1255"),
     "plain110": (1_727_962, None, "0.2529"),
+    # resnet-1k-layers, wide-residual-networks, ResNeXt, darknet and drn.py, counted on
+    # their graphs in PyTorch.
+    "resnet200_v1_5": (64_673_832, 176_000, "15.007"),
+    "resnetv2_18": (11_687_720, 7_808, "1.814"),
+    "resnetv2_34": (21_795_880, 15_232, "3.664"),
+    "resnetv2_50": (25_549_352, 45_440, "4.089"),
+    "resnetv2_101": (44_541_480, 97_664, "7.801"),
+    "resnetv2_152": (60_185_128, 143_744, "11.514"),
+    "resnetv2_200": (64_666_152, 168_320, "15.007"),
+    "resnet18d": (11_708_744, None, "2.054"),
+    "resnet34d": (21_816_904, None, "3.903"),
+    "resnet50d": (25_576_264, 53_248, "4.329"),
+    "resnet101d": (44_568_392, None, "8.041"),
+    "resnet152d": (60_212_040, None, "11.753"),
+    "resnet200d": (64_693_064, None, "15.247"),
+    # ResNet-C differs from D in where the shortcut loses its resolution only.
+    "resnet18c": (11_708_744, None, "2.054"),
+    "resnet34c": (21_816_904, None, "3.903"),
+    "resnet50c": (25_576_264, 53_248, "4.329"),
+    "resnet101c": (44_568_392, None, "8.041"),
+    "resnet152c": (60_212_040, None, "11.753"),
+    "resnet200c": (64_693_064, None, "15.247"),
+    # ResNet-B is v1.5.
+    "resnet50b": (25_557_032, 53_120, "4.089"),
+    "resnet101b": (44_549_160, 105_344, "7.801"),
+    "resnet152b": (60_192_808, 151_424, "11.514"),
+    "resnet200b": (64_673_832, 176_000, "15.007"),
+    "resnext50_32x4d": (25_028_904, 68_224, "4.230"),
+    "resnext101_32x4d": (44_177_704, 137_856, "7.970"),
+    "resnext101_32x8d": (88_791_336, None, "16.414"),
+    "resnext101_64x4d": (83_455_272, None, "15.460"),
+    "wide_resnet50_2": (68_883_240, None, "11.398"),
+    "wide_resnet101_2": (126_886_696, None, "22.753"),
+    "seresnet50": (28_088_024, None, "4.092"),
+    "seresnet101": (49_326_872, None, None),
+    "seresnet152": (66_821_848, None, None),
+    "seresnext50_32x4d": (27_559_896, None, None),
+    "seresnext101_32x4d": (48_955_416, None, None),
+    "darknet53": (41_609_928, 35_712, "9.285"),
+    "drn_a_18": (11_689_512, None, "9.213"),
+    "drn_a_34": (21_797_672, None, "17.305"),
+    "drn_a_50": (25_557_032, None, "19.079"),
+    "drn_c_26": (21_126_584, None, "16.971"),
+    "drn_c_42": (31_234_744, None, "25.064"),
+    # fyu/drn has 41,591,608 and 33.246 G: 2048 * 512 + 2 * 512 parameters and 28^2 *
+    # 1,048,576 multiply-adds of them are a projection that nothing uses.
+    "drn_c_58": (41_591_608 - 1_049_600, None, "32.424"),
+    "drn_d_22": (16_393_752, None, "13.034"),
+    "drn_d_24": (21_114_392, None, None),
+    "drn_d_38": (26_501_912, None, "21.127"),
+    "drn_d_54": (35_809_176, None, "28.487"),
+    "drn_d_105": (54_801_304, None, "43.336"),
+    "resnet110_v2": (1_727_962, None, None),
+    "resnet164_v2": (1_703_258, None, "0.2445"),
+    "resnet1001_v2": (10_327_706, None, "1.488"),
+    "wide_resnet16_4": (2_748_890, None, None),
+    "wide_resnet16_8": (10_961_370, None, "1.548"),
+    "wide_resnet28_2": (1_467_610, None, None),
+    "wide_resnet28_10": (36_479_194, None, "5.243"),
+    "wide_resnet40_2": (2_243_546, None, None),
+    "wide_resnet40_4": (8_949_210, None, "1.299"),
+    "wide_resnet40_8": (35_748_314, None, None),
+    "wide_resnet40_10": (55_841_754, None, None),
+    "resnext29_32x4d": (4_775_754, None, None),
+    "resnext29_4x64d": (17_562_442, None, None),
+    "resnext29_8x64d": (34_426_698, None, "5.387"),
+    "resnext29_16x64d": (68_155_210, None, "10.69"),
+    # keras.applications' own counts, without and with the statistics.
+    "resnet50_v2_keras": (25_568_360, 25_613_800 - 25_568_360, None),
+    "resnet101_v2_keras": (44_675_560 - 97_664, 97_664, None),
+    "resnet152_v2_keras": (60_380_648 - 143_744, 143_744, None),
+    # By hand: as v1, and a bias of 64 in ResNet-50.
+    "resnet50_caffe": (25_557_032 + 64, 53_120, "3.858"),
+    "resnet101_caffe": (44_549_160, 105_344, "7.570"),
+    "resnet152_caffe": (60_192_808, 151_424, "11.282"),
+    # By hand: every convolution has one batch norm, before or behind, and so as many as
+    # ResNet-110. ResNet-164's three projections have one as well (2 * 448), but where
+    # it follows the addition.
+    "resnet110_bn_after_addition": (1_727_962, None, None),
+    "resnet110_relu_before_addition": (1_727_962, None, None),
+    "resnet110_relu_only_preactivation": (1_727_962, None, None),
+    "resnet164": (1_703_258 + 896, None, "0.2445"),
+    "resnet164_bn_after_addition": (1_703_258, None, "0.2445"),
+    "resnet164_relu_before_addition": (1_703_258 + 896, None, "0.2445"),
+    "resnet164_relu_only_preactivation": (1_703_258 + 896, None, "0.2445"),
+    # By hand: factors and dropout have no parameters. 18 gates of 1x1 a stage, biased:
+    # 18 * 272, 544 + 17 * 1056, 2112 + 17 * 4160; projections with batch norm instead:
+    # 18 * 288, 576 + 17 * 1088, 2176 + 17 * 4224.
+    "resnet110_constant_scaling": (1_727_962, None, None),
+    "resnet110_dropout_shortcut": (1_727_962, None, None),
+    "resnet110_stochastic_depth": (1_727_962, None, None),
+    "resnet110_exclusive_gating": (1_727_962 + 96_224, None, None),
+    "resnet110_shortcut_gating": (1_727_962 + 96_224, None, None),
+    "resnet110_conv_shortcut": (1_727_962 + 98_240, None, None),
+    # By hand, k k i o + o a convolution and its bias, two of them in a gated layer; the
+    # papers print 2.3M and 1.25M.
+    "highway19": (2_342_406, None, None),
+    "highway32": (1_244_478, None, None),
 }
 
 # (Network, shortcut option): trainable parameters, multiply-adds in G.
@@ -49,7 +147,25 @@ COUNTS_OF_OPTIONS = {
     ("resnet44", "B"): (661_338, None),
     ("resnet56", "B"): (855_770, None),
     ("resnet110", "B"): (1_730_714, None),
+    ("resnet110_v2", "B"): (1_730_522, None),
 }
+
+# Trainable parameters with the 100 classes of CIFAR-100.
+COUNTS_OF_100_CLASSES = {
+    "resnet164_v2": 1_726_388,
+    "resnet1001_v2": 10_350_836,
+    "wide_resnet16_8": 11_007_540,
+    "wide_resnet28_10": 36_536_884,
+    "wide_resnet40_4": 8_972_340,
+    "resnext29_8x64d": 34_518_948,
+    "resnext29_16x64d": 68_247_460,
+}
+
+# Multiply-adds of resnet50_v1_5 by output stride, in G.
+MULTIPLY_ADDS_OF_OUTPUT_STRIDES = {16: "6.209", 8: "19.079"}
+
+# Multiply-adds of darknet53 on images of 224x224, in G.
+DARKNET53_AT_224 = "7.109"
 
 # He et al. 2016a, table 6, "# params".
 PARAMETERS_TABLE_6 = {

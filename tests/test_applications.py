@@ -151,7 +151,7 @@ def test_a_misspelt_name(name, guess):
         applications.create(name)
 
 
-@pytest.mark.parametrize(("name", "shortcut"), [("plain20", "A"), ("resnet20", "D")])
+@pytest.mark.parametrize(("name", "shortcut"), [("plain20", "A"), ("resnet20", "E")])
 def test_a_shortcut_that_a_network_cannot_have(name, shortcut):
     with pytest.raises(ValueError, match=f"Received: shortcut='{shortcut}'"):
         applications.create(name, shortcut=shortcut)
@@ -164,7 +164,7 @@ def test_a_shortcut_option():
 
 
 def test_weights_that_are_not_there():
-    with pytest.raises(FileNotFoundError, match="Published weights are not downloaded"):
+    with pytest.raises(FileNotFoundError, match="No file at"):
         applications.ResNet18(weights="imagenet", input_shape=(32, 32, 3))
 
 
@@ -178,7 +178,9 @@ def test_list_models_with_details():
     for name, row in details.items():
         count, _, billions = paper_facts.COUNTS[name]
         assert row["parameters"] == count
-        assert row["multiply_adds"] / 1e9 == pytest.approx(float(billions), abs=1e-3)
+        if billions is not None:
+            printed = pytest.approx(float(billions), abs=1e-3)
+            assert row["multiply_adds"] / 1e9 == printed
         assert row["paper"] == ARCHITECTURES[name].paper
         assert row["source"] == ARCHITECTURES[name].source
 

@@ -7,20 +7,36 @@ import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.lookup import find
+from keras_resnet.config.spec import doubling, with_output_stride
 from tests import paper_facts
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_name_says_what_the_row_holds(name):
     spec = ARCHITECTURES[name]
-    family, depth, version = re.fullmatch(
-        r"(plain|resnet)(\d+)(_v1_5|_v2|)", name
-    ).groups()
+    depth = int(re.search(r"\d+", name.replace("resnetv2", ""))[0])
+    # Wide ResNet's 6n + 4 counts the three projections and not the classifier.
+    wide_for_cifar = name.startswith("wide_resnet") and spec.dataset == "cifar10"
 
-    assert spec.depth == int(depth)
-    assert (spec.block == "plain") == (family == "plain")
-    assert spec.block.endswith("_v1_5") == (version == "_v1_5")
-    assert spec.preactivation == (version == "_v2")
+    assert spec.depth == depth - (2 if wide_for_cifar else 0)
+    assert (spec.order == "plain") == name.startswith("plain")
+    v2 = re.search("_v2|resnetv2", name) or wide_for_cifar
+    assert spec.preactivation == bool(v2)
+    assert (spec.shortcut == "D") == bool(re.fullmatch(r"resnet\d+d", name))
+    assert (spec.stem == "deep") == bool(re.fullmatch(r"resnet\d+[cd]", name))
+    assert bool(spec.squeeze_excitation) == name.startswith("se")
+    on_the_first_1x1 = r"resnet(50|101|152|164|1001)(_caffe|_v2|_bn.*|_relu.*)?"
+    if spec.stages[0].block == "bottleneck":
+        assert re.fullmatch(on_the_first_1x1, name)
+
+
+def test_grouped_names_say_groups_and_width():
+    for name, spec in ARCHITECTURES.items():
+        if match := re.search(r"_(\d+)x(\d+)d", name):
+            groups, width = map(int, match.groups())
+            assert (spec.groups, spec.stages[0].filters) == (groups, groups * width)
+        else:
+            assert spec.groups == 1
 
 
 def test_every_network_has_independent_counts():
@@ -30,27 +46,88 @@ def test_every_network_has_independent_counts():
 @pytest.mark.parametrize(
     "change",
     [
-        {"block": "bottelneck"},
-        {"blocks": ()},
-        {"blocks": (2, 0, 2)},
-        {"blocks": (2, -1)},
         {"stem": "mnist"},
-        {"filters": 0},
-        {"shortcut": "D"},
+        {"stem_filters": 0},
+        {"stages": ()},
+        {"stages": (2, 2)},
+        {"order": "bn_first"},
+        {"shortcut": "E"},
         {"shortcut": None},
-        {"block": "plain"},  # A plain net has no shortcut, and this row has one.
+        {"groups": 0},
+        {"dataset": "mnist"},
+        {"dropout": 1.0, "order": "preactivation"},
+        {"dropout": 0.3},
+        {"stochastic_depth": -0.1},
+        {"zero_gamma": True, "order": "preactivation"},
+        {"squeeze_excitation": 16, "order": "plain", "shortcut": None},
+        {"stochastic_depth": 0.5, "order": "plain", "shortcut": None},
     ],
     ids=str,
 )
 def test_an_impossible_network_cannot_be_described(change):
-    field = "shortcut" if change == {"block": "plain"} else next(iter(change))
+    field = next(iter(change))
     with pytest.raises(ValueError, match=rf"`{field}`.*Received: {field}="):
         replace(ARCHITECTURES["resnet18"], **change)
 
 
+def test_a_plain_net_has_no_shortcut():
+    with pytest.raises(ValueError, match="`shortcut` must be one of None"):
+        replace(ARCHITECTURES["resnet18"], order="plain")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"block": "bottelneck"}, {"repeats": 0}, {"filters": -1}, {"stride": 1.5}]
+    + [{"output_filters": 128}],
+    ids=str,
+)
+def test_an_impossible_stage_cannot_be_described(change):
+    field = next(iter(change))
+    with pytest.raises(ValueError, match=rf"`{field}`.*Received: {field}="):
+        replace(ARCHITECTURES["resnet18"].stages[0], **change)
+
+
+@pytest.mark.parametrize("repeats", [(), 3, (2, 0)])
+def test_impossible_repeats(repeats):
+    with pytest.raises(ValueError, match="`repeats` must be"):
+        doubling("basic", repeats, 64)
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "strides", "dilations"),
+    [
+        (32, (1, 2, 2, 2), (1, 1, 1, 1)),
+        (16, (1, 2, 2, 1), (1, 1, 1, 2)),
+        (8, (1, 2, 1, 1), (1, 1, 2, 4)),
+        (4, (1, 1, 1, 1), (1, 2, 4, 8)),
+    ],
+)
+def test_output_stride(output_stride, strides, dilations):
+    spec = with_output_stride(ARCHITECTURES["resnet50_v1_5"], output_stride)
+    assert spec.stride == output_stride
+    assert tuple(stage.stride for stage in spec.stages) == strides
+    assert tuple(stage.dilation for stage in spec.stages) == dilations
+
+
+def test_the_first_block_keeps_the_dilation_of_the_stage_before():
+    spec = with_output_stride(ARCHITECTURES["resnet50_v1_5"], 8)
+    assert [stage.dilations(1)[0] for stage in spec.stages] == [1, 1, 1, 2]
+    assert [stage.dilations(2) for stage in spec.stages][2:] == [(2, 2), (4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "output_stride"),
+    [("resnet50", 64), ("resnet50", 2), ("resnet50", 12), ("darknet53", 16)]
+    + [("resnet50_v2_keras", 16)],
+)
+def test_impossible_output_strides(name, output_stride):
+    with pytest.raises(ValueError, match="`output_stride`.*Received"):
+        with_output_stride(ARCHITECTURES[name], output_stride)
+
+
 def test_a_row_cannot_be_changed():
     with pytest.raises(FrozenInstanceError):
-        ARCHITECTURES["resnet18"].filters = 32
+        ARCHITECTURES["resnet18"].groups = 32
 
 
 def test_lookup_returns_the_row():
@@ -67,6 +144,6 @@ def test_lookup_suggests_the_nearest_name(name):
 
 @pytest.mark.parametrize("name", ["vgg", "", None, 50])
 def test_lookup_names_what_there_is_where_nothing_is_near(name):
-    with pytest.raises(ValueError, match="Expected one of: plain110, ") as error:
+    with pytest.raises(ValueError, match="Expected one of: darknet53, ") as error:
         find(ARCHITECTURES, name, kind="network")
     assert "Did you mean" not in str(error.value)

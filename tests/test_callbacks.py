@@ -1,5 +1,6 @@
 """Reactive schedules, guards and the history, on a net that learns nothing."""
 
+import json
 import math
 
 import keras
@@ -58,6 +59,26 @@ def test_warm_up_ends_when_the_windows_error_is_low_enough():
     again = WarmUpUntilLearning(lambda step: 0.1)
     again.restore(callback.state())
     assert again.warmup_steps == 3
+
+
+def test_warm_up_goes_on_with_its_window():
+    def after(callback, accuracies):
+        callback.set_model(tiny_model())
+        callback.on_epoch_begin(0)
+        means = np.cumsum(accuracies) / np.arange(1, len(accuracies) + 1)
+        for batch, mean in enumerate(means):
+            callback.on_train_batch_end(batch, {"accuracy": float(mean)})
+        return callback
+
+    stopped = after(WarmUpUntilLearning(lambda step: 0.1, window=3), [0.0, 0.4])
+    state = json.loads(json.dumps(stopped.state()))
+    resumed = WarmUpUntilLearning(lambda step: 0.1, window=3)
+    resumed.restore(state)
+    # The third of its window, not the first: 0.8 / 3 is above 0.2.
+    assert after(resumed, [0.4]).warmup_steps is not None
+    older = WarmUpUntilLearning(lambda step: 0.1, window=3)
+    older.restore({"warmup_steps": None})
+    assert after(older, [0.4]).warmup_steps is None
 
 
 def test_warm_up_needs_the_accuracy():

@@ -43,6 +43,8 @@ def test_show(capsys):
         (["evaluate", "nowhere"], "there is no folder"),
         (["predict", "nowhere", "x.png"], "there is no folder"),
         (["export", "nowhere"], "there is no folder"),
+        (["train", "--val-fraction", "0.2"], "give a folder as `data`"),
+        (["train", "quickstart", "--data", "photos"], "leave out one of them"),
         (["train", "--precision", "mixed_float16", "--devices", "cpu"], "needs a GPU"),
     ],
 )

@@ -55,9 +55,26 @@ def test_curves_show_errors_in_percent_at_their_steps(tmp_path, drawn):
     assert validation.get_label() == "validation: 7.5 %"
     assert training.get_linestyle() != validation.get_linestyle()
     assert losses.lines[0].get_ydata()[-1] == 0.25
-    assert rate.get_yscale() == "log"
+    assert rate.get_yscale() == "symlog"
     assert rate.get_xlim() == errors.get_xlim()
     assert drawn[0].get_suptitle() == "A run"
+
+
+@pytest.mark.parametrize(
+    "values", [[0.1, 0.01, 0.001], [0.05, 0.1, 1e-9], [5e-4, 1e-3, 0.0]]
+)
+def test_every_learning_rate_has_its_height(tmp_path, drawn, values):
+    rows = [history(3, learning_rate=v)[i] for i, v in enumerate(values)]
+    plots.training_curves(rows, tmp_path / "curves.png", title="")
+    rate = drawn[0].axes[2]
+    height = {
+        v: rate.transAxes.inverted().transform(rate.transData.transform((0, v)))[1]
+        for v in values
+    }
+    assert height[max(values)] > 0.8
+    # What is next to nothing lies at the bottom; a tenth and a hundredth well above.
+    for value in values:
+        assert (height[value] > 0.1) == (value >= max(values) / 100)
 
 
 def test_curves_from_a_file_are_those_from_rows(tmp_path, drawn):

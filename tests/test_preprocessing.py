@@ -177,6 +177,23 @@ def test_a_mean_per_pixel():
     assert all(v == round(v, 2) for row in mean for pixel in row for v in pixel)
 
 
+@pytest.mark.parametrize(
+    "mean",
+    [
+        (1.0,),
+        (1.0, 2.0, 3.0, 4.0),
+        (((1.0, 2.0, 3.0),) * 4,) * 5,  # Width by height.
+        (((1.0, 2.0, 3.0),) * 5, *(((1.0, 2.0),) * 5,) * 3),
+        ((1.0,), (2.0,), (3.0,)),
+        1.0,
+    ],
+    ids=["too few", "too many", "other size", "ragged", "nested", "a number"],
+)
+def test_a_mean_that_fits_no_image_is_refused(mean):
+    with pytest.raises(ValueError, match="`mean` must hold 3 values"):
+        Preprocessing(channels=3, resize=None, size=(4, 5), mean=mean, std=(1, 1, 1))
+
+
 def test_a_mean_per_pixel_needs_pixels():
     encoded_images = np.array([b"a"], dtype=object)
     with pytest.raises(ValueError, match="must hold pixels"):

@@ -11,49 +11,50 @@ import numpy as np
 import pytest
 
 from keras_resnet import applications
-from keras_resnet.config.architectures import ARCHITECTURES, ResNetSpec
+from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD
+from keras_resnet.config.spec import ResNetSpec, doubling
+from keras_resnet.models.names import FORMATS
 from keras_resnet.models.pretrained import (
     load_state_dict,
     load_weights,
     read_state_dict,
-    torch_name,
+    to_state_dict,
 )
 from keras_resnet.models.resnet import build
 
 TINY = ResNetSpec(
-    block="basic",
-    blocks=(1, 1),
     stem="imagenet",
-    filters=16,
-    shortcut="B",
+    stem_filters=16,
+    stages=doubling("basic", (1, 1), 16),
+    dataset="imagenet",
     paper="none",
     source="none",
 )
 
 
-def tiny(*, seed=0, classes=5, block="basic", **options):
+def tiny_spec(block="basic", **changes):
+    return replace(TINY, stages=doubling(block, (1, 1), 16), **changes)
+
+
+BOTTLENECK = tiny_spec("bottleneck_v1_5")
+PREACTIVATION = tiny_spec(order="preactivation")
+
+
+def tiny(*, seed=0, classes=5, spec=TINY, input_shape=(32, 32, 3), **options):
     keras.utils.set_random_seed(seed)
     return build(
-        replace(TINY, block=block),
-        input_shape=(32, 32, 3),
+        spec,
+        input_shape=input_shape,
         classes=classes,
         name="tiny",
         **options,
     )
 
 
-def state_dict_of(model):
+def state_dict_of(model, spec=TINY):
     """The weights in torch's names and layout: (out, in, height, width)."""
-    arrays = {}
-    for weight in model.weights:
-        array = keras.ops.convert_to_numpy(weight)
-        if array.ndim == 4:
-            array = array.transpose(3, 2, 0, 1)
-        elif array.ndim == 2:
-            array = array.T
-        arrays[torch_name(weight.path)] = np.ascontiguousarray(array)
-    return arrays
+    return to_state_dict(model, spec, "torchvision")
 
 
 def assert_same_weights(model, expected):
@@ -61,11 +62,11 @@ def assert_same_weights(model, expected):
         np.testing.assert_array_equal(weight, other)
 
 
-def refuses(model, weights, message, **options):
+def refuses(model, weights, message, *, spec=TINY, **options):
     """Checks the error, and that the model is as it was."""
     before = model.get_weights()
     with pytest.raises(ValueError, match=message):
-        load_weights(model, weights, **options)
+        load_weights(model, weights, spec, **options)
     assert_same_weights(model, before)
 
 
@@ -73,29 +74,53 @@ def refuses(model, weights, message, **options):
 
 
 @pytest.mark.parametrize(
-    ("ours", "torchvisions"),
+    ("network", "form", "ours", "theirs"),
     [
-        ("stem_conv/kernel", "conv1.weight"),
-        ("stem_bn/gamma", "bn1.weight"),
-        ("stem_bn/moving_variance", "bn1.running_var"),
-        ("stage1_block1_1_conv/kernel", "layer1.0.conv1.weight"),
-        ("stage3_block12_2_conv/kernel", "layer3.11.conv2.weight"),
-        ("stage4_block3_3_bn/beta", "layer4.2.bn3.bias"),
-        ("stage4_block3_3_bn/moving_mean", "layer4.2.bn3.running_mean"),
-        ("stage2_block1_shortcut_conv/kernel", "layer2.0.downsample.0.weight"),
-        ("stage2_block1_shortcut_bn/gamma", "layer2.0.downsample.1.weight"),
-        ("logits/kernel", "fc.weight"),
-        ("logits/bias", "fc.bias"),
-        ("resnet50/logits/bias", "fc.bias"),
+        ("resnet50", "torchvision", "stem_conv/kernel", "conv1.weight"),
+        ("resnet50", "torchvision", "stem_bn/gamma", "bn1.weight"),
+        ("resnet50", "torchvision", "stem_bn/moving_variance", "bn1.running_var"),
+        ("resnet50", "torchvision", "stage3_block12_2_conv/kernel",
+         "layer3.11.conv2.weight"),
+        ("resnet50", "torchvision", "stage4_block3_3_bn/beta", "layer4.2.bn3.bias"),
+        ("resnet50", "torchvision", "stage2_block1_shortcut_conv/kernel",
+         "layer2.0.downsample.0.weight"),
+        ("resnet50", "torchvision", "stage2_block1_shortcut_bn/gamma",
+         "layer2.0.downsample.1.weight"),
+        ("resnet50", "torchvision", "logits/bias", "fc.bias"),
+        ("resnet50", "kerashub", "stage2_block1_shortcut_bn/gamma",
+         "stack1_block0_0_bn/gamma"),
+        ("resnet50", "keras_applications", "stage2_block1_shortcut_bn/gamma",
+         "conv3_block1_0_bn/gamma"),
+        ("resnet50d", "torchvision", "stem_2_bn/beta", "conv1.4.bias"),
+        ("resnet50d", "torchvision", "stem_3_bn/beta", "bn1.bias"),
+        ("resnet50d", "torchvision", "stage1_block1_shortcut_conv/kernel",
+         "layer1.0.downsample.1.weight"),
+        ("seresnet50", "torchvision", "stage1_block2_se_1_conv/bias",
+         "layer1.1.se.fc1.bias"),
+        ("resnetv2_50", "timm_v2", "stage1_block2_0_bn/gamma",
+         "stages.0.blocks.1.norm1.weight"),
+        ("resnetv2_50", "timm_v2", "stage1_block1_shortcut_conv/kernel",
+         "stages.0.blocks.0.downsample.conv.weight"),
+        ("darknet53", "timm_darknet", "stage2_downsample_bn/gamma",
+         "stages.1.conv_down.bn.weight"),
+        ("drn_c_26", "drn", "stage7_block2_1_bn/gamma", "layer7.0.bn2.weight"),
+        ("drn_d_24", "drn", "stage7_block2_1_bn/gamma", "layer7.4.weight"),
+        ("drn_d_24", "drn", "stage3_block2_1_bn/gamma", "layer3.1.bn1.weight"),
+        ("wide_resnet28_10", "wide_resnet", "stage1_block1_shortcut_conv/kernel",
+         "group0.block0.convdim"),
+        ("wide_resnet28_10", "wide_resnet", "stage2_block1_0_bn/gamma",
+         "group1.block0.bn0.weight"),
+        ("resnet20", "akamaster", "logits/kernel", "linear.weight"),
     ],
-)
-def test_torch_name(ours, torchvisions):
-    assert torch_name(ours) == torchvisions
+)  # fmt: skip
+def test_names(network, form, ours, theirs):
+    layer, variable = ours.split("/")
+    assert FORMATS[form].key(ARCHITECTURES[network], layer, variable) == theirs
 
 
 def test_a_preactivation_network_has_no_counterpart():
-    model = tiny(block="basic_v2")
-    refuses(model, state_dict_of(tiny()), "no counterpart of .*stage2_block1_0_bn")
+    model = tiny(spec=PREACTIVATION)
+    refuses(model, state_dict_of(tiny()), "another network", spec=PREACTIVATION)
 
 
 # --- State dicts ------------------------------------------------------------------
@@ -104,20 +129,20 @@ def test_a_preactivation_network_has_no_counterpart():
 def test_state_dict():
     source, model = tiny(seed=1), tiny(seed=2)
     state = state_dict_of(source) | {"bn1.num_batches_tracked": np.array(7)}
-    load_weights(model, state)
+    load_weights(model, state, TINY)
     assert_same_weights(model, source.get_weights())
 
 
 def test_the_callers_state_dict_is_left_alone():
     state = state_dict_of(tiny())
     names = list(state)
-    load_state_dict(tiny(include_top=False), state)
+    load_state_dict(tiny(include_top=False), state, TINY)
     assert list(state) == names
 
 
 def test_features_do_without_the_classifier():
     source, model = tiny(seed=1), tiny(seed=2, include_top=False)
-    load_weights(model, state_dict_of(source))
+    load_weights(model, state_dict_of(source), TINY)
     assert_same_weights(model, source.get_weights()[:-2])
 
 
@@ -155,18 +180,22 @@ def test_classes_that_do_not_fit():
 def test_a_new_classifier_from_a_state_dict():
     source, model = tiny(seed=1), tiny(seed=2, classes=7)
     classifier = model.get_weights()[-2:]
-    load_weights(model, state_dict_of(source), new_classifier=True)
+    load_weights(model, state_dict_of(source), TINY, new_classifier=True)
     assert_same_weights(model, source.get_weights()[:-2] + classifier)
 
 
 def test_the_old_classifier_where_it_fits():
     source, model = tiny(seed=1), tiny(seed=2)
-    load_weights(model, state_dict_of(source), new_classifier=True)
+    load_weights(model, state_dict_of(source), TINY, new_classifier=True)
     assert_same_weights(model, source.get_weights())
 
 
 def test_another_networks_state_dict():
-    refuses(tiny(), state_dict_of(tiny(block="bottleneck")), "another network's|shape")
+    refuses(
+        tiny(),
+        state_dict_of(tiny(spec=BOTTLENECK), BOTTLENECK),
+        "another network's|shape",
+    )
 
 
 @pytest.mark.parametrize("state", [{}, {"model": {}, "epoch": 3}])
@@ -181,7 +210,7 @@ def test_safetensors(tmp_path):
     safetensors = pytest.importorskip("safetensors.numpy")
     source, model = tiny(seed=1), tiny(seed=2)
     safetensors.save_file(state_dict_of(source), tmp_path / "w.safetensors")
-    load_weights(model, tmp_path / "w.safetensors")
+    load_weights(model, tmp_path / "w.safetensors", TINY)
     assert_same_weights(model, source.get_weights())
 
 
@@ -199,7 +228,7 @@ def test_torch_file(tmp_path, suffix):
     source, model = tiny(seed=1), tiny(seed=2)
     state = {name: torch.tensor(a) for name, a in state_dict_of(source).items()}
     torch.save(state, tmp_path / f"w{suffix}")
-    load_weights(model, str(tmp_path / f"w{suffix}"))
+    load_weights(model, str(tmp_path / f"w{suffix}"), TINY)
     assert_same_weights(model, source.get_weights())
 
 
@@ -246,13 +275,15 @@ def test_a_refusal_does_not_advise_to_load_it_anyway(tmp_path):
 def test_keras_file(tmp_path, name):
     source, model = tiny(seed=1), tiny(seed=2)
     save(source, tmp_path / name)
-    load_weights(model, tmp_path / name)
+    load_weights(model, tmp_path / name, TINY)
     assert_same_weights(model, source.get_weights())
 
 
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
-@pytest.mark.parametrize("other", [{"classes": 7}, {"block": "bottleneck"}], ids=str)
+@pytest.mark.parametrize(
+    "other", [{"classes": 7}, {"spec": BOTTLENECK}], ids=["classes", "network"]
+)
 def test_another_networks_keras_file(tmp_path, name, other):
     save(tiny(seed=1, **other), tmp_path / name)
     refuses(tiny(seed=3), tmp_path / name, "don't fit 'tiny': check `classes`")
@@ -263,14 +294,14 @@ def test_a_new_classifier_from_a_keras_file(tmp_path, name):
     source, model = tiny(seed=1), tiny(seed=2, classes=7)
     classifier = model.get_weights()[-2:]
     save(source, tmp_path / name)
-    load_weights(model, tmp_path / name, new_classifier=True)
+    load_weights(model, tmp_path / name, TINY, new_classifier=True)
     assert_same_weights(model, source.get_weights()[:-2] + classifier)
 
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
-@pytest.mark.parametrize("block", ["bottleneck", "basic_v2"])
-def test_a_new_classifier_does_not_excuse_another_network(tmp_path, name, block):
-    save(tiny(seed=1, block=block), tmp_path / name)
+@pytest.mark.parametrize("spec", [BOTTLENECK, PREACTIVATION], ids=["bottleneck", "v2"])
+def test_a_new_classifier_does_not_excuse_another_network(tmp_path, name, spec):
+    save(tiny(seed=1, spec=spec), tmp_path / name)
     refuses(tiny(seed=3), tmp_path / name, "don't fit 'tiny'", new_classifier=True)
 
 
@@ -292,12 +323,12 @@ def save(model, path):
 @pytest.mark.parametrize("weights", ["imagenet", "nowhere/w.weights.h5"])
 def test_no_such_file(weights):
     with pytest.raises(FileNotFoundError, match=f"No file at {weights}"):
-        load_weights(tiny(), weights)
+        load_weights(tiny(), weights, TINY)
 
 
 def test_another_kind_of_file(tmp_path):
-    (tmp_path / "w.npz").touch()
-    refuses(tiny(), tmp_path / "w.npz", "must be a .keras, .*Received: .*w.npz")
+    (tmp_path / "w.onnx").touch()
+    refuses(tiny(), tmp_path / "w.onnx", "must be a .keras, .*Received: .*w.onnx")
 
 
 def test_create_takes_weights(tmp_path):
@@ -425,10 +456,6 @@ def test_parameters_are_torchvisions(torchvision, ours):
 
 def test_weights_of_the_other_stride_are_warned_of():
     v1_5 = applications.create("resnet50_v1_5", input_shape=(64, 64, 3))
-    state = {}
-    for variable in v1_5.weights:
-        value = variable.numpy()
-        axes = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[value.ndim]
-        state[torch_name(variable.path)] = value.transpose(axes)
+    state = to_state_dict(v1_5, ARCHITECTURES["resnet50_v1_5"], "torchvision")
     with pytest.warns(UserWarning, match="load them into 'resnet50_v1_5'"):
         applications.create("resnet50", input_shape=(64, 64, 3), weights=state)

@@ -77,7 +77,7 @@ def test_plateau_and_warmup_exclude_each_other():
 def test_own_images_train_with_few_examples():
     recipe = for_own_images(
         network="resnet18",
-        stem="imagenet",
+        small=False,
         channels=1,
         dataset="x",
         examples=9,

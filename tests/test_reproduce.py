@@ -1,7 +1,9 @@
 """A recipe from its name to its record: made, finished, gone on with, refused."""
 
+import contextlib
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -100,6 +102,35 @@ def test_load_gives_back_what_was_measured(finished):
     assert (finished / "record.json").exists()
 
 
+def test_a_failed_write_keeps_the_old_evaluation(finished, monkeypatch):
+    runs.evaluate(finished)
+    before = (finished / "evaluation.json").read_bytes()
+
+    def no_space(self, text, **options):
+        self.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(pathlib.Path, "write_text", no_space)
+    with pytest.raises(OSError, match="No space"):
+        runs.evaluate(finished, split="validation")
+    assert (finished / "evaluation.json").read_bytes() == before
+    assert not list(finished.glob("writing_*"))
+
+
+def test_a_run_whose_classes_were_named_later_is_measured(finished, monkeypatch):
+    numbered = tuple(map(str, range(10)))
+    run = replace(keras_resnet.load(finished), classes=numbered)
+    monkeypatch.setattr(runs, "load", lambda folder: run)
+    assert runs.evaluate(finished)["n"] == 40
+
+
+@pytest.mark.parametrize("top", [0, -1, 1.5, None])
+def test_predict_names_at_least_one_class(finished, top):
+    images = sources.load("fashion_mini").test.images[:1]
+    with pytest.raises(ValueError, match="`top` .* must be a positive integer"):
+        keras_resnet.load(finished).predict(images, top=top)
+
+
 def test_predict_takes_arrays_and_files(finished, tmp_path):
     run = keras_resnet.load(finished)
     images = sources.load("fashion_mini").test.images[:3]
@@ -131,6 +162,67 @@ def test_a_finished_run_is_left_alone(finished, capsys):
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
+@pytest.mark.parametrize("options", [{}, {"devices": "cpu"}])
+def test_a_finished_run_needs_no_data(finished, monkeypatch, options):
+    def load(name, data_dir=None):
+        raise AssertionError("The data was loaded.")
+
+    monkeypatch.setattr(sources, "load", load)
+    assert reproduce.train(output_dir=finished.parent, verbose=0, **options) == finished
+    # Other settings are another run, of which the data is needed.
+    for other in ({"steps": 6}, {"epochs": 1}, {"batch_size": 8}):
+        with pytest.raises(AssertionError, match="was loaded"):
+            reproduce.train(output_dir=finished.parent, verbose=0, **other)
+
+
+def test_another_backends_run_is_refused(finished, tmp_path):
+    folder = tmp_path / finished.name
+    shutil.copytree(finished, folder)
+    (folder / "record.json").unlink()
+    path = folder / "settings.json"
+    settings = json.loads(path.read_text())
+    assert settings["backend"] == "tensorflow"
+    path.write_text(json.dumps(settings | {"backend": "jax"}))
+    with pytest.raises(
+        ValueError, match=r"backend \(there 'jax', here 'tensorflow'\).*Give the same"
+    ):
+        reproduce.train(output_dir=tmp_path, verbose=0)
+
+
+def test_a_run_begun_before_the_backend_was_written_goes_on(finished, tmp_path):
+    folder = tmp_path / finished.name
+    shutil.copytree(finished, folder)
+    path = folder / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["backend"]
+    path.write_text(json.dumps(settings))
+    assert reproduce.train(output_dir=tmp_path, verbose=0) == folder
+
+
+def test_all_is_computed_in_the_devices_scope(tmp_path, monkeypatch):
+    inside = []
+
+    @contextlib.contextmanager
+    def scope(devices):
+        inside.append(devices)
+        yield
+        inside.pop()
+
+    def checked(name):
+        function = getattr(reproduce, name)
+
+        def call(*args, **kwargs):
+            assert inside, f"{name} was called outside of the device's scope."
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(reproduce, name, call)
+
+    monkeypatch.setattr(reproduce.strategy, "first_device", scope)
+    for name in ("compile_model", "fit", "measure", "show_examples"):
+        checked(name)
+    reproduce.train(output_dir=tmp_path, devices="cpu", verbose=0)
+
+
 def test_another_recipes_folder_is_refused(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     with pytest.raises(
@@ -156,6 +248,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         ({"network": "resnet18"}, "go with `data`"),
         ({"data": "nowhere", "network": "resnet18"}, "no folder of that name"),
         ({"data": "cifar10"}, "needs a `network`"),
+        ({"val_fraction": 0.2}, "give a folder as `data`"),
+        ({"recipe": "quickstart", "data": "photos"}, "leave out one of them"),
         ({"data": "cifar10", "network": "resnet51"}, "Did you mean"),
         ({"steps": 3, "epochs": 1}, "not both"),
         ({"epochs": 0}, "must be positive"),
@@ -232,7 +326,10 @@ def test_own_images(tmp_path):
     with pytest.raises(ValueError, match="no test split"):
         runs.evaluate(folder)
     others = image_folder(tmp_path / "others", n=3)
-    assert runs.evaluate(folder, data=others)["n"] == 6
+    result = runs.evaluate(folder, data=others)
+    assert (result["n"], result["split"]) == (6, "all")
+    with pytest.raises(ValueError, match=r"`split` \(--split\) goes with"):
+        runs.evaluate(folder, data=others, split="test")
     (tmp_path / "pets" / "cat" / "0.png").unlink()
     with pytest.raises(ValueError, match="changed since"):
         runs.evaluate(folder, split="validation")

@@ -13,7 +13,7 @@ from keras_resnet.training.strategy import Devices
 
 def chosen(network):
     return request.choose(
-        "quickstart", "fashion_mini", network, None, val_fraction=0.1, data_dir=None
+        None, "fashion_mini", network, None, val_fraction=0.1, data_dir=None
     )
 
 
@@ -30,6 +30,33 @@ def test_greyscale_images_suit_every_stem(network, side):
     assert labels.shape == (2,)
     # Normalized: within a few standard deviations of nothing.
     assert abs(float(images.numpy().mean())) < 2
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((None, None, None), ("quickstart", None)),
+        (("resnet20_cifar10", None, None), ("resnet20_cifar10", None)),
+        ((None, "cifar10", None), (None, None)),
+        ((None, "photos", None), (None, 0.1)),
+        ((None, "photos", 0.2), (None, 0.2)),
+    ],
+)
+def test_defaults_follow_the_data(given, expected):
+    assert request.complete(*given) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("quickstart", "photos", None), "leave out one of them"),
+        ((None, None, 0.2), "give a folder as `data`"),
+        ((None, "cifar10", 0.2), "give a folder as `data`"),
+    ],
+)
+def test_what_the_data_has_no_use_for_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        request.complete(*given)
 
 
 def test_epochs_become_updates():

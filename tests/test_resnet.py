@@ -5,6 +5,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import types
@@ -16,23 +17,51 @@ import pytest
 
 import keras_resnet
 from keras_resnet.analysis.complexity import multiply_adds, parameters
-from keras_resnet.config.architectures import ARCHITECTURES, ResNetSpec
-from keras_resnet.models import blocks
-from keras_resnet.models.resnet import build, stem
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.spec import (
+    ExclusiveGate,
+    ResNetSpec,
+    doubling,
+    with_output_stride,
+)
+from keras_resnet.models.resnet import build
 from tests import paper_facts
+from tests.reference import (
+    Reference,
+    assert_close,
+    called,
+    images,
+    relu,
+    with_random_weights,
+)
 
 COMPLEXITY = pathlib.Path(keras_resnet.__file__).parent / "config/complexity.json"
 # Each takes seconds to build; together they would double the time of the suite.
-SLOW = {
-    "resnet101",
-    "resnet152",
-    "resnet101_v1_5",
-    "resnet152_v1_5",
-    "resnet101_v2",
-    "resnet152_v2",
-    "resnet200_v2",
-    "resnet1202",
-    "plain110",
+SLOW = set(ARCHITECTURES) - {
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet50_v1_5",
+    "resnet50_v2",
+    "resnet50_v2_keras",
+    "resnet50_caffe",
+    "resnetv2_18",
+    "plain18",
+    "resnet18c",
+    "resnet18d",
+    "seresnet50",
+    "resnext50_32x4d",
+    "wide_resnet50_2",
+    "darknet53",
+    "drn_a_18",
+    "drn_c_26",
+    "drn_d_22",
+    "resnet20",
+    "resnet56",
+    "plain20",
+    "wide_resnet16_4",
+    "wide_resnet28_10",
+    "resnext29_8x64d",
 }
 
 
@@ -45,14 +74,17 @@ def networks(names):
 
 
 TINY = ResNetSpec(
-    block="basic",
-    blocks=(1, 1),
     stem="cifar",
-    filters=16,
-    shortcut="B",
+    stem_filters=16,
+    stages=doubling("basic", (1, 1), 16),
+    dataset="cifar10",
     paper="none",
     source="none",
 )
+
+
+def tiny(block="basic", **changes):
+    return replace(TINY, stages=doubling(block, (1, 1), 16), **changes)
 
 
 @functools.cache
@@ -70,7 +102,11 @@ def built(name, shortcut=None):
         biased=[conv.name for conv in convolutions if conv.use_bias],
         norm_constants={(norm.epsilon, norm.momentum) for norm in norms},
         weighted_layers=1
-        + sum(not conv.name.endswith("_shortcut_conv") for conv in convolutions),
+        + sum(
+            not conv.name.endswith(("_shortcut_conv", "_gate"))
+            and "_se_" not in conv.name
+            for conv in convolutions
+        ),
     )
 
 
@@ -94,10 +130,50 @@ def test_whole_network(name):
 
     assert network.parameters == count
     assert buffers is None or network.buffers == buffers
-    assert as_printed(network.multiply_adds, billions, 1e9) == billions
-    assert network.weighted_layers == ARCHITECTURES[name].depth
-    assert network.biased == []
-    assert network.norm_constants == {(1e-5, 0.9)}
+    if billions is not None:
+        assert as_printed(network.multiply_adds, billions, 1e9) == billions
+    assert network.weighted_layers == ARCHITECTURES[name].depth + (
+        2 if ARCHITECTURES[name].stem == "deep" else 0  # Three 3x3 count as one 7x7.
+    )
+    norm_constants = set() if name.startswith("highway") else {(1e-5, 0.9)}
+    assert network.norm_constants == norm_constants
+
+
+@pytest.mark.parametrize("name", networks(ARCHITECTURES))
+def test_biased_convolutions(name):
+    """None, but in squeeze-and-excitation, gates and where the source has them."""
+    biased = {re.sub(r"stage\d+_block\d+_", "", name) for name in built(name).biased}
+    if ARCHITECTURES[name].squeeze_excitation:
+        assert biased == {"se_1_conv", "se_2_conv"}
+    elif name.endswith("_v2_keras"):
+        assert biased == {"stem_conv", "shortcut_conv", "3_conv"}
+    elif name.endswith("gating"):
+        assert biased == {"gate"}
+    elif name.startswith("highway"):
+        assert biased == {"stem_conv", "1_conv", "gate", "final_conv"}
+    else:
+        assert biased == ({"stem_conv"} if name == "resnet50_caffe" else set())
+
+
+@pytest.mark.parametrize("name", networks(paper_facts.COUNTS_OF_100_CLASSES))
+def test_with_100_classes(name):
+    model = build(ARCHITECTURES[name], classes=100)
+    assert parameters(model) == paper_facts.COUNTS_OF_100_CLASSES[name]
+
+
+@pytest.mark.parametrize("stride", paper_facts.MULTIPLY_ADDS_OF_OUTPUT_STRIDES)
+def test_dilated_in_place_of_strides(stride):
+    spec = with_output_stride(ARCHITECTURES["resnet50_v1_5"], stride)
+    model = build(spec)
+    printed = paper_facts.MULTIPLY_ADDS_OF_OUTPUT_STRIDES[stride]
+    assert as_printed(multiply_adds(model), printed, 1e9) == printed
+    assert parameters(model) == paper_facts.COUNTS["resnet50_v1_5"][0]
+
+
+def test_darknet_on_smaller_images():
+    model = build(ARCHITECTURES["darknet53"], input_shape=(224, 224, 3))
+    printed = paper_facts.DARKNET53_AT_224
+    assert as_printed(multiply_adds(model), printed, 1e9) == printed
 
 
 @pytest.mark.parametrize(("name", "shortcut"), paper_facts.COUNTS_OF_OPTIONS)
@@ -174,302 +250,34 @@ def test_kernels_are_drawn_from_an_untruncated_normal():
 # --- Against NumPy ----------------------------------------------------------------
 
 
-def conv(x, kernel, stride=1):
-    """Cross-correlation with zeros on both sides, as torch's ``padding=k // 2``."""
-    size = kernel.shape[0]
-    x = np.pad(x, [(0, 0), (size // 2,) * 2, (size // 2,) * 2, (0, 0)])
-    height, width = ((side - size) // stride + 1 for side in x.shape[1:3])
-    y = 0
-    for i in range(size):
-        for j in range(size):
-            rows = slice(i, i + stride * (height - 1) + 1, stride)
-            columns = slice(j, j + stride * (width - 1) + 1, stride)
-            y = y + x[:, rows, columns] @ kernel[i, j]
-    return y
-
-
-def max_pool(x):
-    """3x3, stride 2, with minus infinity on both sides, as in torchvision."""
-    x = np.pad(
-        x, [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-np.inf
-    )  # fmt: skip
-    height, width = ((side - 3) // 2 + 1 for side in x.shape[1:3])
-    windows = [
-        x[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2]
-        for i in range(3)
-        for j in range(3)
-    ]
-    return np.max(windows, axis=0)
-
-
-def relu(x):
-    return np.maximum(x, 0)
-
-
-class Reference:
-    """The arithmetic of a block, with the weights of a built one, by layer name."""
-
-    def __init__(self, model):
-        self.weights = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
-
-    def conv(self, x, name, stride=1):
-        return conv(x, self.weights[f"{name}_conv/kernel"], stride)
-
-    def norm(self, x, name):
-        gamma, beta, mean, variance = (
-            self.weights[f"{name}_bn/{part}"]
-            for part in ("gamma", "beta", "moving_mean", "moving_variance")
-        )
-        return gamma * (x - mean) / np.sqrt(variance + 1e-5) + beta
-
-    def conv_norm(self, x, name, stride=1):
-        return self.norm(self.conv(x, name, stride), name)
-
-    def basic_residual(self, x, stride):
-        x = relu(self.conv_norm(x, "b_1", stride))
-        return self.conv_norm(x, "b_2")
-
-    def bottleneck_residual(self, x, first, second):
-        x = relu(self.conv_norm(x, "b_1", first))
-        x = relu(self.conv_norm(x, "b_2", second))
-        return self.conv_norm(x, "b_3")
-
-    def basic_v2_residual(self, activated, stride):
-        x = self.conv(activated, "b_1", stride)
-        return self.conv(relu(self.norm(x, "b_1")), "b_2")
-
-    def bottleneck_v2_residual(self, activated, stride):
-        x = self.conv(activated, "b_1")
-        x = self.conv(relu(self.norm(x, "b_1")), "b_2", stride)
-        return self.conv(relu(self.norm(x, "b_2")), "b_3")
-
-
-def subsampled_and_padded(x, channels):
-    """Option A at stride 2: every second pixel, then zeros behind the channels."""
-    x = x[:, ::2, ::2]
-    return np.concatenate([x, np.zeros((*x.shape[:3], channels - x.shape[3]))], axis=3)
-
-
-def with_random_weights(model, seed=0):
-    """Weights and statistics far from those that a new network starts with."""
-    random = np.random.default_rng(seed)
-    for weight in model.weights:
-        if weight.path.endswith("kernel"):
-            scale = np.sqrt(1 / math.prod(weight.shape[:-1]))
-            value = random.normal(0, scale, weight.shape)
-        elif weight.path.endswith(("gamma", "variance")):
-            value = random.uniform(0.5, 2, weight.shape)
-        else:
-            value = random.normal(0, 0.5, weight.shape)
-        weight.assign(value)
-    return model
-
-
-def images(*shape, seed=1):
-    return np.random.default_rng(seed).normal(size=shape).astype("float32")
-
-
-def model_of(function, shape):
-    inputs = keras.Input(shape)
-    return with_random_weights(keras.Model(inputs, function(inputs)))
-
-
-def called(model, x):
-    """As `model.predict`, without the seconds of tracing a graph."""
-    return keras.ops.convert_to_numpy(keras.ops.stop_gradient(model(x, training=False)))
-
-
-def assert_close(model, x, expected):
-    # Float32 against float64, over values of about 1 to 10.
-    np.testing.assert_allclose(called(model, x), expected, atol=2e-5)
-
-
-@pytest.mark.parametrize("size", [8, 9])
-@pytest.mark.parametrize(
-    ("block", "shortcut", "filters", "stride", "expected"),
-    [
-        pytest.param(
-            blocks.plain, None, 32, 2,
-            lambda r, x: relu(r.basic_residual(x, 2)),
-            id="plain",
-        ),
-        pytest.param(
-            blocks.basic, blocks.projection, 32, 2,
-            lambda r, x: relu(r.basic_residual(x, 2) + r.conv_norm(x, "b_shortcut", 2)),
-            id="basic-B",
-        ),
-        pytest.param(
-            blocks.basic, blocks.projection, 16, 1,
-            lambda r, x: relu(r.basic_residual(x, 1) + x),
-            id="basic-B-identity",
-        ),
-        pytest.param(
-            blocks.basic, blocks.projection_always, 16, 1,
-            lambda r, x: relu(r.basic_residual(x, 1) + r.conv_norm(x, "b_shortcut")),
-            id="basic-C",
-        ),
-        pytest.param(
-            blocks.basic, blocks.zero_padding, 32, 2,
-            lambda r, x: relu(r.basic_residual(x, 2) + subsampled_and_padded(x, 32)),
-            id="basic-A",
-        ),
-        pytest.param(
-            blocks.basic, blocks.zero_padding, 16, 1,
-            lambda r, x: relu(r.basic_residual(x, 1) + x),
-            id="basic-A-identity",
-        ),
-        pytest.param(
-            blocks.bottleneck, blocks.projection, 32, 2,
-            lambda r, x: relu(
-                r.bottleneck_residual(x, 2, 1) + r.conv_norm(x, "b_shortcut", 2)
-            ),
-            id="bottleneck-B",
-        ),
-        pytest.param(
-            blocks.bottleneck, blocks.zero_padding, 16, 2,
-            lambda r, x: relu(
-                r.bottleneck_residual(x, 2, 1) + subsampled_and_padded(x, 64)
-            ),
-            id="bottleneck-A",
-        ),
-        pytest.param(
-            blocks.bottleneck_v1_5, blocks.projection, 32, 2,
-            lambda r, x: relu(
-                r.bottleneck_residual(x, 1, 2) + r.conv_norm(x, "b_shortcut", 2)
-            ),
-            id="bottleneck_v1_5-B",
-        ),
-    ],
-)  # fmt: skip
-def test_block_v1(block, shortcut, filters, stride, expected, size):
-    x = images(2, size, size, 16)
-    model = model_of(
-        lambda inputs: block(
-            inputs, filters, stride=stride, shortcut=shortcut, name="b"
-        ),
-        x.shape[1:],
-    )
-    assert_close(model, x, expected(Reference(model), x))
-
-
-@pytest.mark.parametrize("size", [8, 9])
-@pytest.mark.parametrize(
-    ("block", "shortcut", "filters", "stride", "expected"),
-    [
-        pytest.param(
-            blocks.basic_v2, blocks.convolution_projection, 16, 1,
-            lambda r, x, a: r.basic_v2_residual(a, 1) + x,
-            id="basic_v2-B-identity",
-        ),
-        pytest.param(
-            blocks.basic_v2, blocks.convolution_projection, 32, 2,
-            lambda r, x, a: r.basic_v2_residual(a, 2) + r.conv(a, "b_shortcut", 2),
-            id="basic_v2-B",
-        ),
-        pytest.param(
-            blocks.basic_v2, blocks.convolution_projection_always, 16, 1,
-            lambda r, x, a: r.basic_v2_residual(a, 1) + r.conv(a, "b_shortcut"),
-            id="basic_v2-C",
-        ),
-        pytest.param(
-            blocks.basic_v2, blocks.zero_padding, 32, 2,
-            lambda r, x, a: r.basic_v2_residual(a, 2) + subsampled_and_padded(a, 32),
-            id="basic_v2-A",
-        ),
-        pytest.param(
-            blocks.basic_v2, blocks.zero_padding, 16, 1,
-            lambda r, x, a: r.basic_v2_residual(a, 1) + x,
-            id="basic_v2-A-identity",
-        ),
-        pytest.param(
-            blocks.bottleneck_v2, blocks.convolution_projection, 4, 1,
-            lambda r, x, a: r.bottleneck_v2_residual(a, 1) + x,
-            id="bottleneck_v2-B-identity",
-        ),
-        pytest.param(
-            blocks.bottleneck_v2, blocks.convolution_projection, 16, 2,
-            lambda r, x, a: r.bottleneck_v2_residual(a, 2) + r.conv(a, "b_shortcut", 2),
-            id="bottleneck_v2-B",
-        ),
-    ],
-)  # fmt: skip
-def test_block_v2(block, shortcut, filters, stride, expected, size):
-    x = images(2, size, size, 16)
-    model = model_of(
-        lambda inputs: block(
-            inputs, filters, stride=stride, shortcut=shortcut, name="b"
-        ),
-        x.shape[1:],
-    )
-    reference = Reference(model)
-    activated = relu(reference.norm(x, "b_0"))
-    assert_close(model, x, expected(reference, x, activated))
-
-
-def test_the_first_v2_block_takes_the_stem_as_activated():
-    x = images(2, 8, 8, 16)
-    model = model_of(
-        lambda inputs: blocks.basic_v2(
-            inputs,
-            16,
-            stride=1,
-            shortcut=blocks.convolution_projection,
-            name="b",
-            activate=blocks.already_activated,
-        ),
-        x.shape[1:],
-    )
-    assert_close(model, x, Reference(model).basic_v2_residual(x, 1) + x)
-
-
-@pytest.mark.parametrize("size", [32, 33])
-@pytest.mark.parametrize("name", ["resnet18", "resnet18_v2"])
-def test_imagenet_stem(name, size):
-    x = images(2, size, size, 3)
-    model = model_of(lambda inputs: stem(inputs, ARCHITECTURES[name]), x.shape[1:])
-    expected = max_pool(relu(Reference(model).conv_norm(x, "stem", 2)))
-    assert_close(model, x, expected)
-
-
-def test_cifar_stem():
-    x = images(2, 8, 8, 3)
-    model = model_of(
-        lambda inputs: stem(inputs, ARCHITECTURES["resnet20"]), x.shape[1:]
-    )
-    assert_close(model, x, relu(Reference(model).conv_norm(x, "stem")))
-
-
-@pytest.mark.parametrize("block", ["basic", "basic_v2"])
-def test_whole_tiny_network(block):
+@pytest.mark.parametrize("order", ["original", "preactivation"])
+def test_whole_tiny_network(order):
     x = images(2, 8, 8, 3)
     model = with_random_weights(
-        build(replace(TINY, block=block), input_shape=(8, 8, 3), classes=5)
+        build(tiny(order=order), input_shape=(8, 8, 3), classes=5)
     )
-    reference = Reference(model)
-    w = reference.weights
+    r = Reference(model)
 
     def unit(x, name, stride):
-        """One block of either kind, written out."""
-        if block == "basic":
-            y = relu(reference.conv_norm(x, f"{name}_1", stride))
-            y = reference.conv_norm(y, f"{name}_2")
+        """One block of either order, written out."""
+        if order == "original":
+            y = r.unit(x, f"{name}_1", stride=stride)
+            y = r.conv_norm(y, f"{name}_2")
             if stride == 2:
-                x = reference.conv_norm(x, f"{name}_shortcut", 2)
+                x = r.conv_norm(x, f"{name}_shortcut", stride=2)
             return relu(x + y)
+        a = x
         if stride == 2:
-            a = relu(reference.norm(x, f"{name}_0"))
-            x = reference.conv(a, f"{name}_shortcut", 2)
-        else:
-            a = x
-        y = relu(reference.conv_norm(a, f"{name}_1", stride))
-        return x + reference.conv(y, f"{name}_2")
+            a = relu(r.norm(x, f"{name}_0"))
+            x = r.conv(a, f"{name}_shortcut", stride=2)
+        return x + r.conv(r.unit(a, f"{name}_1", stride=stride), f"{name}_2")
 
-    y = relu(reference.conv_norm(x, "stem"))
+    y = r.unit(x, "stem")
     y = unit(y, "stage1_block1", 1)
     y = unit(y, "stage2_block1", 2)
-    if block == "basic_v2":
-        y = relu(reference.norm(y, "final"))
-    logits = y.mean(axis=(1, 2)) @ w["logits/kernel"] + w["logits/bias"]
+    if order == "preactivation":
+        y = relu(r.norm(y, "final"))
+    logits = y.mean(axis=(1, 2)) @ r.weights["logits/kernel"] + r.weights["logits/bias"]
     assert_close(model, x, logits)
 
 
@@ -477,20 +285,20 @@ def test_whole_tiny_network(block):
 
 
 @pytest.mark.parametrize(
-    ("block", "shortcuts"),
+    ("block", "order", "shortcuts"),
     [
-        ("basic", {"A": 0, "B": 1, "C": 2}),
-        ("basic_v2", {"A": 0, "B": 1, "C": 2}),
+        ("basic", "original", {"A": 0, "B": 1, "C": 2, "D": 1}),
+        ("basic", "preactivation", {"A": 0, "B": 1, "C": 2, "D": 1}),
         # A bottleneck's first stage widens the channels as well.
-        ("bottleneck", {"A": 0, "B": 2, "C": 2}),
-        ("bottleneck_v1_5", {"A": 0, "B": 2, "C": 2}),
-        ("bottleneck_v2", {"A": 0, "B": 2, "C": 2}),
+        ("bottleneck", "original", {"A": 0, "B": 2, "C": 2, "D": 2}),
+        ("bottleneck_v1_5", "original", {"A": 0, "B": 2, "C": 2, "D": 2}),
+        ("bottleneck_v1_5", "preactivation", {"A": 0, "B": 2, "C": 2, "D": 2}),
     ],
 )
-@pytest.mark.parametrize("option", "ABC")
+@pytest.mark.parametrize("option", "ABCD")
 @pytest.mark.parametrize("name", ["cifar", "imagenet"])
-def test_shortcut_options(block, shortcuts, option, name):
-    spec = replace(TINY, block=block, shortcut=option, stem=name)
+def test_shortcut_options(block, order, shortcuts, option, name):
+    spec = tiny(block, order=order, shortcut=option, stem=name)
     model = build(spec, input_shape=(32, 32, 3))
     names = [layer.name for layer in model.layers]
 
@@ -607,12 +415,17 @@ def test_a_saved_network_needs_keras_alone(tmp_path, backend):
     x = images(2, 16, 16, 3)
     np.save(tmp_path / "x.npy", x)
     variants = {
-        "plain": replace(TINY, block="plain", shortcut=None),
-        "a": replace(TINY, shortcut="A"),
-        "b": replace(TINY, block="bottleneck"),
-        "v1_5": replace(TINY, block="bottleneck_v1_5", shortcut="C"),
-        "v2": replace(TINY, block="bottleneck_v2", stem="imagenet"),
-        "v2a": replace(TINY, block="basic_v2", shortcut="A"),
+        "plain": tiny(order="plain", shortcut=None),
+        "a": tiny(shortcut="A"),
+        "b": tiny("bottleneck"),
+        "v1_5": tiny("bottleneck_v1_5", shortcut="C"),
+        "v2": tiny("bottleneck_v1_5", order="preactivation", stem="imagenet"),
+        "v2a": tiny(order="preactivation", shortcut="A"),
+        "bare": tiny(order="preactivation", stem="bare"),
+        "d": tiny(shortcut="D", stem="deep", squeeze_excitation=16),
+        "gated": tiny(merge=ExclusiveGate(bias=-1.0)),
+        "depth": tiny(stochastic_depth=0.5),
+        "dark": tiny("darknet", order="darknet", stem="darknet"),
     }
     for name, spec in variants.items():
         model = with_random_weights(build(spec, input_shape=(16, 16, 3)))

@@ -1,6 +1,8 @@
 import hashlib
 import re
 import shutil
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,10 +103,31 @@ def test_cifar10(shared_data):
     assert np.bincount(cifar.validation.labels).tolist() == [500] * 10
     assert cifar.test.size == 10_000
     assert (cifar.name, cifar.version) == ("cifar10", "3.0.2")
+    assert cifar.class_names[3] == "cat"  # The copy's features.json names none.
     p = DATASETS["cifar10"].preprocessing
     # A copy in JPEG: its deviations are a little smaller.
     means = cifar.train.images.mean(axis=(0, 1, 2))
     np.testing.assert_allclose(means, p.mean, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("copys", "expected"),
+    [(None, "automobile"), ([f"c{i}" for i in range(10)], "c1")],
+    ids=["nameless", "named"],
+)
+def test_a_copy_without_names_gets_ours(copys, expected):
+    import tensorflow_datasets as tfds
+
+    label = tfds.features.ClassLabel(
+        **({"names": copys} if copys else {"num_classes": 10})
+    )
+    builder = SimpleNamespace(info=SimpleNamespace(features={"label": label}))
+    assert sources._class_names(builder, DATASETS["cifar10"])[1] == expected
+
+
+def test_there_is_a_name_for_every_class():
+    with pytest.raises(ValueError, match="must hold 10 names"):
+        replace(DATASETS["cifar10"], class_names=("cat", "dog"))
 
 
 def test_imagenette(shared_data):

@@ -45,6 +45,45 @@ def test_several_devices_on_torch_are_refused(monkeypatch):
         strategy.find_devices("cpu:2")
 
 
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_one_device_is_the_one_that_computes(monkeypatch, backend):
+    on_backend(monkeypatch, backend)
+    monkeypatch.setattr("keras.device", lambda name: f"scope of {name}")
+    second = strategy.Devices("gpu", ("gpu:1",))
+    assert strategy.distribution(second) == "scope of gpu:1"
+    assert strategy.first_device(TWO_GPUS) == "scope of gpu"
+    assert strategy.distribution(ONE_CPU) == "scope of cpu"
+
+
+def test_on_tensorflow_visible_devices_decide():
+    with strategy.distribution(ONE_CPU) as scope:
+        assert scope is None
+
+
+@pytest.mark.multiprocess
+def test_jax_computes_on_the_device_that_is_named():
+    pytest.importorskip("jax", reason="needs jax: pip install jax")
+    code = (
+        "import jax, keras\n"
+        "from keras_resnet.training import strategy\n"
+        "strategy.find_devices('cpu:2')\n"
+        "with strategy.distribution(strategy.Devices('cpu', ('cpu:1',))):\n"
+        "    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])\n"
+        "    model.compile('sgd', 'mse')\n"
+        "    zeros = keras.ops.zeros\n"
+        "    model.fit(zeros((4, 3)), zeros((4, 2)), verbose=0)\n"
+        "print(model.weights[0].value.devices() == {jax.devices('cpu')[1]})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == "True"
+
+
 @pytest.mark.parametrize("network", ["resnet20", "resnet18"])
 def test_precision_on_the_cpu(network):
     spec = ARCHITECTURES[network]

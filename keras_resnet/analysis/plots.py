@@ -137,9 +137,11 @@ def _learning_rate(axis, rows):
     marker = "o" if len(values) < 3 else None
     axis.plot(steps, values, color=GREY, linewidth=1.5, marker=marker)
     axis.set(xlabel="updates", ylabel="learning\nrate")
-    positive = [value for value in values if value > 0]
-    if positive and max(positive) > 8 * min(positive):
-        axis.set_yscale("log")
+    highest = max(values, default=0)
+    if highest > 8 * min(values, default=0):
+        # Rates a hundredth apart are told apart, and one that goes to 0 does not plunge.
+        axis.set_yscale("symlog", linthresh=highest / 100, linscale=0.5)
+        axis.set_ylim(0)
     axis.locator_params(axis="x", nbins=6)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 

@@ -6,194 +6,461 @@ The multiply-adds and parameters of every row are in `complexity.json`, which
 
 import json
 import pathlib
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
 
-Block = Literal[
-    "plain",
-    "basic",
-    "bottleneck",
-    "bottleneck_v1_5",
-    "basic_v2",
-    "bottleneck_v2",
-]
-CONVOLUTIONS = {
-    "plain": 2,
-    "basic": 2,
-    "bottleneck": 3,
-    "bottleneck_v1_5": 3,
-    "basic_v2": 2,
-    "bottleneck_v2": 3,
+from keras_resnet.config.spec import (
+    ExclusiveGate,
+    ResNetSpec,
+    Scaling,
+    ShortcutDropout,
+    ShortcutGate,
+    Stage,
+    doubling,
+)
+
+# Blocks per stage, by depth. He et al. 2016a, table 1; 200: fb.resnet.torch.
+BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+BOTTLENECK = {
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
 }
 
-
-@dataclass(frozen=True, kw_only=True)
-class ResNetSpec:
-    """What distinguishes one published residual network from another.
-
-    Attributes:
-        block: Block repeated throughout; a function of `models/blocks.py`.
-        blocks: Blocks per stage. Every stage after the first halves the
-            resolution and doubles the filters.
-        stem: ``"imagenet"`` is 7x7/2 and 3x3/2 max pooling, ``"cifar"`` one 3x3.
-        filters: Filters of the first stage (of a bottleneck's 3x3).
-        shortcut: Where shapes differ, pad with zeros (option ``"A"``) or project
-            (``"B"``); project in every block (``"C"``). `None` in a plain net.
-            He et al. 2016a, sec. 3.3.
-        paper: Who published the network, and where in the paper.
-        source: The repository that the graph follows where the paper leaves a
-            choice, and how it differs from the paper.
-
-    Raises:
-        ValueError: If no network can have these values.
-    """
-
-    block: Block
-    blocks: tuple[int, ...]
-    stem: Literal["imagenet", "cifar"]
-    filters: int
-    shortcut: Literal["A", "B", "C"] | None
-    paper: str
-    source: str
-
-    def __post_init__(self):
-        if not isinstance(self.block, str) or self.block not in CONVOLUTIONS:
-            raise ValueError(
-                f"`block` must be one of {', '.join(CONVOLUTIONS)}. "
-                f"Received: block={self.block!r}."
-            )
-        if (
-            not isinstance(self.blocks, tuple)
-            or not self.blocks
-            or any(not isinstance(n, int) or n < 1 for n in self.blocks)
-        ):
-            raise ValueError(
-                "`blocks` must be a tuple of positive integers, one for each stage. "
-                f"Received: blocks={self.blocks!r}."
-            )
-        if self.stem not in ("imagenet", "cifar"):
-            raise ValueError(
-                f"`stem` must be 'imagenet' or 'cifar'. Received: stem={self.stem!r}."
-            )
-        if not isinstance(self.filters, int) or self.filters < 1:
-            raise ValueError(
-                "`filters` must be a positive integer. "
-                f"Received: filters={self.filters!r}."
-            )
-        allowed = (None,) if self.block == "plain" else ("A", "B", "C")
-        if self.shortcut not in allowed:
-            raise ValueError(
-                f"`shortcut` of a {self.block!r} network must be one of {allowed}. "
-                f"Received: shortcut={self.shortcut!r}."
-            )
-
-    @property
-    def depth(self) -> int:
-        """Weighted layers: convolutions on the main path plus the classifier."""
-        return 2 + sum(self.blocks) * CONVOLUTIONS[self.block]
-
-    @property
-    def preactivation(self) -> bool:
-        """Whether batch norm and ReLU come before the convolutions (v2)."""
-        return self.block.endswith("_v2")
-
-    @property
-    def stride(self) -> int:
-        """Side of the image divided by the side of the last feature map."""
-        return (4 if self.stem == "imagenet" else 1) * 2 ** (len(self.blocks) - 1)
-
-    @property
-    def image_size(self) -> int:
-        """Side, in pixels, of the images that the paper trained on."""
-        return 224 if self.stem == "imagenet" else 32
-
-    @property
-    def classes(self) -> int:
-        """Classes of the data set that the network was published for."""
-        return 1000 if self.stem == "imagenet" else 10
+# --- Networks for ImageNet --------------------------------------------------------
 
 
-def _imagenet(block, blocks, **changes):
+def _imagenet(depth, *, bottleneck="bottleneck_v1_5", filters=64, **changes):
+    """A network of a published depth; bottlenecks put out 256 channels at first."""
+    if depth in BASIC:
+        stages = doubling("basic", BASIC[depth], 64)
+    else:
+        stages = doubling(bottleneck, BOTTLENECK[depth], filters, 256)
     row = {
         "stem": "imagenet",
-        "filters": 64,
-        "shortcut": "B",
+        "stem_filters": 64,
+        "stages": stages,
+        "dataset": "imagenet",
         "paper": "He et al. 2016a, table 1",
+    }
+    return ResNetSpec(**(row | changes))
+
+
+def _v1(depth, **changes):
+    row = {
+        "bottleneck": "bottleneck",
         "source": "KaimingHe/deep-residual-networks, without the bias of ResNet-50's "
         "first convolution; max pooling pads symmetrically, as in torchvision",
     }
-    return ResNetSpec(block=block, blocks=blocks, **(row | changes))
+    return _imagenet(depth, **(row | changes))
 
 
-def _v1_5(blocks):
+def _caffe(depth):
+    # Of the prototxt files only ResNet-50's gives its first convolution a bias.
+    return _v1(
+        depth,
+        stem="caffe_biased" if depth == 50 else "caffe",
+        source="KaimingHe/deep-residual-networks, prototxt: max pooling without "
+        "padding, its last window cut off; stride on the first 1x1",
+    )
+
+
+def _v1_5(depth):
     return _imagenet(
-        "bottleneck_v1_5",
-        blocks,
+        depth,
         source="fb.resnet.torch, torchvision: the paper's network with the stride on "
         "the 3x3 instead of on the first 1x1",
     )
 
 
-def _v2(block, blocks):
+def _v2(depth):
     return _imagenet(
-        block,
-        blocks,
+        depth,
+        order="preactivation",
         paper="He et al. 2016b, fig. 4e and appendix",
         source="fb.resnet.torch preresnet.lua: batch norm and ReLU in the stem, stride "
         "on the 3x3, projections after the shared pre-activation",
     )
 
 
-def _plain(blocks):
+def _timm_v2(depth):
+    return replace(
+        _v2(depth),
+        stem="bare",
+        source="timm resnetv2.py: neither batch norm nor ReLU in the stem, the first "
+        "block activates its input as every other",
+    )
+
+
+def _keras_v2(depth):
+    stages = _v2(depth).stages
+    strides = (2, 2, 2, 1)
+    return replace(
+        _v2(depth),
+        stem="keras_v2",
+        order="keras_v2",
+        stages=tuple(
+            replace(stage, stride=stride)
+            for stage, stride in zip(stages, strides, strict=True)
+        ),
+        source="keras.applications resnet_v2.py: biases in the stem, the projections "
+        "and the last 1x1; a stage's last block has the stride, max pooling its shortcut",
+    )
+
+
+def _plain(depth):
+    return _v1(
+        depth, order="plain", shortcut=None, paper="He et al. 2016a, fig. 3 and table 2"
+    )
+
+
+def _c(depth, shortcut="B"):
     return _imagenet(
-        "plain", blocks, shortcut=None, paper="He et al. 2016a, fig. 3 and table 2"
-    )
-
-
-def _cifar(n, block="basic", shortcut="A"):
-    return ResNetSpec(
-        block=block,
-        blocks=(n, n, n),
-        stem="cifar",
-        filters=16,
+        depth,
+        stem="deep",
         shortcut=shortcut,
-        paper="He et al. 2016a, sec. 4.2",
-        source="fb.resnet.torch: option A pads with zeros after the channels",
+        paper="He et al. 2019, fig. 2",
+        source="timm: three 3x3 convolutions of 32, 32 and 64 filters as the stem, "
+        "stride on the 3x3",
     )
+
+
+def _d(depth):
+    return replace(
+        _c(depth, shortcut="D"),
+        source="timm: as ResNet-C, and shortcuts average 2x2 before they project",
+    )
+
+
+def _b(depth):
+    return replace(_v1_5(depth), paper="He et al. 2019, fig. 2a")
+
+
+def _se(depth, **changes):
+    row = {
+        "squeeze_excitation": 16,
+        "paper": "Hu et al. 2018, table 1",
+        "source": "timm: the form of v1.5; reduced channels rounded to multiples of 8",
+    }
+    return _imagenet(depth, **(row | changes))
+
+
+def _resnext(depth, groups, width, **changes):
+    row = {
+        "filters": groups * width,
+        "groups": groups,
+        "paper": "Xie et al. 2017, table 1",
+        "source": "facebookresearch/ResNeXt, form C: grouped convolutions",
+    }
+    return _imagenet(depth, **(row | changes))
+
+
+def _wide_imagenet(depth):
+    return _imagenet(
+        depth,
+        filters=128,
+        paper="Zagoruyko & Komodakis 2016, table 8",
+        source="szagoruyko/wide-residual-networks, torchvision: v1.5 with twice the "
+        "filters in the 3x3",
+    )
+
+
+def _drn_a(depth):
+    spec = _imagenet(
+        depth,
+        paper="Yu et al. 2017, sec. 3",
+        source="fyu/drn DRN_A: the first block of a dilated stage is not dilated",
+    )
+    first, second, third, fourth = spec.stages
+    undilated = {"stride": 1, "first_dilations": (1, 1)}
+    third = replace(third, dilation=2, **undilated)
+    fourth = replace(fourth, dilation=4, **undilated)
+    return replace(spec, stages=(first, second, third, fourth))
+
+
+def _drn(arch, block, repeats, ends=1):
+    """DRN-C begins and ends with (non-residual) basic blocks, D with convolutions."""
+    wide = 1 if block == "basic" else 4
+    first = ("basic", 1) if arch == "C" else ("conv", 1)
+    last = ("conv", 2 if arch == "C" else ends)
+
+    def stage(block, repeats, filters, output_filters=None, **changes):
+        return Stage(
+            block=block,
+            repeats=repeats,
+            filters=filters,
+            output_filters=output_filters or filters,
+            **changes,
+        )
+
+    return ResNetSpec(
+        stem="drn",
+        stem_filters=16,
+        stages=(
+            stage(*first, 16),
+            stage(*first, 32, stride=2),
+            stage(block, repeats[0], 64, 64 * wide, stride=2),
+            stage(block, repeats[1], 128, 128 * wide, stride=2),
+            stage(block, repeats[2], 256, 256 * wide, dilation=2),
+            stage(block, repeats[3], 512, 512 * wide, dilation=4),
+            stage(*last, 512, dilation=2),
+            stage(*last, 512),
+        ),
+        dataset="imagenet",
+        paper="Yu et al. 2017, fig. 5",
+        source="fyu/drn drn.py; the projection before DRN-C-58's level 7, which it "
+        "computes and does not use, is left out",
+    )
+
+
+def _darknet53():
+    widths = (64, 128, 256, 512, 1024)
+    return ResNetSpec(
+        stem="darknet",
+        stem_filters=32,
+        stages=tuple(
+            Stage(
+                block="darknet",
+                repeats=repeats,
+                filters=filters,
+                output_filters=filters,
+                stride=2,
+            )
+            for repeats, filters in zip((1, 2, 8, 8, 4), widths, strict=True)
+        ),
+        order="darknet",
+        dataset="imagenet",
+        image_size=256,
+        paper="Redmon & Farhadi 2018, table 1",
+        source="pjreddie/darknet cfg/darknet53.cfg: leaky ReLU of slope 0.1",
+    )
+
+
+# --- Networks for CIFAR -----------------------------------------------------------
+
+
+def _cifar(n, block="basic", **changes):
+    row = {
+        "stem": "cifar",
+        "stem_filters": 16,
+        "stages": doubling(block, (n, n, n), 16),
+        "shortcut": "A" if block == "basic" else "B",
+        "dataset": "cifar10",
+        "paper": "He et al. 2016a, sec. 4.2",
+        "source": "fb.resnet.torch: option A pads with zeros after the channels",
+    }
+    return ResNetSpec(**(row | changes))
 
 
 def _cifar_plain(n):
-    return _cifar(n, block="plain", shortcut=None)
+    return _cifar(n, order="plain", shortcut=None)
+
+
+def _cifar_bottleneck(n, **changes):
+    """9n + 2 layers; the first stage widens, so its shortcut projects."""
+    row = {
+        "paper": "He et al. 2016b, table 2",
+        "source": "KaimingHe/resnet-1k-layers: stride on the first 1x1, option B",
+    }
+    return _cifar(n, "bottleneck", **(row | changes))
+
+
+def _order(order):
+    """One of the orders that He et al. 2016b compare, in figure 4 and table 2."""
+    figure = {"bn_after_addition": "4b", "relu_before_addition": "4c"}.get(order, "4d")
+    return {
+        "order": order,
+        "paper": f"He et al. 2016b, fig. {figure} and table 2",
+        "source": "the figure; where the shape changes, option A (110) or B (164), whose "
+        "batch norm follows the place of the residual's last one",
+    }
+
+
+def _study(**changes):
+    """ResNet-110 with another shortcut: He et al. 2016b, section 3 and table 1."""
+    row = {
+        "paper": "He et al. 2016b, fig. 2 and table 1",
+        "source": "the paper; gates and factors in every block, the gate of a block "
+        "that changes the shape with its stride",
+    }
+    return _cifar(18, **(row | changes))
+
+
+def _wide(depth, width):
+    # Depth 6n + 4: the first convolution, 6n in blocks and three projections.
+    n = (depth - 4) // 6
+    return ResNetSpec(
+        stem="cifar",
+        stem_filters=16,
+        stages=doubling("basic", (n, n, n), 16 * width),
+        order="preactivation",
+        dataset="cifar10",
+        paper="Zagoruyko & Komodakis 2016, table 1",
+        source="szagoruyko/wide-residual-networks wide-resnet.lua; dropout is an option",
+    )
+
+
+def _highway(stages, source):
+    """``stages`` of (layers, filters, stride); the stem is the first stage's first."""
+    return ResNetSpec(
+        stem="highway",
+        stem_filters=stages[0][1],
+        stages=tuple(
+            Stage(
+                block="conv",
+                repeats=count,
+                filters=filters,
+                output_filters=filters,
+                stride=stride,
+            )
+            for count, filters, stride in stages
+        ),
+        order="highway",
+        # "For example, -1, -3 etc.", sec. 2.2.
+        merge=ExclusiveGate(bias=-3.0, kernel_size=3),
+        dataset="cifar10",
+        paper="Srivastava et al. 2015, table 2; He et al. 2016a, table 6",
+        source=source,
+    )
+
+
+def _resnext29(groups, width):
+    return ResNetSpec(
+        stem="cifar",
+        stem_filters=64,
+        stages=doubling("bottleneck_v1_5", (3, 3, 3), groups * width, 256),
+        groups=groups,
+        dataset="cifar10",
+        paper="Xie et al. 2017, sec. 5.3",
+        source="facebookresearch/ResNeXt resnext.lua, form C",
+    )
 
 
 ARCHITECTURES = {
-    "resnet18":         _imagenet("basic", (2, 2, 2, 2)),
-    "resnet34":         _imagenet("basic", (3, 4, 6, 3)),
-    "resnet50":         _imagenet("bottleneck", (3, 4, 6, 3)),
-    "resnet101":        _imagenet("bottleneck", (3, 4, 23, 3)),
-    "resnet152":        _imagenet("bottleneck", (3, 8, 36, 3)),
-    "resnet50_v1_5":    _v1_5((3, 4, 6, 3)),
-    "resnet101_v1_5":   _v1_5((3, 4, 23, 3)),
-    "resnet152_v1_5":   _v1_5((3, 8, 36, 3)),
-    "resnet18_v2":      _v2("basic_v2", (2, 2, 2, 2)),
-    "resnet34_v2":      _v2("basic_v2", (3, 4, 6, 3)),
-    "resnet50_v2":      _v2("bottleneck_v2", (3, 4, 6, 3)),
-    "resnet101_v2":     _v2("bottleneck_v2", (3, 4, 23, 3)),
-    "resnet152_v2":     _v2("bottleneck_v2", (3, 8, 36, 3)),
-    "resnet200_v2":     _v2("bottleneck_v2", (3, 24, 36, 3)),
-    "plain18":          _plain((2, 2, 2, 2)),
-    "plain34":          _plain((3, 4, 6, 3)),
-    "resnet20":         _cifar(3),
-    "resnet32":         _cifar(5),
-    "resnet44":         _cifar(7),
-    "resnet56":         _cifar(9),
-    "resnet110":        _cifar(18),
-    "resnet1202":       _cifar(200),
-    "plain20":          _cifar_plain(3),
-    "plain32":          _cifar_plain(5),
-    "plain44":          _cifar_plain(7),
-    "plain56":          _cifar_plain(9),
-    "plain110":         _cifar_plain(18),
+    "resnet18":            _v1(18),
+    "resnet34":            _v1(34),
+    "resnet50":            _v1(50),
+    "resnet101":           _v1(101),
+    "resnet152":           _v1(152),
+    "resnet50_caffe":      _caffe(50),
+    "resnet101_caffe":     _caffe(101),
+    "resnet152_caffe":     _caffe(152),
+    "resnet50_v1_5":       _v1_5(50),
+    "resnet101_v1_5":      _v1_5(101),
+    "resnet152_v1_5":      _v1_5(152),
+    "resnet200_v1_5":      _v1_5(200),
+    "resnet18_v2":         _v2(18),
+    "resnet34_v2":         _v2(34),
+    "resnet50_v2":         _v2(50),
+    "resnet101_v2":        _v2(101),
+    "resnet152_v2":        _v2(152),
+    "resnet200_v2":        _v2(200),
+    "resnetv2_18":         _timm_v2(18),
+    "resnetv2_34":         _timm_v2(34),
+    "resnetv2_50":         _timm_v2(50),
+    "resnetv2_101":        _timm_v2(101),
+    "resnetv2_152":        _timm_v2(152),
+    "resnetv2_200":        _timm_v2(200),
+    "resnet50_v2_keras":   _keras_v2(50),
+    "resnet101_v2_keras":  _keras_v2(101),
+    "resnet152_v2_keras":  _keras_v2(152),
+    "plain18":             _plain(18),
+    "plain34":             _plain(34),
+    "resnet50b":           _b(50),
+    "resnet101b":          _b(101),
+    "resnet152b":          _b(152),
+    "resnet200b":          _b(200),
+    "resnet18c":           _c(18),
+    "resnet34c":           _c(34),
+    "resnet50c":           _c(50),
+    "resnet101c":          _c(101),
+    "resnet152c":          _c(152),
+    "resnet200c":          _c(200),
+    "resnet18d":           _d(18),
+    "resnet34d":           _d(34),
+    "resnet50d":           _d(50),
+    "resnet101d":          _d(101),
+    "resnet152d":          _d(152),
+    "resnet200d":          _d(200),
+    "seresnet50":          _se(50),
+    "seresnet101":         _se(101),
+    "seresnet152":         _se(152),
+    "seresnext50_32x4d":   _se(50, filters=128, groups=32),
+    "seresnext101_32x4d":  _se(101, filters=128, groups=32),
+    "resnext50_32x4d":     _resnext(50, 32, 4),
+    "resnext101_32x4d":    _resnext(101, 32, 4),
+    "resnext101_32x8d":    _resnext(101, 32, 8),
+    "resnext101_64x4d":    _resnext(101, 64, 4),
+    "wide_resnet50_2":     _wide_imagenet(50),
+    "wide_resnet101_2":    _wide_imagenet(101),
+    "darknet53":           _darknet53(),
+    "drn_a_18":            _drn_a(18),
+    "drn_a_34":            _drn_a(34),
+    "drn_a_50":            _drn_a(50),
+    "drn_c_26":            _drn("C", "basic", (2, 2, 2, 2)),
+    "drn_c_42":            _drn("C", "basic", (3, 4, 6, 3)),
+    "drn_c_58":            _drn("C", "bottleneck_v1_5", (3, 4, 6, 3)),
+    "drn_d_22":            _drn("D", "basic", (2, 2, 2, 2)),
+    "drn_d_24":            _drn("D", "basic", (2, 2, 2, 2), ends=2),
+    "drn_d_38":            _drn("D", "basic", (3, 4, 6, 3)),
+    "drn_d_54":            _drn("D", "bottleneck_v1_5", (3, 4, 6, 3)),
+    "drn_d_105":           _drn("D", "bottleneck_v1_5", (3, 4, 23, 3)),
+    "resnet20":            _cifar(3),
+    "resnet32":            _cifar(5),
+    "resnet44":            _cifar(7),
+    "resnet56":            _cifar(9),
+    "resnet110":           _cifar(18),
+    "resnet1202":          _cifar(200),
+    "plain20":             _cifar_plain(3),
+    "plain32":             _cifar_plain(5),
+    "plain44":             _cifar_plain(7),
+    "plain56":             _cifar_plain(9),
+    "plain110":            _cifar_plain(18),
+    "resnet164":           _cifar_bottleneck(18),
+    "resnet110_v2":        _cifar(18, order="preactivation", paper="He et al. 2016b"),
+    "resnet164_v2":        _cifar_bottleneck(18, order="preactivation"),
+    "resnet1001_v2":       _cifar_bottleneck(111, order="preactivation"),
+    "resnet110_bn_after_addition": _cifar(18, **_order("bn_after_addition")),
+    "resnet110_relu_before_addition": _cifar(18, **_order("relu_before_addition")),
+    "resnet110_relu_only_preactivation":
+        _cifar(18, **_order("relu_only_preactivation")),
+    "resnet164_bn_after_addition": _cifar_bottleneck(18, **_order("bn_after_addition")),
+    "resnet164_relu_before_addition":
+        _cifar_bottleneck(18, **_order("relu_before_addition")),
+    "resnet164_relu_only_preactivation":
+        _cifar_bottleneck(18, **_order("relu_only_preactivation")),
+    "resnet110_constant_scaling": _study(merge=Scaling(shortcut=0.5, residual=0.5)),
+    "resnet110_exclusive_gating": _study(merge=ExclusiveGate(bias=-6.0)),
+    "resnet110_shortcut_gating": _study(merge=ShortcutGate(bias=-6.0)),
+    "resnet110_conv_shortcut": _study(shortcut="C"),
+    "resnet110_dropout_shortcut": _study(merge=ShortcutDropout(rate=0.5)),
+    "resnet110_stochastic_depth": _cifar(
+        18, stochastic_depth=0.5, paper="Huang et al. 2016, sec. 4",
+        source="yueatsprograms/Stochastic_Depth; its option A, and dropped residuals "
+        "scaled in training instead of in testing, the same in expectation",
+    ),
+    "highway19": _highway(
+        ((2, 32, 1), (2, 48, 1), (6, 80, 2), (6, 128, 2)),
+        "Romero et al. 2015, FitNet-4: its 3x3 layers gated but where the width changes, "
+        "its 500 units a 1x1 before global average pooling; 2.3 million parameters",
+    ),
+    "highway32": _highway(
+        ((9, 28, 1), (10, 48, 2), (10, 64, 2)),
+        "the paper tells the depth and 1.25 million parameters; widths and stages, as in "
+        "highway19, are ours to come near them (1.24)",
+    ),
+    "wide_resnet16_4":     _wide(16, 4),
+    "wide_resnet16_8":     _wide(16, 8),
+    "wide_resnet28_2":     _wide(28, 2),
+    "wide_resnet28_10":    _wide(28, 10),
+    "wide_resnet40_2":     _wide(40, 2),
+    "wide_resnet40_4":     _wide(40, 4),
+    "wide_resnet40_8":     _wide(40, 8),
+    "wide_resnet40_10":    _wide(40, 10),
+    "resnext29_32x4d":     _resnext29(32, 4),
+    "resnext29_4x64d":     _resnext29(4, 64),
+    "resnext29_8x64d":     _resnext29(8, 64),
+    "resnext29_16x64d":    _resnext29(16, 64),
 }  # fmt: skip
 
 

@@ -28,6 +28,10 @@ class DatasetSpec:
             memory once, ``"encoded"`` holds the JPEG files, ``"stream"`` reads them
             from disk in every epoch.
         source: Where the data set is published.
+        class_names: In the order of the labels, for copies that bring none.
+
+    Raises:
+        ValueError: If there are names, and not one for each class.
     """
 
     classes: int
@@ -38,9 +42,43 @@ class DatasetSpec:
     tfds: str | None
     storage: Literal["pixels", "encoded", "stream"]
     source: str
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self):
+        if self.class_names is not None and len(self.class_names) != self.classes:
+            raise ValueError(
+                f"`class_names` must hold {self.classes} names, one per class. "
+                f"Received: class_names={self.class_names}."
+            )
 
 
-def _cifar(classes, mean, std, source):
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+
+
+def _cifar(classes, mean, std, source, class_names=None):
     return DatasetSpec(
         classes=classes,
         validation=5_000,  # He et al. 2016a, sec. 4.2: "a 45k/5k train/val split".
@@ -50,6 +88,7 @@ def _cifar(classes, mean, std, source):
         tfds=f"cifar{classes}",
         storage="pixels",
         source=source,
+        class_names=class_names,
     )
 
 
@@ -63,6 +102,7 @@ def _fashion(tfds, validation, source):
         tfds=tfds,
         storage="pixels",
         source=source,
+        class_names=FASHION_CLASSES,
     )
 
 
@@ -94,7 +134,9 @@ DATASETS = {
     "fashion_mnist": _fashion(
         "fashion_mnist", 5_000, "Xiao et al. 2017, arXiv:1708.07747"
     ),
-    "cifar10": _cifar(10, CIFAR10_MEAN, CIFAR10_STD, "Krizhevsky 2009"),
+    "cifar10": _cifar(
+        10, CIFAR10_MEAN, CIFAR10_STD, "Krizhevsky 2009", CIFAR10_CLASSES
+    ),
     "cifar100": _cifar(
         # fb.resnet.torch, datasets/cifar100.lua.
         100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4), "Krizhevsky 2009"

@@ -5,7 +5,11 @@ that gets its images prepared in another way than in training loses more
 accuracy than by any other mistake.
 """
 
+import reprlib
 from dataclasses import asdict, dataclass
+from typing import Literal
+
+CHOICES = {"channel_order": ("rgb", "bgr"), "interpolation": ("bilinear", "bicubic")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,13 +18,16 @@ class Preprocessing:
 
     Attributes:
         channels: 1 (greyscale) or 3 (RGB), as which the file is decoded.
-        resize: Length in pixels of the shorter side after resizing (bilinear,
-            antialiased, aspect kept), before a central crop of ``size``. `None`
-            resizes straight to ``size``.
+        resize: Length in pixels of the shorter side after resizing (antialiased, aspect
+            kept), before a central crop of ``size``. `None` resizes straight to
+            ``size``.
         size: Height and width in pixels of the network's input.
-        mean: Subtracted from pixel values in [0, 255]: one value per channel, or
-            nested (height, width, channels) for a mean per pixel.
-        std: Divides the difference: one value per channel.
+        mean: Subtracted from pixel values in [0, 255]: one value per channel, in
+            ``channel_order``, or nested (height, width, channels) for a mean per pixel.
+        std: Divides the difference: one value per channel, in ``channel_order``.
+        channel_order: Of the network's input: ``"bgr"`` reverses the channels after
+            the crop, as networks trained with Caffe want them.
+        interpolation: Of the resizing; ``"bicubic"`` is Pillow's (a = -0.5).
     """
 
     channels: int
@@ -28,8 +35,17 @@ class Preprocessing:
     size: tuple[int, int]
     mean: tuple
     std: tuple[float, ...]
+    # With defaults, since records of before 0.2 don't have them.
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self):
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(map(repr, choices))}. "
+                    f"Received: {name}={getattr(self, name)!r}."
+                )
         if self.channels not in (1, 3):
             raise ValueError(
                 f"`channels` must be 1 or 3. Received: channels={self.channels}."
@@ -38,6 +54,15 @@ class Preprocessing:
             raise ValueError(
                 f"`std` must hold {self.channels} positive values, one per channel. "
                 f"Received: std={self.std}."
+            )
+        if not (
+            _has_shape(self.mean, (self.channels,))
+            or _has_shape(self.mean, (*self.size, self.channels))
+        ):
+            raise ValueError(
+                f"`mean` must hold {self.channels} values, one per channel, or nested "
+                f"tuples of shape {(*self.size, self.channels)}, one value per pixel "
+                f"and channel. Received: mean={reprlib.repr(self.mean)}."
             )
         if self.resize is not None and self.resize < max(self.size):
             raise ValueError(
@@ -55,6 +80,17 @@ class Preprocessing:
         return cls(**{name: _as_tuple(value) for name, value in values.items()})
 
 
+def _has_shape(values, shape):
+    """Whether nested sequences of numbers are of this shape in every part."""
+    if not shape:
+        return isinstance(values, (int, float))
+    return (
+        isinstance(values, (tuple, list))
+        and len(values) == shape[0]
+        and all(_has_shape(value, shape[1:]) for value in values)
+    )
+
+
 def _as_tuple(value):
     return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
@@ -68,12 +104,17 @@ CIFAR10_MEAN = (125.3, 123.0, 113.9)
 CIFAR10_STD = (63.0, 62.1, 66.7)
 
 
-def default_preprocessing(stem: str) -> Preprocessing:
-    """That of the data set which networks with this stem were published for."""
-    if stem == "cifar":
+def default_preprocessing(spec) -> Preprocessing:
+    """That of the data set which a network (`ResNetSpec`) was published for."""
+    if spec.dataset == "cifar10":
         return Preprocessing(
             channels=3, resize=None, size=(32, 32), mean=CIFAR10_MEAN, std=CIFAR10_STD
         )
+    side = spec.image_size
     return Preprocessing(
-        channels=3, resize=256, size=(224, 224), mean=IMAGENET_MEAN, std=IMAGENET_STD
+        channels=3,
+        resize=side * 8 // 7,  # 256 for 224, as everybody tests.
+        size=(side, side),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
     )

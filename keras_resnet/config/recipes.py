@@ -244,7 +244,7 @@ RECIPES = {
 
 
 def for_own_images(
-    *, network, stem, channels, dataset, examples, pretrained, batch_size=None
+    *, network, small, channels, dataset, examples, pretrained, batch_size=None
 ) -> Recipe:
     """A recipe for a data set that no paper speaks of.
 
@@ -253,14 +253,13 @@ def for_own_images(
 
     Args:
         network: Key of `ARCHITECTURES`.
-        stem: That network's stem, which decides the size of the images.
+        small: Whether it is a network for small images, of CIFAR's kind.
         channels: Of the images; greyscale ones get no colour noise.
         dataset: Key of `DATASETS` or path of a folder.
         examples: Number of training images.
         pretrained: Whether training begins with given weights.
         batch_size: Images per update; chosen by the network's size if `None`.
     """
-    small = stem == "cifar"
     color = 0.1 if channels == 3 else 0.0
     # At least four updates an epoch, so that a handful of images trains as well.
     batch_size = batch_size or max(1, min(128 if small else 32, examples // 4))

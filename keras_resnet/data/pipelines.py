@@ -6,6 +6,10 @@ own. So a run that goes on at step k sees what it would have seen without the br
 for bit, whatever the number of threads.
 """
 
+import contextlib
+
+import keras
+
 from keras_resnet.config.recipes import PadCropFlip, ScaleCropFlip
 from keras_resnet.data import augmentation as augment
 from keras_resnet.data.preprocessing import (
@@ -18,6 +22,20 @@ from keras_resnet.data.sources import StreamedExamples
 
 # What a random draw is for; keeps the draws of equal numbers apart.
 SHUFFLING, AUGMENTATION, COLOR = range(3)
+
+
+def leave_gpus_to_keras():
+    """Keeps `tf.data` off the GPUs on which JAX or PyTorch compute; call it first.
+
+    TensorFlow takes nearly all of a GPU's memory with its first operation.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return
+    import tensorflow as tf
+
+    # Where TensorFlow has computed already, it is too late and no error.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
 
 
 def training_batches(

@@ -6,6 +6,8 @@ exported, with heights and widths that are unknown when it is traced.
 
 import numpy as np
 
+KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names.
+
 
 def decode(contents, channels):
     """Decodes a JPEG, PNG, BMP or GIF file; of an animation, the first frame.
@@ -92,7 +94,9 @@ def resize_and_crop(images, preprocessing):
     else:
         resized = scaled_size(images, preprocessing.resize)
         corner = (resized - size) // 2
-    pixels = resize_then_crop(images, resized, corner, size)
+    pixels = resize_then_crop(
+        images, resized, corner, size, interpolation=preprocessing.interpolation
+    )
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
 
@@ -104,8 +108,8 @@ def scaled_size(images, shorter_side):
     return size * shorter_side // tf.reduce_min(size)
 
 
-def resize_then_crop(images, resized, corner, size):
-    """Cuts a window out of resized images (bilinear, antialiased).
+def resize_then_crop(images, resized, corner, size, *, interpolation="bilinear"):
+    """Cuts a window out of resized images (antialiased).
 
     Equal to `tf.image.resize` followed by slicing, but only the pixels of the window
     are computed.
@@ -115,6 +119,7 @@ def resize_then_crop(images, resized, corner, size):
         resized: Height and width of the whole image after resizing, int32 ``(2,)``.
         corner: Top and left of the window in the resized image, int32 ``(2,)``.
         size: Height and width of the window: two Python integers.
+        interpolation: ``"bilinear"`` or ``"bicubic"``.
 
     Returns:
         float32 tensor of ``size``, otherwise shaped like ``images``.
@@ -129,7 +134,7 @@ def resize_then_crop(images, resized, corner, size):
         size=tf.constant(size, tf.int32),
         scale=tf.cast(resized, tf.float32) / old_size,
         translation=-tf.cast(corner, tf.float32),
-        kernel_type="triangle",
+        kernel_type=KERNELS[interpolation],
         antialias=True,
     )
     return batch if is_batch else batch[0]
@@ -152,14 +157,14 @@ def prepare(contents, preprocessing):
 
 
 def normalize(images, preprocessing):
-    """Subtracts the mean and divides by the standard deviation.
+    """Puts channels in order, subtracts the mean, divides by the standard deviation.
 
     Args:
-        images: Tensor ``(..., height, width, channels)``, values from 0 to 255.
+        images: Tensor ``(..., height, width, channels)``, values from 0 to 255, RGB.
         preprocessing: A `Preprocessing`.
 
     Returns:
-        float32 tensor of the same shape.
+        float32 tensor of the same shape, in ``preprocessing.channel_order``.
 
     Raises:
         ValueError: If the images have another number of channels.
@@ -174,6 +179,8 @@ def normalize(images, preprocessing):
             f"shape {images.shape}, preprocessing.channels={preprocessing.channels}. "
             "Change the preprocessing, or decode the images with as many channels."
         )
+    if preprocessing.channel_order == "bgr":
+        images = images[..., ::-1]
     mean = np.asarray(preprocessing.mean, np.float32)
     std = np.asarray(preprocessing.std, np.float32)
     width = images.shape[-2]

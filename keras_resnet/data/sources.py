@@ -16,18 +16,6 @@ from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
 
 BUNDLED = pathlib.Path(__file__).parent / "bundled" / "fashion_mini.npz"
-FASHION_CLASSES = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 VALIDATION_FOLDERS = ("val", "validation")
 VALIDATION_FRACTION = 0.1  # Of a folder that has no validation images of its own.
@@ -163,7 +151,7 @@ def _load_bundled(name, spec):
         train=train,
         validation=validation,
         test=test,
-        class_names=FASHION_CLASSES,
+        class_names=spec.class_names,
         name=name,
         version="1",
         sha256=_fingerprint((train, validation, test)),
@@ -179,7 +167,7 @@ def _load_into_memory(name, spec, builder):
         train=train,
         validation=validation,
         test=test,
-        class_names=tuple(builder.info.features["label"].names),
+        class_names=_class_names(builder, spec),
         name=name,
         version=str(builder.version),
         sha256=_fingerprint((train, validation, test)),
@@ -204,11 +192,19 @@ def _load_streamed(name, spec, builder):
         train=streamed(f"{spec.train}[{spec.validation}:]"),
         validation=streamed(f"{spec.train}[:{spec.validation}]"),
         test=streamed(spec.test),
-        class_names=tuple(builder.info.features["label"].names),
+        class_names=_class_names(builder, spec),
         name=name,
         version=str(builder.version),
         sha256=digest.hexdigest(),
     )
+
+
+def _class_names(builder, spec):
+    """The copy's names of its classes, or ours where it has none."""
+    names = tuple(builder.info.features["label"].names)
+    # TFDS counts the classes of a copy without names.
+    nameless = names == tuple(map(str, range(len(names))))
+    return spec.class_names if nameless and spec.class_names else names
 
 
 def _prepared_builder(tfds_name, data_dir):

@@ -6,30 +6,26 @@ from functools import partial
 import keras
 from keras import layers
 
-from keras_resnet.models import blocks
+from keras_resnet.models import blocks, shortcuts
+from keras_resnet.models.layers import (
+    bn_relu,
+    conv_bn_leaky,
+    conv_relu,
+    initializer,
+    relu,
+)
+from keras_resnet.models.stems import STEMS
 
-BLOCKS = {
-    "plain": blocks.plain,
-    "basic": blocks.basic,
-    "bottleneck": blocks.bottleneck,
-    "bottleneck_v1_5": blocks.bottleneck_v1_5,
-    "basic_v2": blocks.basic_v2,
-    "bottleneck_v2": blocks.bottleneck_v2,
-}
-SHORTCUTS = {
-    None: None,
-    "A": blocks.zero_padding,
-    "B": blocks.projection,
-    "C": blocks.projection_always,
-}
-SHORTCUTS_V2 = {
-    "A": blocks.zero_padding,
-    "B": blocks.convolution_projection,
-    "C": blocks.convolution_projection_always,
-}
 GLOBAL_POOLING = {
     "avg": layers.GlobalAveragePooling2D,
     "max": layers.GlobalMaxPooling2D,
+}
+ENDS = {  # What follows the last block, in most cases an activation it leaves out.
+    "preactivation": bn_relu,
+    "keras_v2": bn_relu,
+    "relu_only_preactivation": relu,
+    # Of the FitNet's fully connected layer of 500 units; see _highway in architectures.
+    "highway": partial(conv_relu, filters=500, kernel_size=1),
 }
 
 
@@ -71,58 +67,122 @@ def build(
     allow_depth(spec.depth)
     classes = spec.classes if classes is None else classes
     check_head(include_top, pooling, classes)
-    if input_tensor is None:
-        shape = input_shape or default_shape(spec, include_top)
-        check_shape(shape, spec)
-        input_tensor = keras.Input(shape, name="image")
-    else:
-        check_shape(input_tensor.shape[1:], spec)
-
-    x = stages(stem(input_tensor, spec), spec)
+    input_tensor = _input(spec, input_shape, input_tensor, include_top)
+    x = list(features(input_tensor, spec).values())[-1]
     if include_top:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
         x = layers.Dense(
             classes,
             activation=classifier_activation,
-            kernel_initializer=blocks.initializer(),
+            kernel_initializer=initializer(),
             dtype="float32",  # A softmax over half-precision logits loses accuracy.
             name="logits",
         )(x)
     elif pooling:
         x = GLOBAL_POOLING[pooling](name="pool")(x)
+    return _model(input_tensor, x, name)
+
+
+def _input(spec, shape, tensor, include_top):
+    if tensor is not None:
+        check_shape(tensor.shape[1:], spec)
+        return tensor
+    shape = shape or default_shape(spec, include_top)
+    check_shape(shape, spec)
+    return keras.Input(shape, name="image")
+
+
+def _model(input_tensor, outputs, name):
     inputs = keras.utils.get_source_inputs(input_tensor)
     # A list of one would make Keras warn at every call with a bare array.
-    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, x, name=name)
+    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name)
 
 
-def stem(x, spec):
-    """The layers before the first stage: to 1/4 of an ImageNet image's side."""
-    if spec.stem == "cifar":
-        return blocks.conv_bn_relu(x, spec.filters, 3, name="stem")
-    x = blocks.conv_bn_relu(x, spec.filters, 7, stride=2, name="stem")
-    # Behind a ReLU a border of zeros is as good as one of minus infinity.
-    x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
-    return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
+def backbone(spec, *, input_shape=None, input_tensor=None, name=None):
+    """Builds the network without its classifier, with all its feature maps.
+
+    Args:
+        spec: A `ResNetSpec`.
+        input_shape: As of `build`; images of any size by default.
+        input_tensor: As of `build`.
+        name: As of `build`.
+
+    Returns:
+        A `keras.Model` from images to a dict of feature maps, ``"stem"`` (before its
+        pooling), ``"stage1"``, …, each ``(batch, height / stride, width / stride,
+        channels)`` with the stride that ``spec.strides`` gives. The last one is
+        activated; those before it are what the next stage gets.
+    """
+    allow_depth(spec.depth)
+    input_tensor = _input(spec, input_shape, input_tensor, include_top=False)
+    return _model(input_tensor, features(input_tensor, spec), name)
 
 
-def stages(x, spec):
-    """The residual stages, and the activation that ends a pre-activation net."""
-    block = BLOCKS[spec.block]
-    shortcut = (SHORTCUTS_V2 if spec.preactivation else SHORTCUTS)[spec.shortcut]
-    for stage, repeats in enumerate(spec.blocks, start=1):
-        for index in range(1, repeats + 1):
-            first_of_all = stage == index == 1
-            this_block = block
-            if spec.preactivation and first_of_all:
-                this_block = partial(block, activate=blocks.already_activated)
-            x = this_block(
-                x,
-                spec.filters * 2 ** (stage - 1),
-                stride=2 if stage > 1 and index == 1 else 1,
-                shortcut=shortcut,
-                name=f"stage{stage}_block{index}",
-            )
-    return blocks.bn_relu(x, name="final") if spec.preactivation else x
+def features(x, spec):
+    """The feature maps of the stem and of every stage, by name, in order."""
+    convolutions, pool = STEMS[spec.stem]
+    x = convolutions(x, spec.stem_filters)
+    maps = {"stem": x}
+    x = pool(x)
+    total = sum(stage.repeats for stage in spec.stages)
+    done = 0
+    for number, stage in enumerate(spec.stages, start=1):
+        x = _stage(x, spec, number, block=done + 1, of=total)
+        done += stage.repeats
+        maps[f"stage{number}"] = x
+    if spec.order in ENDS:
+        maps[f"stage{number}"] = ENDS[spec.order](x, name="final")
+    return maps
+
+
+def _stage(x, spec, number, block, of):
+    """The blocks of a stage, of which the first is the network's number ``block``."""
+    stage, name = spec.stages[number - 1], f"stage{number}"
+    convolutions = blocks.CONVOLUTIONS[stage.block]
+    order = blocks.ORDERS[spec.order]
+    if stage.block == "conv" and spec.order == "original":
+        order = blocks.plain  # The ends of dilated residual networks.
+    strided = stage.repeats if spec.order == "keras_v2" else 1
+    if spec.order == "darknet":
+        x = conv_bn_leaky(
+            x, stage.output_filters, 3, stride=stage.stride, name=f"{name}_downsample"
+        )
+        strided = None
+    if spec.order == "highway" and stage.stride > 1:
+        x = layers.MaxPooling2D(stage.stride, name=f"{name}_pool")(x)
+        strided = None
+    for index in range(1, stage.repeats + 1):
+        stride = stage.stride if index == strided else 1
+        x = order(
+            x,
+            convolutions(stage, stride, stage.dilations(index), spec.groups),
+            parts(spec, block + index - 1, of),
+            name=f"{name}_block{index}",
+        )
+    return x
+
+
+def parts(spec, block, of):
+    """The functions that a spec asks for, for block number ``block`` of ``of``."""
+    stem_activates = spec.stem not in ("bare", "keras_v2")
+    return blocks.Parts(
+        shortcut=shortcuts.shortcut_of(spec),
+        merge=shortcuts.merge_of(spec),
+        transform=shortcuts.transform_of(spec, block, of),
+        last_norm=shortcuts.last_norm_of(spec),
+        activate=unchanged if block == 1 and stem_activates else bn_relu,
+        between=partial(dropout, rate=spec.dropout) if spec.dropout else unchanged,
+    )
+
+
+def unchanged(x, *, name):
+    """The identity."""
+    return x
+
+
+def dropout(x, *, rate, name):
+    """Dropout between convolutions (Zagoruyko & Komodakis 2016, sec. 2.4)."""
+    return layers.Dropout(rate, name=f"{name}_dropout")(x)
 
 
 def allow_depth(depth):

@@ -77,10 +77,13 @@ class WarmUpUntilLearning(keras.callbacks.Callback):
         self.warmup_steps = None
 
     def state(self):
-        return {"warmup_steps": self.warmup_steps}
+        return {"warmup_steps": self.warmup_steps, "correct": list(self.correct)}
 
     def restore(self, state):
         self.warmup_steps = state["warmup_steps"]
+        self.correct.clear()
+        # Checkpoints of before it was saved lack it.
+        self.correct.extend(state.get("correct", ()))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.batches, self.summed = 0, 0.0

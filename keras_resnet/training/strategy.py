@@ -134,14 +134,22 @@ def _hide_other_gpus(chosen):
     )
 
 
+def first_device(devices):
+    """The scope in which to compute on the first of these devices alone."""
+    if keras.backend.backend() == "tensorflow":
+        return contextlib.nullcontext()  # `find_devices` has hidden the others.
+    # PyTorch copies variables from "cpu" to "cpu:0", and then finds no gradients.
+    return keras.device(devices.names[0].removesuffix(":0"))
+
+
 def distribution(devices):
     """The scope in which to build and fit a model on these devices.
 
-    One device: no strategy. Several: `tf.distribute.MirroredStrategy` on TensorFlow,
+    One device: that device. Several: `tf.distribute.MirroredStrategy` on TensorFlow,
     `keras.distribution.DataParallel` on JAX.
     """
     if len(devices.names) == 1:
-        return contextlib.nullcontext()
+        return first_device(devices)
     if keras.backend.backend() == "jax":
         parallel = keras.distribution.DataParallel(devices=list(devices.names))
         return parallel.scope()
@@ -177,7 +185,7 @@ def choose_precision(request, devices, spec):
     if request != "auto":
         return request
     if devices.kind == "cpu":
-        large = spec.stem == "imagenet" and spec.block.startswith("bottleneck")
+        large = spec.dataset == "imagenet" and spec.depth >= 50
         return "mixed_bfloat16" if large and _cpu_has_bfloat16() else "float32"
     capability = _compute_capability()
     if capability >= (8, 0):

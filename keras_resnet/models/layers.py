@@ -1,0 +1,106 @@
+"""The pieces that blocks are made of: convolution, batch norm, activation.
+
+Every feature map is (batch, height, width, channels), or with the channels first
+where Keras is configured so. The constants of the framework are written here, once.
+"""
+
+import keras
+from keras import layers
+
+
+def channel_axis():
+    """The axis of the channels under Keras's configured data format."""
+    return -1 if keras.config.image_data_format() == "channels_last" else 1
+
+
+def channels(x):
+    """Number of channels of a feature map."""
+    return x.shape[channel_axis()]
+
+
+def initializer():
+    """N(0, 2 / fan_in), He et al. 2015 ("MSRA"): Keras's HeNormal is truncated."""
+    return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
+
+
+def conv(x, filters, kernel_size, *, stride=1, dilation=1, groups=1, bias=False, name):
+    """Applies a convolution, padded symmetrically; without bias unless told.
+
+    Symmetric as in Caffe and PyTorch: Keras's "same" pads a strided convolution at
+    the bottom right only, which shifts what converted weights see.
+    """
+    padding = "same"
+    if stride > 1 and kernel_size > 1:
+        x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
+        padding = "valid"
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        strides=stride,
+        padding=padding,
+        dilation_rate=dilation,
+        groups=groups,
+        use_bias=bias,
+        kernel_initializer=initializer(),
+        name=f"{name}_conv",
+    )(x)
+
+
+def batch_norm(x, *, name, gamma="ones"):
+    """Applies batch normalization with the constants of Caffe and Torch."""
+    return layers.BatchNormalization(
+        axis=channel_axis(),
+        momentum=0.9,
+        epsilon=1e-5,
+        gamma_initializer=gamma,
+        name=f"{name}_bn",
+    )(x)
+
+
+def relu(x, *, name):
+    """Applies ReLU."""
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def bn_relu(x, *, name):
+    """Applies batch normalization, then ReLU."""
+    return relu(batch_norm(x, name=name), name=name)
+
+
+def conv_bn(x, filters, kernel_size, *, name, **options):
+    """Applies a convolution, then batch normalization."""
+    return batch_norm(conv(x, filters, kernel_size, name=name, **options), name=name)
+
+
+def conv_bn_relu(x, filters, kernel_size, *, name, **options):
+    """Applies a convolution, batch normalization and ReLU, in the order of v1.
+
+    Batch normalization sits right after each convolution and before the
+    activation (He et al. 2016a, sec. 3.4), so the convolution carries no bias.
+    """
+    return bn_relu(conv(x, filters, kernel_size, name=name, **options), name=name)
+
+
+def conv_relu(x, filters, kernel_size, *, name, **options):
+    """Applies a biased convolution and ReLU, as before there was batch norm."""
+    return relu(
+        conv(x, filters, kernel_size, bias=True, name=name, **options), name=name
+    )
+
+
+def conv_bn_leaky(x, filters, kernel_size, *, name, **options):
+    """As `conv_bn_relu`, with DarkNet's leaky ReLU, of slope 0.1."""
+    x = conv_bn(x, filters, kernel_size, name=name, **options)
+    return layers.LeakyReLU(negative_slope=0.1, name=f"{name}_relu")(x)
+
+
+def max_pool(x, *, border, name):
+    """Applies 3x3 max pooling of stride 2, with one pixel of ``border`` all around."""
+    axis = channel_axis()
+    padding = [(1, 1)] * 4
+    padding[0] = padding[axis] = (0, 0)
+    if border == 0:
+        x = layers.ZeroPadding2D(1, name=f"{name}_pool_pad")(x)
+    else:
+        x = keras.ops.pad(x, padding, constant_values=border)
+    return layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)

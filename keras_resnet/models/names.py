@@ -1,0 +1,315 @@
+"""What each source calls our variables, and what it does differently.
+
+Of our layer ``stage2_block1_shortcut_bn`` the variable ``gamma`` is torchvision's
+``layer2.0.downsample.1.weight``. A `Format` knows one source's names; `prepare` undoes
+what is more than a name: biases before batch norm, other paddings of option A.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+TORCH = {  # Of a convolution, dense layer or batch norm, from Keras's to torch's.
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def place_of(layer):
+    """``(stage, block, place, kind)`` of a layer in a block, else `None`.
+
+    The place is ``"1"``, ``"2"``, … for what belongs to a convolution, ``"0"`` before
+    the first, or ``"shortcut"``, ``"se_1"``, ``"se_2"``; the kind ``"conv"`` or ``"bn"``.
+    """
+    match = re.fullmatch(r"stage(\d+)_block(\d+)_(shortcut|se_\d|\d)_(conv|bn)", layer)
+    if match is None:
+        return None
+    stage, block, place, kind = match.groups()
+    return int(stage), int(block), place, kind
+
+
+def _named(layer, outside, inside):
+    """``outside[layer]``, or what ``inside`` makes of a place in a block, or `None`."""
+    if layer in outside:
+        return outside[layer]
+    place = place_of(layer)
+    return None if place is None else inside(*place)
+
+
+# --- PyTorch ----------------------------------------------------------------------
+
+
+def torchvision(spec, layer):
+    """torchvision's and timm's ``resnet.py``, fyu/drn's DRN-A; He et al.'s v1 order."""
+    outside = {
+        "stem_conv": "conv1",
+        "stem_bn": "bn1",
+        "stem_1_conv": "conv1.0",
+        "stem_1_bn": "conv1.1",
+        "stem_2_conv": "conv1.3",
+        "stem_2_bn": "conv1.4",
+        "stem_3_conv": "conv1.6",
+        "stem_3_bn": "bn1",
+        "logits": "fc",
+    }
+
+    def inside(stage, block, place, kind):
+        prefix = f"layer{stage}.{block - 1}"
+        if place == "shortcut":
+            # Option D's average pooling is first in timm's sequence, or an identity.
+            number = (kind == "bn") + (spec.shortcut == "D")
+            return f"{prefix}.downsample.{number}"
+        if place.startswith("se_"):
+            return f"{prefix}.se.fc{place[-1]}"
+        return f"{prefix}.{kind}{place}"
+
+    return _named(layer, outside, inside) if spec.order == "original" else None
+
+
+def timm_v2(spec, layer):
+    """timm's ``resnetv2.py``."""
+    outside = {"stem_conv": "stem.conv", "final_bn": "norm", "logits": "head.fc"}
+
+    def inside(stage, block, place, kind):
+        prefix = f"stages.{stage - 1}.blocks.{block - 1}"
+        if place == "shortcut":
+            return f"{prefix}.downsample.conv"
+        if kind == "bn":
+            return f"{prefix}.norm{int(place) + 1}"
+        return f"{prefix}.conv{place}"
+
+    return _named(layer, outside, inside) if spec.stem == "bare" else None
+
+
+def timm_darknet(spec, layer):
+    """timm's ``cspnet.py``, darknet53."""
+    if spec.order != "darknet":
+        return None
+    match = re.fullmatch(r"stage(\d+)_downsample_(conv|bn)", layer)
+    if match:
+        return f"stages.{int(match[1]) - 1}.conv_down.{match[2]}"
+    outside = {
+        "stem_conv": "stem.conv1.conv",
+        "stem_bn": "stem.conv1.bn",
+        "logits": "head.fc",
+    }
+
+    def inside(stage, block, place, kind):
+        return f"stages.{stage - 1}.blocks.{block - 1}.conv{place}.{kind}"
+
+    return _named(layer, outside, inside)
+
+
+def drn(spec, layer):
+    """fyu/drn, C and D."""
+    if spec.stem != "drn":
+        return None
+    outside = {"stem_conv": "conv1", "stem_bn": "bn1", "logits": "fc"}
+    only_convolutions = spec.stages[0].block == "conv"  # DRN-D.
+    if only_convolutions:
+        outside |= {"stem_conv": "layer0.0", "stem_bn": "layer0.1"}
+
+    def inside(stage, block, place, kind):
+        if spec.stages[stage - 1].block != "conv":
+            return torchvision(spec, layer)
+        if only_convolutions:  # Convolution, norm and ReLU in one sequence.
+            return f"layer{stage}.{3 * (block - 1) + (kind == 'bn')}"
+        return f"layer{stage}.0.{kind}{block}"
+
+    return _named(layer, outside, inside)
+
+
+def wide_resnet(spec, layer):
+    """szagoruyko/wide-residual-networks, the PyTorch port."""
+    outside = {
+        "stem_conv": "conv0",
+        "stem_bn": "group0.block0.bn0",
+        "final_bn": "bn",
+        "logits": "fc",
+    }
+
+    def inside(stage, block, place, kind):
+        prefix = f"group{stage - 1}.block{block - 1}"
+        if place == "shortcut":
+            return f"{prefix}.convdim"
+        number = place if kind == "bn" else int(place) - 1
+        return f"{prefix}.{kind}{number}"
+
+    wide = spec.order == "preactivation" and spec.stem == "cifar"
+    return _named(layer, outside, inside) if wide else None
+
+
+def akamaster(spec, layer):
+    """akamaster/pytorch_resnet_cifar10: torchvision's names, but for the classifier."""
+    if spec.stem != "cifar" or spec.shortcut != "A":
+        return None
+    return "linear" if layer == "logits" else torchvision(spec, layer)
+
+
+def torch_key(name):
+    """The function from one of our variables' paths to a key of a state dict."""
+
+    def key(spec, layer, variable):
+        found = name(spec, layer)
+        return found and f"{found}.{TORCH[variable]}"
+
+    return key
+
+
+def wide_resnet_key(spec, layer, variable):
+    """As `torch_key`; the port's convolutions are bare tensors."""
+    found = wide_resnet(spec, layer)
+    is_kernel = variable == "kernel" and layer != "logits"
+    return found if is_kernel else found and f"{found}.{TORCH[variable]}"
+
+
+# --- Keras ------------------------------------------------------------------------
+
+
+def keras_applications(spec, layer, variable):
+    """keras.applications' ResNet and ResNetV2."""
+    outside = {
+        "stem_conv": "conv1_conv",
+        "stem_bn": "conv1_bn",
+        "final_bn": "post_bn",
+        "logits": "predictions",
+    }
+
+    def inside(stage, block, place, kind):
+        place = {"0": "preact", "shortcut": "0"}.get(place, place)
+        return f"conv{stage + 1}_block{block}_{place}_{kind}"
+
+    found = _named(layer, outside, inside)
+    return found and f"{found}/{variable}"
+
+
+def kerashub(spec, layer, variable):
+    """KerasHub's ``ResNetBackbone`` and ``ResNetImageClassifier``."""
+    outside = {
+        "stem_conv": "conv1_conv",
+        "stem_bn": "conv1_bn",
+        "stem_1_conv": "conv1_conv",
+        "stem_1_bn": "conv1_bn",
+        "stem_2_conv": "conv2_conv",
+        "stem_2_bn": "conv2_bn",
+        "stem_3_conv": "conv3_conv",
+        "stem_3_bn": "conv3_bn",
+        "final_bn": "post_bn",
+        "logits": "predictions",
+    }
+
+    def inside(stage, block, place, kind):
+        place = {"0": "pre_activation", "shortcut": "0"}.get(place, place)
+        return f"stack{stage - 1}_block{block - 1}_{place}_{kind}"
+
+    found = _named(layer, outside, inside)
+    return found and f"{found}/{variable}"
+
+
+def own(spec, layer, variable):
+    """Our own names."""
+    return f"{layer}/{variable}"
+
+
+# --- What is more than a name -----------------------------------------------------
+
+
+def unchanged(state, spec):
+    """The identity."""
+    return state
+
+
+def without_wrapper(state, spec):
+    """Without ``module.`` (DataParallel) before each name, and what counts batches."""
+    return {
+        name.removeprefix("module."): value
+        for name, value in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def without_unused_projection(state, spec):
+    """Without the projection that DRN-C-58 computes in level 7 and does not use."""
+    state = without_wrapper(state, spec)
+    return {k: v for k, v in state.items() if not k.startswith("layer7.0.downsample")}
+
+
+def with_padding_behind(state, spec):
+    """akamaster pads a quarter of the channels before and behind; we pad behind.
+
+    So its channels are put in our order: those that are carried over first.
+    """
+    state = without_wrapper(state, spec)
+    order = np.arange(spec.stem_filters)
+    renamed = {}
+    for number, stage in enumerate(spec.stages, start=1):
+        before, order = order, _carried_first(order, stage.output_filters)
+        for name in [n for n in state if n.startswith(f"layer{number}.")]:
+            value = np.asarray(state[name])
+            _, block, part = name.split(".", 2)
+            if part == "conv1.weight":
+                value = value[:, before if block == "0" else order]
+            elif part.startswith(("conv2.", "bn2.")):
+                value = value[order]
+            renamed[name] = value
+    linear = {"linear.weight": np.asarray(state["linear.weight"])[:, order]}
+    return state | renamed | linear
+
+
+def _carried_first(order, filters):
+    """Theirs of our channels, where a stage pads up to ``filters``."""
+    missing = filters - len(order)
+    if missing == 0:
+        return order
+    padded = np.arange(missing)
+    padded[missing // 2 :] += len(order)
+    return np.concatenate([order + missing // 2, padded])
+
+
+def without_bias(state, spec):
+    """keras.applications: into batch norm, what biases before it and its ε do.
+
+    ``conv + bias - mean`` is ``conv - (mean - bias)``; ε is 1.001e-5 there, 1e-5 here.
+    """
+    state = dict(state)
+    for name in [n for n in state if n.endswith("_bn/moving_variance")]:
+        state[name] = np.asarray(state[name]) + (1.001e-5 - 1e-5)
+    if spec.order == "original":
+        for name in [n for n in state if n.endswith("_conv/bias")]:
+            mean = name.replace("_conv/bias", "_bn/moving_mean")
+            state[mean] = np.asarray(state[mean]) - np.asarray(state.pop(name))
+    return state
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a source names and stores its weights.
+
+    Attributes:
+        key: ``(spec, layer, variable)`` -> the source's name, or `None`.
+        prepare: ``(state, spec)`` -> the state with everything undone but the names.
+        torch: Whether kernels are stored (out, in, height, width).
+    """
+
+    key: Callable
+    prepare: Callable = unchanged
+    torch: bool = True
+
+
+FORMATS = {
+    "torchvision": Format(torch_key(torchvision), without_wrapper),
+    "timm_v2": Format(torch_key(timm_v2), without_wrapper),
+    "timm_darknet": Format(torch_key(timm_darknet), without_wrapper),
+    "drn": Format(torch_key(drn), without_unused_projection),
+    "wide_resnet": Format(wide_resnet_key, without_wrapper),
+    "akamaster": Format(torch_key(akamaster), with_padding_behind),
+    "keras_applications": Format(keras_applications, without_bias, torch=False),
+    "kerashub": Format(kerashub, torch=False),
+    "own": Format(own, torch=False),
+}

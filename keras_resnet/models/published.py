@@ -1,0 +1,41 @@
+"""Published weights by source and tag: ``"torchvision:IMAGENET1K_V2"`` and the like."""
+
+from keras_resnet.models import published_keras, published_torch
+
+SOURCES = {
+    "torchvision": published_torch.torchvision,
+    "timm": published_torch.timm,
+    "keras": published_keras.applications,
+    "kerashub": published_keras.kerashub,
+    "akamaster": published_torch.akamaster,
+    "drn": published_torch.drn,
+}
+
+
+def is_published(weights) -> bool:
+    """Whether ``weights`` names a source (and not a file)."""
+    if not isinstance(weights, str):
+        return False
+    return weights == "imagenet" or weights.partition(":")[0] in SOURCES
+
+
+def fetch(weights, network, spec):
+    """Finds published weights, and downloads them if they aren't in the cache.
+
+    Args:
+        weights: ``"source:tag"``, e.g. ``"timm:resnet50d.ra2_in1k"``; ``"akamaster"``
+            and ``"drn"`` have one tag and need none; ``"imagenet"`` is
+            ``"keras:imagenet"``.
+        network: Key of `ARCHITECTURES`.
+        spec: Its `ResNetSpec`.
+
+    Raises:
+        ValueError: If the source has no such weights for the network, or a file has
+            another checksum; it is removed then.
+        ConnectionError: If there is no network.
+        ImportError: If the source's library isn't installed.
+    """
+    source, _, tag = weights.partition(":")
+    if weights == "imagenet":
+        source, tag = "keras", "imagenet"
+    return SOURCES[source](tag, network, spec)

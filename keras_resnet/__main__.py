@@ -40,7 +40,8 @@ def main(arguments=None):
         print(
             f"keras-resnet: this needs a package that is not installed: {error}. Data sets "
             "need `pip install 'keras-residual[data]'`, .pth files torch, .safetensors "
-            "files safetensors, --backend jax or torch the package of that name.",
+            "files safetensors, weights from torchvision, timm or kerashub and --backend "
+            "jax or torch the package of that name.",
             file=sys.stderr,
         )
         return 1
@@ -141,6 +142,26 @@ def parser():
     sub.add_argument("--output", help="folder of the model's versions")
     sub.add_argument("--overwrite", action="store_true", help="replace version 1")
     add_backend(sub)
+
+    sub = command(
+        "convert",
+        convert,
+        "Write published weights, a file or a run in another form; compare logits.",
+        "keras-resnet convert torchvision:IMAGENET1K_V2 my_resnet50 "
+        "--network resnet50_v1_5\n  keras-resnet predict my_resnet50 cat.jpg",
+    )
+    sub.add_argument("source", metavar="SOURCE", help="source:tag, file or run")
+    sub.add_argument(
+        "out",
+        metavar="OUT",
+        help="folder, or .keras, .weights.h5, .safetensors, .npz or .pth file",
+    )
+    sub.add_argument("--network", metavar="NAME", help="where SOURCE does not say it")
+    sub.add_argument(
+        "--to", choices=("torchvision", "timm"), help="their names, in a state dict"
+    )
+    sub.add_argument("--overwrite", action="store_true", help="replace OUT")
+    add_backend(sub)
     return top
 
 
@@ -158,7 +179,7 @@ def add_training(sub):
     own = sub.add_argument_group("own images")
     own.add_argument("--data", default=absent, metavar="DIR|NAME")
     own.add_argument("--network", default=absent, metavar="NAME")
-    own.add_argument("--weights", default=absent, metavar="FILE")
+    own.add_argument("--weights", default=absent, metavar="FILE|SOURCE:TAG")
     own.add_argument("--val-fraction", type=float, default=absent)
     run = sub.add_argument_group("run")
     run.add_argument("--seed", type=int, default=absent)
@@ -283,6 +304,27 @@ def export(options):
     from keras_resnet import run
 
     print(run.export(options.run, output=options.output, overwrite=options.overwrite))
+
+
+def convert(options):
+    """``keras-resnet convert``."""
+    from keras_resnet.convert import convert
+
+    done = convert(
+        options.source,
+        options.out,
+        network=options.network,
+        to=options.to,
+        overwrite=options.overwrite,
+    )
+    print(f"{done.path}: {done.network} from {options.source}")
+    if done.library is None:
+        print("The logits were not compared: no library that has this network is here.")
+    else:
+        print(
+            f"greatest difference of the logits from {done.library}'s: "
+            f"{done.difference:.1e}, of logits up to {done.largest:.3g}"
+        )
 
 
 if __name__ == "__main__":

@@ -45,8 +45,10 @@ def create(network, *, weights=None, output_stride=None, **options):
 
     Args:
         network: E.g. ``"resnet110"``; `list_models` lists them.
-        weights: `None` for random weights, a file or a state dict; see
-            `models.pretrained.load_weights`.
+        weights: `None` for random weights, a source and tag such as
+            ``"torchvision:IMAGENET1K_V2"``, a file or a state dict; see
+            `models.pretrained.load_weights`. The model's ``preprocessing`` is that of
+            the weights where they say, else that of the network's data set.
         output_stride: Side of the image divided by that of the last feature map, 8 or
             16: with dilation in place of the strides beyond, and the same weights.
         **options: Of the network, in place of its row's: ``shortcut`` (``"A"``, ``"B"``,
@@ -65,7 +67,7 @@ def create(network, *, weights=None, output_stride=None, **options):
     spec, options = _varied(network, output_stride, options)
     options.setdefault("name", network)
     model = resnet.build(spec, **options)
-    return _filled(model, weights, spec)
+    return _filled(model, weights, spec, network)
 
 
 def backbone(
@@ -103,7 +105,7 @@ def backbone(
     spec, options = _varied(network, output_stride, options)
     options.setdefault("name", network)
     model = resnet.backbone(spec, **options)
-    _filled(model, weights, spec)
+    _filled(model, weights, spec, network)
     maps = dict(model.output)
     names = list(maps) if features is None else list(features)
     unknown = [name for name in names if name not in maps]
@@ -135,10 +137,11 @@ def _varied(network, output_stride, options):
     return spec, others
 
 
-def _filled(model, weights, spec):
+def _filled(model, weights, spec, network):
+    known = None
     if weights is not None:
-        pretrained.load_weights(model, weights, spec)
-    model.preprocessing = default_preprocessing(spec)
+        known = pretrained.load_weights(model, weights, spec, network=network)
+    model.preprocessing = known or default_preprocessing(spec)
     return model
 
 
@@ -171,10 +174,12 @@ def preprocess_input(x, network):
         x: Images with values from 0 to 255, shape ``(…, height, width, channels)``,
             RGB, already of the size that the network takes.
         network: A name, for the mean and standard deviation of the data set that the
-            network was published for, or a model from `create` or `load`.
+            network was published for, or a model from `create` or `load`, for those of
+            its weights.
 
     Returns:
-        ``(x - mean) / std`` as float32, NumPy if ``x`` is.
+        ``(x - mean) / std`` as float32, NumPy if ``x`` is; in the order B, G, R where
+        the weights want it.
 
     Raises:
         ValueError: If the channels don't fit, or nothing is known of the model.
@@ -195,6 +200,8 @@ def preprocess_input(x, network):
             f"Images must have {preprocessing.channels} channels, last. "
             f"Received: shape {tuple(x.shape)}."
         )
+    if preprocessing.channel_order == "bgr":
+        x = x[..., ::-1]
     mean = np.asarray(preprocessing.mean, "float32")
     std = np.asarray(preprocessing.std, "float32")
     if isinstance(x, np.ndarray):
@@ -231,14 +238,13 @@ def _constructor(network, public_name):
     constructor.__doc__ = f"""Instantiates {public_name} ({spec.paper}).
 
     The arguments are those of `keras.applications.ResNet50`, with two differences:
-    ``weights`` defaults to `None` (random), and takes a file or a PyTorch state dict,
-    not yet ``"imagenet"``; ``classes`` may be chosen with any of them. The graph
-    follows {spec.source}.
+    ``weights`` defaults to `None` (random), and takes other sources and files than
+    ``"imagenet"``, which is for those that keras.applications has; ``classes`` may be
+    chosen with random weights and with a file's. The graph follows {spec.source}.
 
     Args:
         include_top: Whether the classifier is part of the network.
-        weights: `None`, or a ``.keras``, ``.weights.h5``, ``.safetensors`` or ``.pth``
-            file, or a state dict in torchvision's names.
+        weights: As of `create`; ``"imagenet"`` is ``"keras:imagenet"``.
         input_tensor: Keras tensor of images to build upon.
         input_shape: Shape of one image; ``(224, 224, 3)`` by default, and of any
             size without the classifier. Each side at least 32 pixels.

@@ -58,7 +58,8 @@ def train(
         data: Folder with a folder of images per class, or key of `DATASETS`, to train
             ``network`` on by a recipe of ours.
         network: Key of `ARCHITECTURES`, with ``data``.
-        weights: File of weights to begin from; the classifier may differ.
+        weights: File or source and tag of weights to begin from, as of
+            `applications.create`; the classifier may differ.
         val_fraction: Share of a folder's images split off for validation, 0.1 by
             default.
         seed: Of initialization, shuffling and augmentation.
@@ -129,7 +130,10 @@ def train(
     with float_policy(policy), strategy.distribution(hardware):
         model = resnet.build(spec, input_shape=shape, classes=classes)
         if weights is not None:
-            pretrained.load_weights(model, weights, spec, new_classifier=True)
+            known = pretrained.load_weights(
+                model, weights, spec, network=recipe.network, new_classifier=True
+            )
+            prepare = request.as_weights_want(prepare, known)
         if sync_batch_norm:
             strategy.synchronize_batch_norm(model, True)
         compile_model(model, recipe, xla=jit_compile)
@@ -247,6 +251,8 @@ def show_examples(model, splits, prepare, path):
     normalized, labels = next(iter(batches))
     probabilities, labels = predict(model, [(normalized, labels)])
     pixels = np.asarray(normalized) * np.asarray(prepare.std) + np.asarray(prepare.mean)
+    if prepare.channel_order == "bgr":
+        pixels = pixels[..., ::-1]
     images = np.clip(np.round(pixels), 0, 255).astype("uint8")
     plots.example_predictions(images, labels, probabilities, splits.class_names, path)
 

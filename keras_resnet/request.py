@@ -123,6 +123,27 @@ def preprocessing_of(recipe, spec, splits):
     return known
 
 
+def as_weights_want(own, weights):
+    """A run's preprocessing with the colours as the weights that it begins from want.
+
+    Args:
+        own: The `Preprocessing` of the data set.
+        weights: That of published weights, or `None` where nothing is known of them.
+
+    Returns:
+        A `Preprocessing` of ``own``'s size. Greyscale images keep their own mean.
+    """
+    if weights is None or weights.channels != own.channels:
+        return own
+    return replace(
+        own,
+        mean=weights.mean,
+        std=weights.std,
+        channel_order=weights.channel_order,
+        interpolation=weights.interpolation,
+    )
+
+
 def check_batch_size(recipe, splits, hardware):
     """Raises `ValueError` unless batches divide among the devices."""
     replicas = len(hardware.names)

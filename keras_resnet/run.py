@@ -1,8 +1,9 @@
-"""A trained run, as `reproduce.train` left it: load, predict, evaluate, export."""
+"""A trained or converted network in its folder: load, predict, evaluate, export."""
 
 import json
 import os
 import pathlib
+import re
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -28,7 +29,8 @@ class Run:
         model: Gives logits ``(batch, classes)`` for normalized images.
         classes: Names of the classes, in the order of the logits.
         preprocessing: What the model's images go through.
-        record: The contents of ``record.json``.
+        record: The contents of ``record.json``; of a converted network, those of
+            ``source.json``.
         folder: Where the run lies.
     """
 
@@ -88,7 +90,7 @@ class Run:
 
 
 def load(folder):
-    """Loads a trained run.
+    """Loads a trained run, or what `keras-resnet convert` wrote.
 
     Args:
         folder: The run's, e.g. ``"runs/quickstart_seed0"``.
@@ -101,13 +103,16 @@ def load(folder):
         ValueError: If its files can't be read.
     """
     folder = pathlib.Path(folder)
-    if not (folder / "record.json").is_file():
+    if (folder / "source.json").is_file():
+        record = _read_source(folder / "source.json")
+    elif (folder / "record.json").is_file():
+        record = records.read(folder / "record.json")
+    else:
         state = "training has not finished" if folder.is_dir() else "there is no folder"
         raise FileNotFoundError(
             f"{folder} must hold a finished run with a record.json: {state}. "
             "Make one with `keras-resnet train`."
         )
-    record = records.read(folder / "record.json")
     if record["network"] in ARCHITECTURES:
         allow_depth(ARCHITECTURES[record["network"]].depth)
     try:
@@ -115,7 +120,7 @@ def load(folder):
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{folder / 'model.keras'} can't be read: {error} Remove the folder and "
-            "train again."
+            "train (or convert) again."
         ) from error
     model.preprocessing = Preprocessing.from_json(record["preprocessing"])
     return Run(
@@ -127,13 +132,28 @@ def load(folder):
     )
 
 
+def _read_source(path):
+    """What `keras-resnet convert` wrote of a network."""
+    try:
+        source = json.loads(path.read_text(encoding="utf-8"))
+        Preprocessing.from_json(source["preprocessing"])
+        tuple(source["classes"]), str(source["network"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} must be as `keras-resnet convert` wrote it; it is damaged "
+            f"({type(error).__name__}: {error}). Convert again."
+        ) from error
+    return source
+
+
 def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
     """Measures a run on a split and writes ``evaluation.json`` beside its record.
 
     Args:
         folder: The run's.
         data: Another folder of images, or data set, than the run was trained on: of
-            a folder all of it, or what lies in its folder ``test``.
+            a folder all of it, or what lies in its folder ``test``. A converted network
+            needs one.
         data_dir: Where TensorFlow Datasets keeps its data.
         split: ``"test"`` (the default) or ``"validation"``; not with another folder.
         batch_size: Images at a time.
@@ -149,8 +169,8 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
     pipelines.leave_gpus_to_keras()
     splits, split, examples = _examples(run, data, data_dir, split)
     # The same data has the same classes, also where they got their names later.
-    same = splits.sha256 == run.record["dataset"]["sha256"]
-    if not same and splits.class_names != run.classes:
+    same = splits.sha256 == run.record.get("dataset", {}).get("sha256")
+    if not same and not _has_classes(run, splits.class_names):
         raise ValueError(
             f"The data must have the run's classes {run.classes[:5]}…. "
             f"Received: {splits.class_names[:5]}… in {splits.name}."
@@ -174,10 +194,31 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
     return result
 
 
+def _has_classes(run, names):
+    """Whether data has the run's classes, in their order."""
+    if tuple(names) == run.classes:
+        return True
+    # ImageNet's folders have WordNet numbers. Sorted, these are the classes of all
+    # published weights but darknet's files, which have an order of their own.
+    numbers = list(names) == sorted(names) and all(
+        re.fullmatch(r"n\d{8}", name) for name in names
+    )
+    standard = not str(run.record.get("source", ".weights")).endswith(".weights")
+    return standard and numbers and len(names) == len(run.classes) == 1000
+
+
 def _examples(run, data, data_dir, split):
     """The splits of the data; name and examples of the one to measure on."""
-    trained_on = run.record["overrides"].get("data", run.record["dataset"]["name"])
-    own = data is None or request.where(data) == trained_on
+    if "dataset" in run.record:
+        trained_on = run.record["overrides"].get("data", run.record["dataset"]["name"])
+        own = data is None or request.where(data) == trained_on
+    elif data is None:
+        raise ValueError(
+            f"{run.folder} was converted, not trained here: name the images or the data "
+            "set to measure on with `data` (--data)."
+        )
+    else:
+        trained_on, own = None, False
     data = trained_on if own else str(data)
     if split is not None and not own and data not in DATASETS:
         raise ValueError(

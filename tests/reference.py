@@ -62,9 +62,9 @@ def relu(x):
     return np.maximum(x, 0)
 
 
-def leaky(x):
-    """DarkNet's leaky ReLU."""
-    return np.where(x > 0, x, 0.1 * x)
+def leaky(x, slope=0.1):
+    """Leaky ReLU, with DarkNet's slope."""
+    return np.where(x > 0, x, slope * x)
 
 
 def sigmoid(x):
@@ -142,9 +142,9 @@ def model_of(function, shape):
     return with_random_weights(keras.Model(inputs, function(inputs)))
 
 
-def called(model, x, training=False):
+def called(model, x):
     """As `model.predict`, without the seconds of tracing a graph."""
-    y = model(x, training=training)
+    y = model(x, training=False) if isinstance(model, keras.Model) else model(x)
     return keras.ops.convert_to_numpy(keras.ops.stop_gradient(y))
 
 

@@ -35,7 +35,7 @@ def model_of_block(kind, filters, x, *, stride=1, dilations=(1, 1), first=False,
     wide = 4 if kind.startswith("bottleneck") else 1
     stage = Stage(block=kind, repeats=1, filters=filters, output_filters=wide * filters)
     convolutions = blocks.CONVOLUTIONS[kind](stage, stride, dilations, spec.groups)
-    functions = parts(spec, block=1 if first else 2, of=2)
+    functions = parts(spec, stage, block=1 if first else 2, of=2)
     return model_of(
         lambda inputs: blocks.ORDERS[spec.order](inputs, convolutions, functions, "b"),
         x.shape[1:],
@@ -376,12 +376,13 @@ def test_keras_v2_subsamples_its_input(size):
     assert_close(model, x, residual + x[:, ::2, ::2])
 
 
-def test_darknet():
+@pytest.mark.parametrize(("order", "slope"), [("darknet", 0.1), ("darknet_timm", 0.01)])
+def test_darknet(order, slope):
     x = images(2, 8, 8, 16)
-    model = model_of_block("darknet", 16, x, order="darknet")
+    model = model_of_block("darknet", 16, x, order=order)
     r = Reference(model)
-    y = leaky(r.conv_norm(x, "b_1"))
-    assert_close(model, x, leaky(r.conv_norm(y, "b_2")) + x)
+    y = leaky(r.conv_norm(x, "b_1"), slope)
+    assert_close(model, x, leaky(r.conv_norm(y, "b_2"), slope) + x)
     assert r.weights["b_1_conv/kernel"].shape[-1] == 8
 
 

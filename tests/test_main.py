@@ -10,7 +10,7 @@ from keras_resnet.config.architectures import ARCHITECTURES
 
 
 @pytest.mark.parametrize(
-    "command", ["", "list", "train", "evaluate", "predict", "export"]
+    "command", ["", "list", "train", "evaluate", "predict", "export", "convert"]
 )
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -48,7 +48,10 @@ def test_show(capsys):
         (["train", "--precision", "mixed_float16", "--devices", "cpu"], "needs a GPU"),
     ],
 )
-def test_wrong_input_is_one_line_and_exit_code_2(arguments, message, capsys):
+def test_wrong_input_is_one_line_and_exit_code_2(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # Where no finished run lies.
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert message in error

@@ -22,7 +22,7 @@ from keras_resnet.models.resnet import build
 
 pytestmark = pytest.mark.parity
 
-# Of logits with a standard deviation of 3. Seen are 6e-6 (18 layers) to 3e-5 (152).
+# Of logits with a standard deviation of 3. Seen are 6e-6 (18 layers) to 5e-5 (200).
 TOLERANCE = 1e-4
 
 
@@ -64,34 +64,36 @@ def timm(torchvision):  # Which timm imports.
 
 @pytest.fixture(scope="module")
 def keras_hub():
-    return pytest.importorskip("keras_hub", reason="needs KerasHub: see CONTRIBUTING.md")
+    return pytest.importorskip(
+        "keras_hub", reason="needs KerasHub: see CONTRIBUTING.md"
+    )
 
 
 @pytest.fixture(scope="module")
 def photographs(shared_data):
-    """Four images as ImageNet's networks expect them, (4, 225, 225, 3)."""
+    """Two images as ImageNet's networks expect them, (2, 225, 225, 3)."""
     image = pytest.importorskip("PIL.Image")
     batch = []
-    for path in sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[::50]:
+    for path in sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[::100]:
         picture = image.open(path).convert("RGB")
         scale = 256 / min(picture.size)
         size = [round(side * scale) for side in picture.size]
         left, top = ((side - 225) // 2 for side in size)
         picture = picture.resize(size).crop((left, top, left + 225, top + 225))
         batch.append((np.asarray(picture) - IMAGENET_MEAN) / IMAGENET_STD)
-    assert len(batch) == 4
+    assert len(batch) == 2
     return np.stack(batch).astype("float32")
 
 
 @pytest.fixture
 def images(photographs):
-    """As the networks were published for, (4, 224, 224, 3)."""
+    """As the networks were published for, (2, 224, 224, 3)."""
     return photographs[:, :224, :224]
 
 
 @pytest.fixture
 def details(photographs):
-    """(4, 64, 64, 3), for networks that keep a high resolution, or for CIFAR."""
+    """(2, 64, 64, 3), for networks that keep a high resolution, or for CIFAR."""
     return photographs[:, 80:144, 80:144]
 
 
@@ -103,9 +105,7 @@ def memory():
 
 
 def outputs(model, x):
-    return keras.ops.convert_to_numpy(
-        keras.ops.stop_gradient(model(x, training=False))
-    )
+    return keras.ops.convert_to_numpy(keras.ops.stop_gradient(model(x, training=False)))
 
 
 @pytest.fixture
@@ -130,8 +130,9 @@ def check_torch(references, torch, check_logits):
     def check(ours, reference, x, **options):
         images = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
         expected = references.randomize(reference, images)
-        options = {"input_shape": x.shape[1:]} | options
-        model = applications.create(ours, weights=reference.state_dict(), **options)
+        model = applications.create(
+            ours, weights=reference.state_dict(), input_shape=x.shape[1:], **options
+        )
         check_logits(model, x, expected)
 
     return check
@@ -171,7 +172,7 @@ def test_torchvision_dilated(torchvision, check_torch, images, output_stride, di
     reference = torchvision.models.resnet50(
         weights=None, replace_stride_with_dilation=dilated
     )
-    check_torch("resnet50_v1_5", reference, images[:2], output_stride=output_stride)
+    check_torch("resnet50_v1_5", reference, images, output_stride=output_stride)
 
 
 @pytest.mark.parametrize("ours", ["resnet50", "resnet50_v1_5"])
@@ -208,7 +209,7 @@ def test_parameters_are_torchvisions(torchvision, ours):
         slow("resnext101_32x4d", "resnext101_32x4d"),
         slow("resnext101_32x8d", "resnext101_32x8d"),
         slow("resnext101_64x4d", "resnext101_64x4d"),
-        ("wide_resnet50_2", "wide_resnet50_2"),
+        slow("wide_resnet50_2", "wide_resnet50_2"),
         slow("wide_resnet101_2", "wide_resnet101_2"),
         ("seresnet50", "seresnet50"),
         slow("seresnet101", "seresnet101"),
@@ -220,16 +221,27 @@ def test_parameters_are_torchvisions(torchvision, ours):
         ("resnetv2_50", "resnetv2_50"),
         slow("resnetv2_101", "resnetv2_101"),
         slow("resnetv2_152", "resnetv2_152"),
-        ("darknet53", "darknet53"),
     ],
 )
 def test_timm(timm, check_torch, images, ours, theirs):
     check_torch(ours, timm.create_model(theirs), images)
 
 
+def test_timm_darknet(timm, check_torch, images):
+    check_torch("darknet53_timm", timm.create_model("darknet53"), images)
+
+
 def test_timm_on_an_odd_side(timm, check_torch, photographs):
     """Where average pooling meets a border: 225 -> 113 -> 57 -> 29 -> 15 -> 8."""
     check_torch("resnet50d", timm.create_model("resnet50d"), photographs)
+
+
+@pytest.mark.parametrize(
+    ("network", "output_stride"), [("resnetv2_18", 8), ("resnet18d", 16)]
+)
+def test_timm_dilated(timm, check_torch, details, network, output_stride):
+    reference = timm.create_model(network, output_stride=output_stride)
+    check_torch(network, reference, details, output_stride=output_stride)
 
 
 @pytest.mark.parametrize("channels", [1, 4])
@@ -277,7 +289,6 @@ def test_wide_resnet(references, check_torch, details):
         ("drn_c_58", "C", "Bottleneck", (3, 4, 6, 3), {}),
         ("drn_d_22", "D", "BasicBlock", (2, 2, 2, 2), {}),
         ("drn_d_24", "D", "BasicBlock", (2, 2, 2, 2), {"ends": 2}),
-        ("drn_d_54", "D", "Bottleneck", (3, 4, 6, 3), {}),
     ],
 )
 def test_drn(references, check_torch, details, ours, arch, block, repeats, options):
@@ -303,7 +314,7 @@ def test_drn_a(references, check_torch, details, ours, block, repeats):
 def randomize(model, x, ends):
     """As `torch_references.randomize`; ``ends`` matches what ends a residual block."""
     rng = np.random.default_rng(0)
-    norms = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)]
+    norms = [n for n in model.layers if isinstance(n, keras.layers.BatchNormalization)]
     for layer in model.layers:
         values = layer.get_weights()
         if layer in norms:
@@ -317,21 +328,21 @@ def randomize(model, x, ends):
         if re.search(ends, layer.name):
             values[0] = values[0] * rng.uniform(0.1, 0.5, values[0].shape[-1])
         layer.set_weights(values)
-    model(x, training=True)
+    logits = keras.ops.convert_to_numpy(model(x, training=True))
     for layer in norms:
         gamma, beta, mean, variance = layer.get_weights()
         mean += 0.2 * rng.normal(size=mean.shape) * np.sqrt(variance)
         variance *= rng.uniform(0.7, 1.5, variance.shape)
         layer.set_weights([gamma, beta, mean, variance])
     kernel, bias = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([kernel * 3 / outputs(model, x).std(), bias])
+    model.layers[-1].set_weights([kernel * 3 / logits.std(), bias])
     return outputs(model, x)
 
 
 def state_of(model):
     return {
-        "/".join(weight.path.split("/")[-2:]): keras.ops.convert_to_numpy(weight)
-        for weight in model.weights
+        "/".join(variable.path.split("/")[-2:]): value
+        for variable, value in zip(model.weights, model.get_weights(), strict=True)
     }
 
 
@@ -401,8 +412,8 @@ def round_trip(name, form, reference, torch):
     state = to_state_dict(model, spec, form)
     reference.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     load_weights(again, reference.state_dict(), spec)
-    for variable, value in zip(again.weights, weights, strict=True):
-        assert np.array_equal(keras.ops.convert_to_numpy(variable), value)
+    for found, expected in zip(again.get_weights(), weights, strict=True):
+        assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
@@ -420,7 +431,9 @@ def test_there_and_back_torchvision(torchvision, torch, ours, theirs):
 
 
 @pytest.mark.parametrize(
-    "network", ["resnet50c", "resnet50d", "seresnet50", "resnetv2_50", "darknet53"]
+    "network",
+    ["resnet50c", "resnet50d", "seresnet50", "resnetv2_50", "darknet53_timm"],
 )
 def test_there_and_back_timm(timm, torch, network):
-    round_trip(network, "timm", timm.create_model(network), torch)
+    reference = timm.create_model(network.removesuffix("_timm"))
+    round_trip(network, "timm", reference, torch)

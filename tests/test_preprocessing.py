@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -204,3 +205,44 @@ def test_channels_are_never_broadcast():
     p = Preprocessing(resize=None, size=(2, 2), **RGB)
     with pytest.raises(ValueError, match="must have `preprocessing.channels`"):
         normalize(np.zeros((2, 2, 1), np.uint8), p)
+
+
+def test_bicubic_resizing_is_pillows_resizing(photo):
+    preprocessing = Preprocessing(**RGB, resize=7, size=(7, 7), interpolation="bicubic")
+    ours = np.asarray(prepare(encoded(Image.fromarray(photo), "PNG"), preprocessing))
+    whole = Image.fromarray(photo).resize((10, 7), Image.Resampling.BICUBIC)
+    cut = np.asarray(whole)[:, 1:8]
+    assert np.abs(ours.astype(int) - cut).max() <= 1
+    bilinear = replace(preprocessing, interpolation="bilinear")
+    other = np.asarray(prepare(encoded(Image.fromarray(photo), "PNG"), bilinear))
+    assert np.abs(other.astype(int) - cut).max() > 1
+
+
+def test_bgr_reverses_the_channels_before_the_mean_is_subtracted(photo):
+    preprocessing = Preprocessing(
+        channels=3,
+        resize=None,
+        size=(21, 30),
+        mean=(1.0, 2.0, 3.0),
+        std=(1.0, 2.0, 4.0),
+        channel_order="bgr",
+    )
+    blue, green, red = np.moveaxis(np.asarray(normalize(photo, preprocessing)), -1, 0)
+    np.testing.assert_allclose(blue, photo[..., 2] - 1.0)
+    np.testing.assert_allclose(green, (photo[..., 1] - 2.0) / 2)
+    np.testing.assert_allclose(red, (photo[..., 0] - 3.0) / 4)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"channel_order": "brg"}, {"interpolation": "nearest"}]
+)
+def test_orders_and_interpolations_that_there_are_not(wrong):
+    with pytest.raises(ValueError, match="must be one of"):
+        Preprocessing(**RGB, resize=None, size=(8, 8), **wrong)
+
+
+def test_records_of_before_load():
+    preprocessing = Preprocessing(**RGB, resize=None, size=(8, 8))
+    values = preprocessing.as_json()
+    del values["channel_order"], values["interpolation"]
+    assert Preprocessing.from_json(values) == preprocessing

@@ -1,9 +1,6 @@
-"""Weights from elsewhere: names, files, refusals, and torchvision's logits."""
+"""Weights from elsewhere: names, files, refusals."""
 
-import importlib
-import math
 import pathlib
-import sys
 from dataclasses import replace
 
 import keras
@@ -12,9 +9,8 @@ import pytest
 
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_resnet.config.spec import ResNetSpec, doubling
-from keras_resnet.models.names import FORMATS
+from keras_resnet.models.formats import FORMATS
 from keras_resnet.models.pretrained import (
     load_state_dict,
     load_weights,
@@ -101,7 +97,7 @@ def refuses(model, weights, message, *, spec=TINY, **options):
          "stages.0.blocks.1.norm1.weight"),
         ("resnetv2_50", "timm_v2", "stage1_block1_shortcut_conv/kernel",
          "stages.0.blocks.0.downsample.conv.weight"),
-        ("darknet53", "timm_darknet", "stage2_downsample_bn/gamma",
+        ("darknet53_timm", "timm_darknet", "stage2_downsample_bn/gamma",
          "stages.1.conv_down.bn.weight"),
         ("drn_c_26", "drn", "stage7_block2_1_bn/gamma", "layer7.0.bn2.weight"),
         ("drn_d_24", "drn", "stage7_block2_1_bn/gamma", "layer7.4.weight"),
@@ -320,7 +316,7 @@ def save(model, path):
         model.save_weights(path)
 
 
-@pytest.mark.parametrize("weights", ["imagenet", "nowhere/w.weights.h5"])
+@pytest.mark.parametrize("weights", ["imagenet.pth", "nowhere/w.weights.h5"])
 def test_no_such_file(weights):
     with pytest.raises(FileNotFoundError, match=f"No file at {weights}"):
         load_weights(tiny(), weights, TINY)
@@ -340,122 +336,46 @@ def test_create_takes_weights(tmp_path):
     assert_same_weights(model, source.get_weights())
 
 
-# --- Torchvision ------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def torchvision():
-    pytest.importorskip("torch", reason="needs PyTorch: see CONTRIBUTING.md")
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("needs torchvision: see CONTRIBUTING.md")
-    try:
-        return importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-    # Its compiled operators don't load beside another build of PyTorch, but its
-    # networks need none: it is enough that the two it looks for have a name.
-    import torch
-
-    for name in ("nms", "qnms"):
-        torch.library.define(
-            f"torchvision::{name}",
-            "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        )
-    for module in [name for name in sys.modules if name.startswith("torchvision")]:
-        del sys.modules[module]
-    return importlib.import_module("torchvision")
-
-
-@pytest.fixture(scope="module")
-def photographs(shared_data):
-    """Four images as torchvision's networks expect them, (4, 224, 224, 3)."""
-    image = pytest.importorskip("PIL.Image")
-    batch = []
-    for path in sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[::50]:
-        picture = image.open(path).convert("RGB")
-        scale = 256 / min(picture.size)
-        size = [round(side * scale) for side in picture.size]
-        left, top = ((side - 224) // 2 for side in size)
-        picture = picture.resize(size).crop((left, top, left + 224, top + 224))
-        batch.append((np.asarray(picture) - IMAGENET_MEAN) / IMAGENET_STD)
-    assert len(batch) == 4
-    return np.stack(batch).astype("float32")
-
-
-def random_network(torchvision, name, x):
-    """A network of torchvision whose every number is random and whose logits are O(1).
-
-    The statistics of batch norm are those of ``x``, disturbed: statistics out of the
-    air would let the activations grow or vanish over 152 layers. The last scale of
-    each block is small, as in trained networks: with scales of 1 throughout, a random
-    network multiplies rounding errors by 3 to 10 in 100 layers.
-    """
-    import torch
-
-    torch.manual_seed(0)
-    model = getattr(torchvision.models, name)(weights=None)
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    last = ".bn2" if name in ("resnet18", "resnet34") else ".bn3"
-    with torch.no_grad():
-        for norm in norms:
-            norm.weight.uniform_(0.5, 1.5)
-            norm.bias.normal_(0, 0.2)
-            norm.momentum = None  # The average over all batches seen: one.
-        for path, norm in model.named_modules():
-            if path.endswith(last):
-                norm.weight.uniform_(0.1, 0.5)
-        model.train()(x)
-        for norm in norms:
-            noise = torch.randn_like(norm.running_mean)
-            norm.running_mean += 0.2 * noise * norm.running_var.sqrt()
-            norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.7, 1.5)
-        logits = model.eval()(x)
-        model.fc.weight *= 3 / logits.std()
-        model.fc.bias.normal_()
-        return model, model(x).numpy()
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        ("resnet18", "resnet18"),
-        ("resnet34", "resnet34"),
-        ("resnet50_v1_5", "resnet50"),
-        ("resnet101_v1_5", "resnet101"),
-        ("resnet152_v1_5", "resnet152"),
-    ],
-)
-def test_torchvisions_logits(torchvision, photographs, ours, theirs):
-    import torch
-
-    x = torch.from_numpy(photographs.transpose(0, 3, 1, 2)).contiguous()
-    reference, expected = random_network(torchvision, theirs, x)
-    # Logits up to 15 in size, over which 1e-4 is absolute: seen are 6e-6 (18 layers) to
-    # 3e-5 (152). And the network tells the images apart.
-    assert 1 < np.abs(expected).mean() < 10
-    assert expected.std(axis=0).mean() > 0.1
-
-    model = applications.create(ours, weights=reference.state_dict())
-    logits = keras.ops.convert_to_numpy(
-        keras.ops.stop_gradient(model(photographs, training=False))
-    )
-    np.testing.assert_allclose(logits, expected, atol=1e-4, rtol=0)
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize("ours", ["resnet50", "resnet50_v1_5"])
-def test_parameters_are_torchvisions(torchvision, ours):
-    reference = torchvision.models.resnet50(weights=None)
-    model = build(ARCHITECTURES[ours])
-    assert sum(math.prod(w.shape) for w in model.trainable_weights) == sum(
-        p.numel() for p in reference.parameters()
-    )
-
-
 def test_weights_of_the_other_stride_are_warned_of():
     v1_5 = applications.create("resnet50_v1_5", input_shape=(64, 64, 3))
     state = to_state_dict(v1_5, ARCHITECTURES["resnet50_v1_5"], "torchvision")
     with pytest.warns(UserWarning, match="load them into 'resnet50_v1_5'"):
         applications.create("resnet50", input_shape=(64, 64, 3), weights=state)
+
+
+@pytest.mark.parametrize(
+    ("form", "network", "right"),
+    [
+        ("kerashub", "resnet50", "resnet50_v1_5"),
+        ("keras_applications", "resnet50_v1_5", "resnet50"),
+    ],
+)
+def test_keras_weights_of_the_other_stride_are_warned_of(form, network, right):
+    spec = ARCHITECTURES[network]
+    model = build(spec, input_shape=(64, 64, 3), name=network)
+    state = {}
+    for variable in model.weights:
+        layer, name = variable.path.split("/")[-2:]
+        state[FORMATS[form].key(spec, layer, name)] = variable.numpy()
+    with pytest.warns(UserWarning, match=f"load them into '{right}'"):
+        load_state_dict(model, state, spec)
+
+
+def test_biases_of_keras_applications_go_into_the_means():
+    state = {
+        "conv1_conv/kernel": np.zeros((1, 1, 1, 2)),
+        "conv1_conv/bias": np.array([1.0, -2.0]),
+        "conv1_bn/moving_mean": np.array([0.5, 0.5]),
+        "conv1_bn/moving_variance": np.array([1.0, 2.0]),
+    }
+    folded = FORMATS["keras_applications"].prepare(state, ARCHITECTURES["resnet50"])
+    assert "conv1_conv/bias" not in folded
+    np.testing.assert_array_equal(folded["conv1_bn/moving_mean"], [-0.5, 2.5])
+    np.testing.assert_allclose(
+        folded["conv1_bn/moving_variance"] - [1.0, 2.0], 1e-8, rtol=1e-6
+    )
+    # In v2 a bias goes into the residual stream, so it stays, and so does its own.
+    kept = FORMATS["keras_applications"].prepare(
+        state, ARCHITECTURES["resnet50_v2_keras"]
+    )
+    assert "conv1_conv/bias" in kept

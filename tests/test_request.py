@@ -6,6 +6,7 @@ import pytest
 
 from keras_resnet import request
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import pipelines, sources
 from keras_resnet.training.strategy import Devices
@@ -15,6 +16,28 @@ def chosen(network):
     return request.choose(
         None, "fashion_mini", network, None, val_fraction=0.1, data_dir=None
     )
+
+
+def test_colours_are_as_the_weights_want_them():
+    own = default_preprocessing(ARCHITECTURES["resnet20"])
+    caffe = Preprocessing(
+        channels=3,
+        resize=None,
+        size=(224, 224),
+        mean=(103.939, 116.779, 123.68),
+        std=(1.0, 1.0, 1.0),
+        channel_order="bgr",
+    )
+    found = request.as_weights_want(own, caffe)
+    assert (found.mean, found.std, found.channel_order) == (
+        caffe.mean,
+        caffe.std,
+        "bgr",
+    )
+    assert found.size == (32, 32)
+    assert request.as_weights_want(own, None) is own
+    grey = replace(own, channels=1, mean=(0.0,), std=(1.0,))
+    assert request.as_weights_want(grey, caffe) is grey
 
 
 @pytest.mark.parametrize(("network", "side"), [("resnet20", 28), ("resnet18", 224)])

@@ -95,6 +95,7 @@ def test_drn():
     assert_close(model, x, relu(r.conv_norm(x, "stem")))
 
 
-def test_darknet():
-    model, r, x = model_of_stem("darknet", 8)
-    assert_close(model, x, leaky(r.conv_norm(x, "stem")))
+@pytest.mark.parametrize(("name", "slope"), [("darknet", 0.1), ("darknet_timm", 0.01)])
+def test_darknet(name, slope):
+    model, r, x = model_of_stem(name, 8)
+    assert_close(model, x, leaky(r.conv_norm(x, "stem"), slope))

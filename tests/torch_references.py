@@ -32,16 +32,17 @@ def randomize(model, x):
     for end in ends_of_blocks(model):
         scale = torch.empty(len(end.weight)).uniform_(0.1, 0.5)
         end.weight *= scale.reshape(-1, *[1] * (end.weight.dim() - 1))
-    model.train()(x)
+    logits = model.train()(x)
     for norm in norms:
         noise = torch.randn_like(norm.running_mean)
         norm.running_mean += 0.2 * noise * norm.running_var.sqrt()
         norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.7, 1.5)
-    logits = model.eval()(x)
-    classifier = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+    classifier = [m for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)][
+        -1
+    ]
     classifier.weight *= 3 / logits.std()
     classifier.bias.normal_()
-    return model(x).numpy()
+    return model.eval()(x).numpy()
 
 
 def ends_of_blocks(model):
@@ -110,7 +111,9 @@ class Akamaster(nn.Module):
 
 def bare_kernel(inputs, outputs, size):
     """A tensor of its own, as the port has them, and no module with a ``weight``."""
-    return nn.Parameter(nn.init.kaiming_normal_(torch.empty(outputs, inputs, size, size)))
+    return nn.Parameter(
+        nn.init.kaiming_normal_(torch.empty(outputs, inputs, size, size))
+    )
 
 
 class WideBlock(nn.Module):

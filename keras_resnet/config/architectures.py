@@ -236,6 +236,16 @@ def _darknet53():
     )
 
 
+def _darknet53_timm():
+    return replace(
+        _darknet53(),
+        stem="darknet_timm",
+        order="darknet_timm",
+        source="timm cspnet.py: leaky ReLU of slope 0.01, PyTorch's default, for which its "
+        "weights were trained",
+    )
+
+
 # --- Networks for CIFAR -----------------------------------------------------------
 
 
@@ -394,6 +404,7 @@ ARCHITECTURES = {
     "wide_resnet50_2":     _wide_imagenet(50),
     "wide_resnet101_2":    _wide_imagenet(101),
     "darknet53":           _darknet53(),
+    "darknet53_timm":      _darknet53_timm(),
     "drn_a_18":            _drn_a(18),
     "drn_a_34":            _drn_a(34),
     "drn_a_50":            _drn_a(50),

@@ -20,6 +20,7 @@ STEM_STRIDES = {  # Of the stem's convolutions, and of the pooling behind them.
     "keras_v2": (2, 2),
     "drn": (1, 1),
     "darknet": (1, 1),
+    "darknet_timm": (1, 1),
     "highway": (1, 1),
 }
 ORDERS = (
@@ -31,6 +32,7 @@ ORDERS = (
     "preactivation",
     "keras_v2",
     "darknet",
+    "darknet_timm",
     "highway",
 )
 SHORTCUTS = ("A", "B", "C", "D")
@@ -265,7 +267,7 @@ class ResNetSpec:
     @property
     def depth(self) -> int:
         """Weighted layers: convolutions on the main path plus the classifier."""
-        before = 1 if self.order == "darknet" else 0
+        before = 1 if self.order.startswith("darknet") else 0
         blocks = sum(before + s.repeats * CONVOLUTIONS[s.block] for s in self.stages)
         return blocks + (3 if self.order == "highway" else 2)  # A 1x1 at the end.
 
@@ -317,7 +319,7 @@ def with_output_stride(spec: ResNetSpec, output_stride: int) -> ResNetSpec:
         ValueError: If the network has no such stride on its way.
     """
     strides = sorted(set(spec.strides.values()))
-    if spec.order in ("keras_v2", "darknet", "highway"):
+    if spec.order in ("keras_v2", "darknet", "darknet_timm", "highway"):
         raise ValueError(
             "`output_stride` needs a network whose blocks begin with the stride, all but "
             "keras.applications' v2, DarkNet and Highway nets. "

@@ -8,6 +8,7 @@ networks, shortcut, merge, transform, comes in as functions of `shortcuts.py`.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from keras_resnet.models.layers import (
     bn_relu,
@@ -15,6 +16,7 @@ from keras_resnet.models.layers import (
     conv,
     conv_bn,
     conv_bn_leaky,
+    conv_bn_leaky_timm,
     conv_bn_relu,
     conv_relu,
     relu,
@@ -178,9 +180,9 @@ def keras_v2(x, convolutions, parts, name):
     return _joined_from(start, x, residual, convolutions, parts, name)
 
 
-def darknet(x, convolutions, parts, name):
+def darknet(x, convolutions, parts, name, unit=conv_bn_leaky):
     """Conv-BN-leaky ReLU, twice, addition (Redmon & Farhadi 2018)."""
-    residual = _each(conv_bn_leaky, x, convolutions, name)
+    residual = _each(unit, x, convolutions, name)
     return _joined(x, residual, convolutions, parts, name)
 
 
@@ -234,5 +236,6 @@ ORDERS = {
     "preactivation": preactivation,
     "keras_v2": keras_v2,
     "darknet": darknet,
+    "darknet_timm": partial(darknet, unit=conv_bn_leaky_timm),
     "highway": highway,
 }

@@ -1,15 +1,11 @@
-"""What each source calls our variables, and what it does differently.
+"""What each source calls our variables.
 
 Of our layer ``stage2_block1_shortcut_bn`` the variable ``gamma`` is torchvision's
-``layer2.0.downsample.1.weight``. A `Format` knows one source's names; `prepare` undoes
-what is more than a name: biases before batch norm, other paddings of option A.
+``layer2.0.downsample.1.weight``. Each function goes from one of our layers to a source's
+name for it, or to `None` where the source has no such network.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 
 TORCH = {  # Of a convolution, dense layer or batch norm, from Keras's to torch's.
     "kernel": "weight",
@@ -89,7 +85,7 @@ def timm_v2(spec, layer):
 
 def timm_darknet(spec, layer):
     """timm's ``cspnet.py``, darknet53."""
-    if spec.order != "darknet":
+    if spec.order != "darknet_timm":
         return None
     match = re.fullmatch(r"stage(\d+)_downsample_(conv|bn)", layer)
     if match:
@@ -215,101 +211,3 @@ def kerashub(spec, layer, variable):
 def own(spec, layer, variable):
     """Our own names."""
     return f"{layer}/{variable}"
-
-
-# --- What is more than a name -----------------------------------------------------
-
-
-def unchanged(state, spec):
-    """The identity."""
-    return state
-
-
-def without_wrapper(state, spec):
-    """Without ``module.`` (DataParallel) before each name, and what counts batches."""
-    return {
-        name.removeprefix("module."): value
-        for name, value in state.items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
-def without_unused_projection(state, spec):
-    """Without the projection that DRN-C-58 computes in level 7 and does not use."""
-    state = without_wrapper(state, spec)
-    return {k: v for k, v in state.items() if not k.startswith("layer7.0.downsample")}
-
-
-def with_padding_behind(state, spec):
-    """akamaster pads a quarter of the channels before and behind; we pad behind.
-
-    So its channels are put in our order: those that are carried over first.
-    """
-    state = without_wrapper(state, spec)
-    order = np.arange(spec.stem_filters)
-    renamed = {}
-    for number, stage in enumerate(spec.stages, start=1):
-        before, order = order, _carried_first(order, stage.output_filters)
-        for name in [n for n in state if n.startswith(f"layer{number}.")]:
-            value = np.asarray(state[name])
-            _, block, part = name.split(".", 2)
-            if part == "conv1.weight":
-                value = value[:, before if block == "0" else order]
-            elif part.startswith(("conv2.", "bn2.")):
-                value = value[order]
-            renamed[name] = value
-    linear = {"linear.weight": np.asarray(state["linear.weight"])[:, order]}
-    return state | renamed | linear
-
-
-def _carried_first(order, filters):
-    """Theirs of our channels, where a stage pads up to ``filters``."""
-    missing = filters - len(order)
-    if missing == 0:
-        return order
-    padded = np.arange(missing)
-    padded[missing // 2 :] += len(order)
-    return np.concatenate([order + missing // 2, padded])
-
-
-def without_bias(state, spec):
-    """keras.applications: into batch norm, what biases before it and its ε do.
-
-    ``conv + bias - mean`` is ``conv - (mean - bias)``; ε is 1.001e-5 there, 1e-5 here.
-    """
-    state = dict(state)
-    for name in [n for n in state if n.endswith("_bn/moving_variance")]:
-        state[name] = np.asarray(state[name]) + (1.001e-5 - 1e-5)
-    if spec.order == "original":
-        for name in [n for n in state if n.endswith("_conv/bias")]:
-            mean = name.replace("_conv/bias", "_bn/moving_mean")
-            state[mean] = np.asarray(state[mean]) - np.asarray(state.pop(name))
-    return state
-
-
-@dataclass(frozen=True)
-class Format:
-    """How a source names and stores its weights.
-
-    Attributes:
-        key: ``(spec, layer, variable)`` -> the source's name, or `None`.
-        prepare: ``(state, spec)`` -> the state with everything undone but the names.
-        torch: Whether kernels are stored (out, in, height, width).
-    """
-
-    key: Callable
-    prepare: Callable = unchanged
-    torch: bool = True
-
-
-FORMATS = {
-    "torchvision": Format(torch_key(torchvision), without_wrapper),
-    "timm_v2": Format(torch_key(timm_v2), without_wrapper),
-    "timm_darknet": Format(torch_key(timm_darknet), without_wrapper),
-    "drn": Format(torch_key(drn), without_unused_projection),
-    "wide_resnet": Format(wide_resnet_key, without_wrapper),
-    "akamaster": Format(torch_key(akamaster), with_padding_behind),
-    "keras_applications": Format(keras_applications, without_bias, torch=False),
-    "kerashub": Format(kerashub, torch=False),
-    "own": Format(own, torch=False),
-}

@@ -1,48 +1,66 @@
-"""Weights into our networks and out of them: files, checks, all or nothing.
-
-No pickle is ever executed: ``.pth`` files are read by torch with
-``weights_only=True``, ``.npz`` without objects, ``.safetensors`` by safetensors.
-"""
+"""Weights into our networks and out of them: all or nothing."""
 
 import pathlib
 import re
 import warnings
-from functools import partial
 
 import numpy as np
 
-from keras_resnet.models.names import FORMATS
+from keras_resnet.models import published
+from keras_resnet.models.binary import BINARY
+from keras_resnet.models.files import as_array, read_state_dict
+from keras_resnet.models.formats import FORMATS
 
 
-def load_weights(model, weights, spec, *, new_classifier=False):
-    """Fills a model of ours with weights from a file or a state dict.
+def load_weights(model, weights, spec, *, network=None, new_classifier=False):
+    """Fills a model of ours with published weights, a file's or a state dict's.
 
     Args:
         model: A network of ours, as `build` or `backbone` returned it.
-        weights: Path of a ``.weights.h5`` or ``.keras`` file of the same network, of
-            a ``.safetensors``, ``.pth``, ``.pt``, ``.th`` or ``.npz`` file with a state
-            dict in the names of one of `names.FORMATS`, or such a state dict (name ->
-            tensor or array). A state dict's classifier is left out if the model has
-            none; its first convolution is adapted to the model's input channels.
+        weights: Source and tag, as of `published.fetch`; path of a ``.weights.h5`` or
+            ``.keras`` file of the same network, of a ``.safetensors``, ``.pth``,
+            ``.pt``, ``.th`` or ``.npz`` file with a state dict in the names of one of
+            `formats.FORMATS`, of darknet's ``.weights`` or Caffe's ``.caffemodel``; or a
+            state dict (name -> tensor or array). A state dict's classifier is left out
+            if the model has none; its first convolution is adapted to the model's
+            input channels.
         spec: The `ResNetSpec` that the model was built from.
+        network: Key of `ARCHITECTURES`, by which sources are asked; by default the
+            model's name.
         new_classifier: Whether the model keeps its own random classifier where that of
             the weights is for another number of classes.
 
+    Returns:
+        The `Preprocessing` that goes with the weights; `None` where nothing is known.
+
     Raises:
         FileNotFoundError: If there is no such file.
+        ConnectionError: If published weights can't be downloaded.
         ValueError: If names or shapes don't fit the model. The model then keeps the
             weights that it had.
     """
+    form = known = None
+    if published.is_published(weights):
+        found = published.fetch(weights, network or model.name, spec)
+        weights, known = found.weights, found.preprocessing
     if isinstance(weights, (str, pathlib.Path)):
         path = pathlib.Path(weights)
         if not path.is_file():
+            sources = ", ".join(published.SOURCES)
             raise FileNotFoundError(
-                f"`weights` must be None, a file or a state dict. No file at {path}."
+                f"`weights` must be None, a file, a state dict or 'source:tag' with one "
+                f"of the sources {sources}. No file at {path}."
             )
         if path.name.endswith((".weights.h5", ".keras")):
-            return _load_keras(model, path, new_classifier)
-        weights = read_state_dict(path)
-    return load_state_dict(model, weights, spec, new_classifier=new_classifier)
+            _load_keras(model, path, new_classifier)
+            return None
+        if path.suffix in BINARY:
+            read, known = BINARY[path.suffix]
+            form, weights = FORMATS["own"], read(path, spec)
+        else:
+            weights = read_state_dict(path)
+    load_state_dict(model, weights, spec, form=form, new_classifier=new_classifier)
+    return known
 
 
 def _load_keras(model, path, new_classifier):
@@ -62,74 +80,25 @@ def _load_keras(model, path, new_classifier):
         ) from error
 
 
-def read_state_dict(path):
-    """Reads a ``.safetensors``, ``.pth``, ``.pt``, ``.th`` or ``.npz`` file.
-
-    Returns:
-        A dict from name to array or tensor. What training saved around it, as
-        ``{"state_dict": …, "epoch": …}``, is unpacked.
-
-    Raises:
-        ValueError: If it is another kind of file, is damaged, or holds anything but
-            tensors.
-    """
-    path = pathlib.Path(path)
-    if path.suffix == ".safetensors":
-        from safetensors.numpy import load_file
-
-        read = load_file
-    elif path.suffix == ".npz":
-        read = partial(np.load, allow_pickle=False)
-    elif path.suffix in (".pth", ".pt", ".th"):
-        import torch
-
-        read = partial(torch.load, map_location="cpu", weights_only=True)
-    else:
-        raise ValueError(
-            "Weights must be a .keras, .weights.h5, .safetensors, .pth, .pt, .th or "
-            f".npz file. Received: {path}."
-        )
-    try:
-        state = dict(read(path))
-        for wrapper in ("state_dict", "model", "params"):
-            if isinstance(state.get(wrapper), dict):
-                state = state[wrapper]
-        return {name: _as_array(value) for name, value in state.items()}
-    except Exception as error:  # Zip, pickle and safetensors raise many kinds.
-        # Torch's message is left out: it advises to load without `weights_only`,
-        # which would run whatever code a file brings.
-        raise ValueError(
-            f"{path} must hold a state dict, of tensors only, whole and undamaged. "
-            f"Reading it failed with {type(error).__name__}."
-        ) from error
-
-
-def _as_array(value):
-    """As float32; NumPy has no bfloat16, in which timm saves some weights."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().float()
-    return np.asarray(value, "float32")
-
-
-def load_state_dict(model, state_dict, spec, *, new_classifier=False):
-    """Fills a model from a state dict in the names of any of `names.FORMATS`.
+def load_state_dict(model, state_dict, spec, *, form=None, new_classifier=False):
+    """Fills a model from a state dict.
 
     Warns where weights of the v1.5 form, as torchvision's own are, would go unnoticed
     into the v1 form, whose names and shapes are the same.
+
+    Args:
+        model: As of `load_weights`.
+        state_dict: From name to tensor or array.
+        spec: As of `load_weights`.
+        form: Of `formats.FORMATS`; by default the one whose names the state dict has.
+        new_classifier: As of `load_weights`.
 
     Raises:
         ValueError: If a weight is missing, left over or of another shape.
     """
     paths = [tuple(variable.path.split("/")[-2:]) for variable in model.weights]
-    form = _recognized(state_dict, spec, paths)
-    if form is FORMATS["torchvision"] and spec.stages[0].block == "bottleneck":
-        warnings.warn(
-            f"{model.name!r} has its stride on the first 1x1 convolution, as in the "
-            "paper. Weights of torchvision, timm and fb.resnet.torch were trained with "
-            "it on the 3x3 and give wrong logits here: load them into "
-            "'resnet50_v1_5', 'resnet101_v1_5' or 'resnet152_v1_5'.",
-            stacklevel=2,
-        )
+    form = form or recognized(state_dict, spec, model)
+    _warn_of_stride(form, spec, model.name)
     try:
         arrays = dict(form.prepare(state_dict, spec))
     except KeyError as error:
@@ -139,26 +108,66 @@ def load_state_dict(model, state_dict, spec, *, new_classifier=False):
         ) from error
     _replace_classifier(arrays, form, model, spec, new_classifier)
 
-    values = []
-    for (layer, name), variable in zip(paths, model.weights, strict=True):
-        key = form.key(spec, layer, name)
-        if key not in arrays:
-            raise ValueError(
-                f"The state dict must hold {key or 'a name'!r} for {variable.path!r} of "
-                f"{model.name!r}. Is it another network's? It holds {len(state_dict)} "
-                f"entries, e.g. {sorted(state_dict)[:3]}."
-            )
-        values.append(_fitted(_as_array(arrays.pop(key)), key, variable, form))
-    if arrays:
-        raise ValueError(
-            f"The state dict holds weights that {model.name!r} has no place for: "
-            f"{sorted(arrays)[:5]}. Is it another network's?"
-        )
+    keys = [form.key(spec, layer, name) for layer, name in paths]
+    _check_keys(keys, arrays, model, len(state_dict))
+    values = [
+        _fitted(as_array(arrays[key]), key, variable, form)
+        for key, variable in zip(keys, model.weights, strict=True)
+    ]
     model.set_weights(values)
 
 
-def _recognized(state_dict, spec, paths):
-    """The format whose names the state dict has most of."""
+def _warn_of_stride(form, spec, name):
+    """Warns where names and shapes fit, and the weights are of the other stride."""
+    if spec.order != "original":
+        return
+    block = spec.stages[0].block
+    on_the_3x3 = (FORMATS["torchvision"], FORMATS["kerashub"])
+    if form in on_the_3x3 and block == "bottleneck":
+        warnings.warn(
+            f"{name!r} has its stride on the first 1x1 convolution, as in the paper. "
+            "Weights of torchvision, timm, KerasHub and fb.resnet.torch were trained "
+            "with it on the 3x3 and give wrong logits here: load them into "
+            "'resnet50_v1_5', 'resnet101_v1_5' or 'resnet152_v1_5'.",
+            stacklevel=4,
+        )
+    elif form is FORMATS["keras_applications"] and block == "bottleneck_v1_5":
+        warnings.warn(
+            f"{name!r} has its stride on the 3x3 convolution. keras.applications' weights "
+            "were trained with it on the first 1x1 and give wrong logits here: load them "
+            "into 'resnet50', 'resnet101' or 'resnet152'.",
+            stacklevel=4,
+        )
+
+
+def _check_keys(keys, arrays, model, entries):
+    """Raises `ValueError` unless the names are those that the model wants."""
+    missing = [key for key in dict.fromkeys(keys) if key not in arrays]
+    unexpected = sorted(set(map(str, arrays)) - set(map(str, keys)))
+    if missing:
+        first = missing[0]
+        raise ValueError(
+            f"The state dict must hold {first or 'a name'!r}{_and_more(missing[1:])} for "
+            f"{model.name!r}. Is it another network's? It holds {entries} entries, "
+            f"without a place there: {unexpected[:5] or 'none'}."
+        )
+    if unexpected:
+        raise ValueError(
+            f"The state dict holds {len(unexpected)} weights that {model.name!r} has no "
+            f"place for: {unexpected[:5]}. Is it another network's?"
+        )
+
+
+def _and_more(names):
+    if not names:
+        return ""
+    rest = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return "".join(f", {name!r}" for name in names[:4]) + rest
+
+
+def recognized(state_dict, spec, model):
+    """The `Format` of whose names for the model a state dict has most."""
+    paths = [variable.path.split("/")[-2:] for variable in model.weights]
 
     def known(form):
         keys = {form.key(spec, layer, name) for layer, name in paths} - {None}
@@ -224,7 +233,7 @@ def to_state_dict(model, spec, form):
         model: A network of ours.
         spec: The `ResNetSpec` that it was built from.
         form: ``"torchvision"`` or ``"timm"``, which also fits timm's resnetv2 and
-            darknet53.
+            darknet53_timm.
 
     Returns:
         A dict from name to float32 array, that loads there with ``strict=True``.
@@ -246,7 +255,7 @@ def to_state_dict(model, spec, form):
             return arrays
     raise ValueError(
         f"{form} has no network like {model.name!r}: its names fit v1 networks"
-        + (", the resnetv2_ ones and darknet53." if form == "timm" else ".")
+        + (", the resnetv2_ ones and darknet53_timm." if form == "timm" else ".")
     )
 
 

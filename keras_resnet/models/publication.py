@@ -86,7 +86,7 @@ def download(url, digest=None):
     try:
         path = keras.utils.get_file(name, origin=url, cache_subdir="models")
     except Exception as error:  # Bare ones, and those of urllib and the file system.
-        raise no_network(url, error, name) from error
+        raise no_network(url, error) from error
     return pathlib.Path(path), checked(path, digest)
 
 
@@ -104,24 +104,34 @@ def checked(path, digest):
     return found
 
 
-def no_network(what, error, name=None):
-    if name is None:
-        found = re.search(r"https?://\S+/([\w.-]+)", str(error))
-        what, name = (found[0], found[1]) if found else (what, None)
+def no_network(what, error):
+    """The error for something that can't be downloaded, with what to do.
+
+    Args:
+        what: URL of a file, or the library's name for it.
+        error: What was raised; Keras's names the URL of its file.
+    """
+    found = re.search(r"https?://\S+/([\w.-]+\.(?:pth|th|h5))", f"{what} {error}")
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = reason.rpartition(" -- ")[2]  # Keras's repeats the URL before.
     cache = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
     advice = (
-        f"copy it to {cache / name}, or give its path in place of the source's name"
-        if name
-        else "copy its cache here, or give the path of a file of weights"
+        f"copy it to {cache / found[1]}" if found else "copy its library's cache here"
     )
+    if found and found[1].endswith((".pth", ".th")):
+        advice += ", or give its path as the weights"
     return ConnectionError(
-        f"{what} can't be downloaded ({error}). Download it where there is a network "
-        f"and {advice}."
+        f"{found[0] if found else what} can't be downloaded ({reason}). "
+        f"Download it where there is a network and {advice}."
     )
 
 
 def from_hub(repository):
-    """A file of the Hugging Face hub, which stores files by their SHA-256."""
+    """Path and SHA-256 of a repository's ``model.safetensors``.
+
+    The Hugging Face hub keeps a file under its SHA-256, with a link to it. (On Windows
+    without links there is no digest to compare with.)
+    """
     from huggingface_hub import hf_hub_download
 
     try:
@@ -139,4 +149,4 @@ def by_library(weights, load):
     except (ImportError, ValueError):
         raise
     except Exception as error:  # `get_file` raises bare ones, kagglehub many kinds.
-        raise no_network(weights, str(error).strip().splitlines()[0]) from error
+        raise no_network(weights, error) from error

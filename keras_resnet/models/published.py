@@ -1,5 +1,6 @@
 """Published weights by source and tag: ``"torchvision:IMAGENET1K_V2"`` and the like."""
 
+from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.models import published_keras, published_torch
 
 SOURCES = {
@@ -19,6 +20,19 @@ def is_published(weights) -> bool:
     return weights == "imagenet" or weights.partition(":")[0] in SOURCES
 
 
+def network_of(weights):
+    """The network whose weights these are, where the tag says it; else `None`."""
+    source, _, tag = weights.partition(":")
+    for network, spec in ARCHITECTURES.items():
+        if source == "timm":
+            name = published_torch.torch_name(network, spec)
+            if name == tag.split(".")[0]:
+                return network
+        elif source == "kerashub" and published_keras.is_preset_of(network, tag):
+            return network
+    return None
+
+
 def fetch(weights, network, spec):
     """Finds published weights, and downloads them if they aren't in the cache.
 
@@ -28,6 +42,9 @@ def fetch(weights, network, spec):
             ``"keras:imagenet"``.
         network: Key of `ARCHITECTURES`.
         spec: Its `ResNetSpec`.
+
+    Returns:
+        A `publication.Published`.
 
     Raises:
         ValueError: If the source has no such weights for the network, or a file has

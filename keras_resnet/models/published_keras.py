@@ -26,8 +26,6 @@ KERASHUB = {  # What a preset's name begins with, before "_imagenet" and the lik
     "resnet152_v1_5": "resnet_152",
     "resnetv2_50": "resnet_v2_50",
     "resnetv2_101": "resnet_v2_101",
-    "resnet18d": "resnet_vd_18",
-    "resnet34d": "resnet_vd_34",
     "resnet50d": "resnet_vd_50",
     "resnet101d": "resnet_vd_101",
     "resnet152d": "resnet_vd_152",
@@ -35,6 +33,7 @@ KERASHUB = {  # What a preset's name begins with, before "_imagenet" and the lik
 
 
 def applications(tag, network, spec):
+    """``"keras:imagenet"``: keras.applications."""
     if tag != "imagenet" or network not in KERAS:
         refuse(
             f"keras:{tag}",
@@ -65,8 +64,9 @@ def applications(tag, network, spec):
 
 
 def kerashub(tag, network, spec):
-    name = KERASHUB.get(network)
-    if name is None or not re.match(rf"(.*/)?{name}_(ssld_|imagenet)", tag):
+    """``"kerashub:resnet_50_imagenet"``: a preset of KerasHub."""
+    if not is_preset_of(network, tag):
+        name = KERASHUB.get(network)
         refuse(
             f"kerashub:{tag}",
             network,
@@ -86,6 +86,12 @@ def kerashub(tag, network, spec):
         classes=_keras_classes(),
         reference=partial(_keras_logits, model),
     )
+
+
+def is_preset_of(network, tag):
+    """Whether a preset of KerasHub, or a handle of one, holds a network of ours."""
+    name = KERASHUB.get(network)
+    return name is not None and bool(re.match(rf"(.*/)?{name}_(ssld_|imagenet)", tag))
 
 
 def _kerashub_preprocessing(converter):
@@ -116,7 +122,9 @@ def keras_state(model):
 def _keras_logits(model, state, images):
     if keras.config.image_data_format() == "channels_first":
         images = images.transpose(0, 3, 1, 2)
-    return np.asarray(model.predict(images, verbose=0))
+    # Not `predict`, in which KerasHub's classifiers preprocess their images.
+    logits = keras.ops.stop_gradient(model(images, training=False))
+    return keras.ops.convert_to_numpy(logits)
 
 
 def _keras_classes():

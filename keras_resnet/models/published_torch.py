@@ -4,11 +4,11 @@ import math
 import re
 from functools import partial
 
-from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.datasets import CIFAR10_CLASSES
 from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    default_preprocessing,
+    Preprocessing,
 )
 from keras_resnet.models.publication import (
     HASH,
@@ -44,10 +44,13 @@ def torch_name(network, spec):
     """torchvision's and timm's name of a network; `None` if its graph isn't theirs."""
     if spec.stages[0].block == "bottleneck":  # Theirs have the stride on the 3x3.
         return None
-    return re.sub(r"_v1_5$|(?<=\d)b$", "", network)
+    if spec.order == "darknet":  # timm's has another slope of its leaky ReLU.
+        return None
+    return re.sub(r"_v1_5$|_timm$|(?<=\d)b$", "", network)
 
 
 def torchvision(tag, network, spec):
+    """``"torchvision:IMAGENET1K_V2"``: URL and preprocessing as torchvision gives them."""
     from torchvision import models
 
     name = torch_name(network, spec)
@@ -87,6 +90,7 @@ def _other(network, theirs):
 
 
 def timm(tag, network, spec):
+    """``"timm:resnet50d.ra2_in1k"``: URL and preprocessing as timm gives them."""
     import timm
 
     name = torch_name(network, spec)
@@ -123,7 +127,9 @@ def timm(tag, network, spec):
 def _timm_classes(number):
     from timm.data import ImageNetInfo
 
-    return tuple(ImageNetInfo().label_descriptions()) if number == 1000 else None
+    if number != 1000:
+        return None
+    return tuple(names.split(",")[0] for names in ImageNetInfo().label_descriptions())
 
 
 def torch_reference(library, network, spec):
@@ -140,10 +146,12 @@ def torch_reference(library, network, spec):
     name = torch_name(network, spec)
     try:
         if library == "timm":
-            from timm import create_model as build, list_models
+            from timm import create_model as build
+            from timm import list_models
         else:
-            from torchvision.models import get_model as build, list_models
-    except ImportError:
+            from torchvision.models import get_model as build
+            from torchvision.models import list_models
+    except (ImportError, RuntimeError):  # The latter of one built for another torch.
         return None
     return partial(_torch_logits, build, name) if name in list_models() else None
 
@@ -153,36 +161,43 @@ def _torch_logits(build, name, state, images):
 
     bias = [value for key, value in state.items() if key.endswith("fc.bias")]
     model = build(name, num_classes=len(bias[0]))
-    model.load_state_dict({k: torch.tensor(v) for k, v in state.items()}, strict=True)
+    tensors = {k.removeprefix("module."): torch.tensor(v) for k, v in state.items()}
+    model.load_state_dict(tensors, strict=True)
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     with torch.no_grad():
         return model.eval()(x).numpy()
 
 
 def akamaster(tag, network, spec):
-    if network not in AKAMASTER:
-        refuse("akamaster", network, f"There are weights of {', '.join(AKAMASTER)}.")
+    """``"akamaster"``: akamaster/pytorch_resnet_cifar10, for CIFAR-10."""
+    if network not in AKAMASTER or tag:
+        refuse(
+            f"akamaster:{tag}", network, f"There are weights of {', '.join(AKAMASTER)}."
+        )
     url = f"{AKAMASTER_URL}/pretrained_models/{network}-{AKAMASTER[network]}.th"
     file, digest = download(url)
-    cifar = default_preprocessing(spec)
     return Published(
         file,
         # trainer.py normalizes CIFAR-10 by the statistics of ImageNet.
         Preprocessing(
             channels=3,
             resize=None,
-            size=cifar.size,
+            size=(32, 32),
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
         ),
         origin=url,
         sha256=digest,
-        classes=tuple(CIFAR10_CLASSES),
+        classes=CIFAR10_CLASSES,
     )
 
 
 def drn(tag, network, spec):
-    if network == "drn_a_50":  # fyu/drn takes those of torchvision, as they are.
+    """``"drn:imagenet"``, or ``"drn"``: fyu/drn."""
+    if network == "drn_a_50" and tag in (
+        "",
+        "imagenet",
+    ):  # fyu/drn takes those of torchvision, as they are.
         url = "https://download.pytorch.org/models/resnet50-19c8e357.pth"
     elif network in DRN and tag in ("", "imagenet"):
         url = f"{DRN_URL}/{network}-{DRN[network]}.pth"

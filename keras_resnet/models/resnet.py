@@ -10,6 +10,7 @@ from keras_resnet.models import blocks, shortcuts
 from keras_resnet.models.layers import (
     bn_relu,
     conv_bn_leaky,
+    conv_bn_leaky_timm,
     conv_relu,
     initializer,
     relu,
@@ -27,6 +28,8 @@ ENDS = {  # What follows the last block, in most cases an activation it leaves o
     # Of the FitNet's fully connected layer of 500 units; see _highway in architectures.
     "highway": partial(conv_relu, filters=500, kernel_size=1),
 }
+
+DOWNSAMPLINGS = {"darknet": conv_bn_leaky, "darknet_timm": conv_bn_leaky_timm}
 
 
 def build(
@@ -143,8 +146,9 @@ def _stage(x, spec, number, block, of):
     if stage.block == "conv" and spec.order == "original":
         order = blocks.plain  # The ends of dilated residual networks.
     strided = stage.repeats if spec.order == "keras_v2" else 1
-    if spec.order == "darknet":
-        x = conv_bn_leaky(
+    if spec.order in DOWNSAMPLINGS:
+        unit = DOWNSAMPLINGS[spec.order]
+        x = unit(
             x, stage.output_filters, 3, stride=stage.stride, name=f"{name}_downsample"
         )
         strided = None
@@ -156,17 +160,17 @@ def _stage(x, spec, number, block, of):
         x = order(
             x,
             convolutions(stage, stride, stage.dilations(index), spec.groups),
-            parts(spec, block + index - 1, of),
+            parts(spec, stage, block + index - 1, of),
             name=f"{name}_block{index}",
         )
     return x
 
 
-def parts(spec, block, of):
-    """The functions that a spec asks for, for block number ``block`` of ``of``."""
+def parts(spec, stage, block, of):
+    """The functions that a spec asks for, for block ``block`` of ``of``, in ``stage``."""
     stem_activates = spec.stem not in ("bare", "keras_v2")
     return blocks.Parts(
-        shortcut=shortcuts.shortcut_of(spec),
+        shortcut=shortcuts.shortcut_of(spec, stage),
         merge=shortcuts.merge_of(spec),
         transform=shortcuts.transform_of(spec, block, of),
         last_norm=shortcuts.last_norm_of(spec),

@@ -67,6 +67,16 @@ def average_projection(x, filters, *, stride, name, unit=conv_bn):
     return projection(x, filters, stride=1, name=name, unit=unit)
 
 
+def dilated_average_projection(x, filters, *, stride, name, unit=conv_bn):
+    """Option D where dilation has replaced the stride: averages on, as timm does."""
+    if channels(x) == filters:
+        return x
+    x = layers.AveragePooling2D(
+        2, strides=1, padding="same", name=f"{name}_shortcut_pool"
+    )(x)
+    return projection(x, filters, stride=1, name=name, unit=unit)
+
+
 def subsample_or_project(x, filters, *, stride, name):
     """keras.applications' v2: a biased projection, or every second pixel."""
     if channels(x) != filters:
@@ -87,11 +97,13 @@ SHORTCUTS = {
 BARE_PROJECTIONS = ("preactivation", "bn_after_addition")
 
 
-def shortcut_of(spec):
-    """The function of a spec's shortcut."""
+def shortcut_of(spec, stage):
+    """The function of a spec's shortcut, in one of its stages."""
     if spec.order == "keras_v2":
         return subsample_or_project
     shortcut = SHORTCUTS[spec.shortcut]
+    if spec.shortcut == "D" and stage.dilation > 1:
+        shortcut = dilated_average_projection
     if spec.order in BARE_PROJECTIONS and spec.shortcut in ("B", "C", "D"):
         return partial(shortcut, unit=conv)
     return shortcut

@@ -11,6 +11,7 @@ from keras import layers
 from keras_resnet.models.layers import (
     conv,
     conv_bn_leaky,
+    conv_bn_leaky_timm,
     conv_bn_relu,
     conv_relu,
     max_pool,
@@ -64,5 +65,6 @@ STEMS = {
     "keras_v2": (partial(_seven, unit=conv, bias=True), pool),
     "drn": (partial(single, kernel_size=7), no_pool),
     "darknet": (partial(single, kernel_size=3, unit=conv_bn_leaky), no_pool),
+    "darknet_timm": (partial(single, kernel_size=3, unit=conv_bn_leaky_timm), no_pool),
     "highway": (partial(single, kernel_size=3, unit=conv_relu), no_pool),
 }

@@ -1,8 +1,9 @@
 """Writes keras_resnet/config/complexity.json: how big every published network is.
 
-Run it after adding a row to `config/architectures.py`, from the repository's root:
+Run it after adding a row to `config/architectures.py`, from the repository's root, with
+the names of the new rows; without names it counts all of them, which takes minutes:
 
-    python -m benchmarks.complexity
+    python -m benchmarks.complexity resnet26d
 
 Parameters are the trainable ones; multiply-adds are per image, of convolutions and
 the classifier, at the image size and number of classes of the paper.
@@ -11,6 +12,7 @@ the classifier, at the image size and number of classes of the paper.
 
 import json
 import pathlib
+import sys
 
 import keras
 
@@ -34,12 +36,16 @@ def complexity(spec):
     }
 
 
-def main():
-    """Writes the file."""
-    table = {name: complexity(spec) for name, spec in ARCHITECTURES.items()}
+def main(names):
+    """Writes the file anew, or what it lacks of the named networks."""
+    kept = json.loads(FILE.read_text()) if names else {}
+    table = {
+        name: complexity(spec) if name in names or not names else kept[name]
+        for name, spec in ARCHITECTURES.items()
+    }
     FILE.write_text(json.dumps(table, indent=1) + "\n")
     print(f"Wrote {len(table)} networks to {FILE}")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

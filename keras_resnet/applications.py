@@ -86,7 +86,8 @@ def backbone(
 
     Args:
         network: As of `create`.
-        weights: As of `create`.
+        weights: As of `create`, of the whole network, with or without its classifier.
+            What a choice of ``features`` saved, Keras's own ``load_weights`` loads.
         output_stride: As of `create`.
         features: Names of the feature maps, of ``"stem"`` (before its pooling),
             ``"stage1"``, …; all of them by default.

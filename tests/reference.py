@@ -142,9 +142,9 @@ def model_of(function, shape):
     return with_random_weights(keras.Model(inputs, function(inputs)))
 
 
-def called(model, x):
+def called(model, x, training=False):
     """As `model.predict`, without the seconds of tracing a graph."""
-    y = model(x, training=False) if isinstance(model, keras.Model) else model(x)
+    y = model(x, training=training) if isinstance(model, keras.Model) else model(x)
     return keras.ops.convert_to_numpy(keras.ops.stop_gradient(y))
 
 

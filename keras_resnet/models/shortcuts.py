@@ -68,12 +68,15 @@ def average_projection(x, filters, *, stride, name, unit=conv_bn):
 
 
 def dilated_average_projection(x, filters, *, stride, name, unit=conv_bn):
-    """Option D where dilation has replaced the stride: averages on, as timm does."""
+    """Option D where dilation has replaced the stride: averages on, as timm does.
+
+    There zeros behind the last row and column count in the average.
+    """
     if channels(x) == filters:
         return x
-    x = layers.AveragePooling2D(
-        2, strides=1, padding="same", name=f"{name}_shortcut_pool"
-    )(x)
+    border = ((0, 1), (0, 1))
+    x = layers.ZeroPadding2D(border, name=f"{name}_shortcut_pad")(x)
+    x = layers.AveragePooling2D(2, strides=1, name=f"{name}_shortcut_pool")(x)
     return projection(x, filters, stride=1, name=name, unit=unit)
 
 

@@ -1,0 +1,258 @@
+"""Every network on TensorFlow, JAX and PyTorch: the same logits from the same weights.
+
+Keras has one backend per process, so each computes in a process of its own. The weights
+are a function of the variables' names, and so need no files.
+"""
+
+import importlib.util
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import zlib
+
+import keras
+import numpy as np
+import pytest
+
+import keras_resnet
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.spec import CONVOLUTIONS, Scaling, ShortcutDropout
+from tests.reference import called, images
+
+pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+BACKENDS = ("tensorflow", "jax", "torch")
+# Of the largest logit where that is above 1. Asked is 1e-4; float32 does better.
+TOLERANCE = 1e-5
+# The least that shows each stem, order, shortcut, merge and transform.
+LAYOUTS = (
+    "resnet18",
+    "resnet50_caffe",
+    "resnet18_v2",
+    "resnetv2_18",
+    "resnet50_v2_keras",
+    "plain18",
+    "resnet18d",
+    "seresnet50",
+    "resnext50_32x4d",
+    "darknet53",
+    "drn_d_22",
+    "resnet20",
+    "highway19",
+    "resnet110_bn_after_addition",
+    "resnet110_constant_scaling",
+    "resnet110_exclusive_gating",
+    "resnet110_shortcut_gating",
+    "resnet110_conv_shortcut",
+    "resnet110_dropout_shortcut",
+    "resnet110_stochastic_depth",
+)
+# TensorFlow on a CPU convolves with the channels first under XLA alone, whose compiling
+# takes most of the time. highway19 would be wrong there: Keras 3.15's `ops.add` adds a
+# bias to the columns where there are as many as filters, here 32.
+COMPILED = ("resnet18", "resnetv2_18", "resnet18d", "resnet20")
+HALF_PRECISION = (
+    "resnet18",
+    "resnet18_v2",
+    "resnetv2_18",
+    "seresnet50",
+    "highway19",
+    "resnet110_exclusive_gating",
+    "resnet110_shortcut_gating",
+)
+
+
+def size_of(name):
+    """Of the images: small, for time."""
+    return 64 if ARCHITECTURES[name].dataset == "imagenet" else 32
+
+
+def fill(model, spec):
+    """Gives a model weights that depend on their names alone, and keep its signal.
+
+    Kernels keep the variance behind a ReLU; statistics, scales and biases scatter around
+    what they begin with. What ends a residual is small, or else the variance would
+    double with every block; unless the merge halves the shortcut.
+    """
+    end = {Scaling: 1.7, ShortcutDropout: 0.85}.get(type(spec.merge), 0.1)
+    names = {layer.name for layer in model.layers}
+    values = []
+    for variable, value in zip(model.weights, model.get_weights(), strict=True):
+        layer, kind = variable.path.split("/")[-2:]
+        random = np.random.default_rng(zlib.crc32(f"{layer}/{kind}".encode()))
+        noise = random.standard_normal(value.shape, "float32")
+        if kind == "kernel":
+            value = noise * np.sqrt(2 / np.prod(value.shape[:-1]), dtype="float32")
+        elif "seed_generator" not in variable.path:
+            value = value + np.clip(noise, -4, 4) / 10
+        if match := re.fullmatch(r"(stage(\d+)_block\d+)_(\d)_(conv|bn)", layer):
+            block = spec.stages[int(match[2]) - 1].block
+            ends = block != "conv" and int(match[3]) == CONVOLUTIONS[block]
+            normed = f"{match[1]}_{match[3]}_bn" in names
+            if ends and spec.order != "plain":
+                if kind == ("gamma" if normed else "kernel"):
+                    value = value * end
+        values.append(value)
+    model.set_weights(values)
+    return model
+
+
+# --- In processes of their own ----------------------------------------------------
+
+
+def filled(name, **options):
+    """A network with its weights, and two images for it, in Keras's data format."""
+    x = images(2, size_of(name), size_of(name), 3)
+    if keras.config.image_data_format() == "channels_first":
+        x = np.moveaxis(x, -1, 1)
+    model = keras_resnet.create(name, input_shape=x.shape[1:], **options)
+    return fill(model, ARCHITECTURES[name]), x
+
+
+def write_logits(path):
+    """Writes the logits of all networks to an ``.npz`` file."""
+    np.savez(path, **{name: called(*filled(name)) for name in ARCHITECTURES})
+
+
+def write_layouts(path):
+    """Writes the logits of some with the channels last and first."""
+    compiled = keras.backend.backend() == "tensorflow"
+    logits = {}
+    for layout in ("channels_last", "channels_first"):
+        keras.config.set_image_data_format(layout)
+        for name in COMPILED if compiled else LAYOUTS:
+            model, x = filled(name)
+            if compiled and layout == "channels_first":
+                model.compile(jit_compile=True)
+                logits[f"{layout}/{name}"] = model.predict(x, verbose=0)
+            else:
+                logits[f"{layout}/{name}"] = called(model, x)
+        if not compiled:
+            # The same images are left out in both, and the same statistics seen.
+            keras.utils.set_random_seed(2)
+            model, x = filled("wide_resnet16_4", stochastic_depth=0.9)
+            logits[f"{layout}/training"] = called(model, x, training=True)
+            logits[f"{layout}/inference"] = called(model, x)
+    np.savez(path, **logits)
+
+
+def write_precisions(path):
+    """Writes the logits of some in float32 and in mixed precision."""
+    logits = {}
+    for policy in ("float32", "mixed_bfloat16"):
+        keras.config.set_dtype_policy(policy)
+        for name in HALF_PRECISION:
+            logits[f"{policy}/{name}"] = called(*filled(name))
+    np.savez(path, **logits)
+
+
+def computed(function, folder):
+    """The arrays that one of the functions above writes, by installed backend.
+
+    The processes run at the same time: most of their work is one thread's.
+    """
+    code = f"import sys; from {__name__} import {function}; {function}(sys.argv[1])"
+    started = {}
+    for backend in BACKENDS:
+        if importlib.util.find_spec(backend):
+            started[backend] = subprocess.Popen(
+                [sys.executable, "-c", code, str(folder / f"{backend}.npz")],
+                cwd=REPOSITORY,
+                env=os.environ
+                | {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"},
+                stdout=subprocess.DEVNULL,
+                stderr=(folder / f"{backend}.log").open("w"),
+            )
+    try:
+        for backend, process in started.items():
+            process.wait(timeout=3600)
+            log = (folder / f"{backend}.log").read_text()
+            assert process.returncode == 0, f"{backend}: {log[-3000:]}"
+    finally:
+        for process in started.values():
+            process.kill()
+    return {backend: dict(np.load(folder / f"{backend}.npz")) for backend in started}
+
+
+def computing(function):
+    """A fixture of what `computed` returns."""
+
+    @pytest.fixture(scope="module", name=function)
+    def fixture(tmp_path_factory):
+        return computed(function, tmp_path_factory.mktemp(function))
+
+    return fixture
+
+
+of_all = computing("write_logits")
+of_layouts = computing("write_layouts")
+of_precisions = computing("write_precisions")
+
+
+# --- The tests --------------------------------------------------------------------
+
+
+def difference(ours, others):
+    """The greatest difference of logits, as a part of the greatest above 1."""
+    return float(np.abs(ours - others).max() / max(1, np.abs(ours).max()))
+
+
+def of_backend(results, backend):
+    """A backend's results, or a skip."""
+    if backend not in results:
+        pytest.skip(f"needs {backend}: pip install {backend}")
+    return results[backend]
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_every_network_agrees(write_logits, backend):
+    ours, others = write_logits["tensorflow"], of_backend(write_logits, backend)
+    assert list(others) == list(ARCHITECTURES)
+    differences = {name: difference(ours[name], others[name]) for name in ours}
+    assert {n: d for n, d in differences.items() if not d < TOLERANCE} == {}
+
+
+def test_every_network_sees_the_images(write_logits):
+    """Else the agreement would be one of biases."""
+    first_and_second = {
+        n: difference(*x) for n, x in write_logits["tensorflow"].items()
+    }
+    blind = {n: d for n, d in first_and_second.items() if not d > 10 * TOLERANCE}
+    assert blind == {}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_channels_first_is_channels_last(write_layouts, backend):
+    results = of_backend(write_layouts, backend)
+    names = [n.split("/")[1] for n in results if n.startswith("channels_last/")]
+    assert len(names) >= len(COMPILED)
+    differences = {
+        name: difference(
+            results[f"channels_last/{name}"], results[f"channels_first/{name}"]
+        )
+        for name in names
+        if name != "training"
+    }
+    assert {n: d for n, d in differences.items() if not d < TOLERANCE} == {}
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_stochastic_depth_leaves_out_whole_images_in_both(write_layouts, backend):
+    results = of_backend(write_layouts, backend)
+    last, first = (results[f"channels_{end}/training"] for end in ("last", "first"))
+    # A batch's own statistics magnify what is lost to rounding.
+    assert difference(last, first) < 1e-3
+    assert difference(last, results["channels_last/inference"]) > 0.1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", HALF_PRECISION)
+def test_mixed_precision_keeps_the_logits_in_float32(write_precisions, backend, name):
+    results = of_backend(write_precisions, backend)
+    full, half = results[f"float32/{name}"], results[f"mixed_bfloat16/{name}"]
+    assert full.dtype == half.dtype == "float32"
+    # bfloat16 has 8 bits: it is used, and what it loses stays small.
+    assert 1e-4 < difference(full, half) < 0.1

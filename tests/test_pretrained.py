@@ -194,6 +194,11 @@ def test_another_networks_state_dict():
     )
 
 
+@pytest.mark.parametrize("weights", [3, [np.zeros(3)], np.zeros(3)], ids=str)
+def test_weights_of_no_kind(weights):
+    refuses(tiny(), weights, "`weights` must be None, a file, a state dict")
+
+
 @pytest.mark.parametrize("state", [{}, {"model": {}, "epoch": 3}])
 def test_no_state_dict_at_all(state):
     refuses(tiny(), state, "must hold 'conv1.weight'")

@@ -235,11 +235,18 @@ class ResNetSpec:
                 )
         for name in ("dropout", "stochastic_depth"):
             value = getattr(self, name)
-            if not 0 <= value < 1:
+            if not isinstance(value, (int, float)) or not 0 <= value < 1:
                 raise ValueError(
-                    f"`{name}` must be at least 0 and less than 1. "
+                    f"`{name}` must be a number of at least 0 and less than 1. "
                     f"Received: {name}={value!r}."
                 )
+        ratio = self.squeeze_excitation
+        if ratio is not None and (not isinstance(ratio, int) or ratio < 1):
+            raise ValueError(
+                "`squeeze_excitation` must be None or a positive integer, by which the "
+                f"channels are divided. Received: squeeze_excitation={ratio!r}."
+            )
+        _check_choice("zero_gamma", self.zero_gamma, (False, True))
         self._check_order()
         if self.image_size is None:
             object.__setattr__(self, "image_size", IMAGE_SIZES[self.dataset])

@@ -3,6 +3,7 @@
 import pathlib
 import re
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -59,6 +60,11 @@ def load_weights(model, weights, spec, *, network=None, new_classifier=False):
             form, weights = FORMATS["own"], read(path, spec)
         else:
             weights = read_state_dict(path)
+    if not isinstance(weights, Mapping):
+        raise ValueError(
+            "`weights` must be None, a file, a state dict (name -> tensor or array) or "
+            f"'source:tag'. Received: {weights!r}."
+        )
     load_state_dict(model, weights, spec, form=form, new_classifier=new_classifier)
     return known
 

@@ -51,7 +51,13 @@ def torch_name(network, spec):
 
 def torchvision(tag, network, spec):
     """``"torchvision:IMAGENET1K_V2"``: URL and preprocessing as torchvision gives them."""
-    from torchvision import models
+    try:
+        from torchvision import models
+    except RuntimeError as error:  # Of a torchvision that was built for another torch.
+        raise ImportError(
+            f"torchvision can't be imported beside this torch ({error}): install the two "
+            "that belong together, or download the file and give its path as the weights."
+        ) from error
 
     name = torch_name(network, spec)
     if name not in models.list_models():

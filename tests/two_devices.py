@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.config.architectures import ResNetSpec
 from keras_resnet.config.recipes import Recipe, StepDecay
+from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.models import resnet
 from keras_resnet.training import strategy
 from keras_resnet.training.fit import compile_model
@@ -46,11 +46,11 @@ def without_batch_norm():
 
 def with_batch_norm():
     spec = ResNetSpec(
-        block="basic",
-        blocks=(1, 1, 1),
         stem="cifar",
-        filters=16,
+        stem_filters=16,
+        stages=doubling("basic", (1, 1, 1), 16),
         shortcut="A",
+        dataset="cifar10",
         paper="",
         source="",
     )

@@ -16,6 +16,7 @@ from keras_resnet.evaluation import records
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 RESULTS = pathlib.Path(__file__).parent / "results"
+PEER = "keras.applications, SavedModel"
 
 
 def load(name):
@@ -37,6 +38,11 @@ def machine(result):
         f"{result['date']}, {hardware['cores']} cores of {hardware['cpu']}, Python "
         f"{versions['python']}, Keras {versions['keras']}, TensorFlow {tensorflow}"
     )
+
+
+def beside_torch(result):
+    """The same where PyTorch was timed as well."""
+    return f"{machine(result)}, PyTorch {result['versions']['torch']}"
 
 
 def spread(values, digits=2):
@@ -71,6 +77,12 @@ def results():
     )
 
 
+def runs():
+    """Other recorded runs."""
+    found = sorted((RESULTS / "runs").glob("*.json"))
+    return records.table(records.read(path) for path in found)
+
+
 def networks():
     """Every network with its counts."""
     rows = [
@@ -87,18 +99,42 @@ def networks():
 
 
 def benchmarks():
-    """Our trainer and builder beside their peers."""
-    training, build = load("training"), load("build")
-    speeds = training["images_per_second"]
-    table = markdown(
-        ["ResNet-20 training, batch 128", "images/s"],
-        [(name, f"{speed:.0f}") for name, speed in speeds.items()],
+    """Our trainer, pipeline and builder beside their peers."""
+    tables = (
+        training_table(load("training")),
+        input_table(load("input")),
+        build_table(load("build")),
     )
+    return "\n".join(tables)
+
+
+def training_table(training):
+    """Images per second of training, ours and others'."""
+    text = ""
+    for graph, precisions in training.items():
+        for precision, result in precisions.items():
+            speeds = result["images_per_second"].items()
+            rows = [(name, f"{speed:.3g}") for name, speed in speeds]
+            head = [f"training {graph} in {precision} on a CPU", "images/s"]
+            text += (
+                f"{markdown(head, rows)}\n"
+                "Ours to the best of the others: "
+                f"{result['ratio_to_best_peer']:.2f} ×. Medians of {result['rounds']} "
+                f"interleaved rounds, `benchmarks/training.py`. {beside_torch(result)}.\n\n"
+            )
+    return text.removesuffix("\n")
+
+
+def input_table(result):
+    """Images per second from files to training batches."""
+    speeds = result["images_per_second"].items()
+    rows = [(name, f"{speed:,.0f}") for name, speed in speeds]
     return (
-        f"{table}\nOurs is {training['ratio_to_best_plain']:.2f} × the best plain "
-        f"`model.fit`: medians of {training['rounds']} interleaved rounds of "
-        f"{training['steps']} updates, `benchmarks/training.py`. {machine(training)}.\n\n"
-        f"{build_table(build)}"
+        f"{markdown(['photographs to training batches', 'images/s'], rows)}\n"
+        f"Ours to PyTorch's: {result['ratio_to_data_loader']:.2f} ×. "
+        f"{result['images']:,} Inception crops of {result['files']} files of ImageNet's "
+        f"sizes to 224², medians of {result['rounds']} interleaved rounds, "
+        f"`benchmarks/input.py`. {beside_torch(result)}.\n"
     )
 
 
@@ -107,12 +143,50 @@ def build_table(build):
     return build["table"] + f"\n`benchmarks/build.py`. {machine(build)}.\n"
 
 
+def serving():
+    """Exported networks, what decoding costs in one, and the server under load."""
+    speeds, decoding, served = load("serving"), load("decoding"), load("serve")
+    goals = ", ".join(
+        f"{goal} × at batch {batch} ({speeds['ratio_of_best'][batch][PEER]:.2f} × here)"
+        for batch, goal in speeds["goals"].items()
+    )
+    quantized = load("quantized")
+    accuracies = ", ".join(
+        f"{name} {of['accuracy']:.2f} %" for name, of in quantized["formats"].items()
+    )
+    [keras] = {of["original_accuracy"] for of in quantized["formats"].values()}
+    [images] = {of["images"] for of in quantized["formats"].values()}
+    cost = decoding["decoding_costs_percent"]
+    share = decoding["decoding_costs_percent_cpu"]
+    return (
+        f"{speeds['table']}\n"
+        "ResNet-50, images/s and how many times keras.applications' ResNet50 under "
+        f"`model.export`; medians of {speeds['rounds']} interleaved rounds, "
+        f"`benchmarks/serving.py`. {machine(speeds)}. The goals, {goals}, are of CPUs with "
+        "units for 8 bits, which this one lacks: [docs/LOG.md](docs/LOG.md).\n\n"
+        f"In 8 bits `{quantized['run']}` (Keras: {keras:.2f} % of {images:,} images) has "
+        f"{accuracies}, `benchmarks/quantized.py`. {machine(quantized)}.\n\n"
+        f"Files of {decoding['bytes'] / 1000:.0f} kB in place of decoded images cost "
+        f"{cost} % more time in a batch of {decoding['batch']} ({share} % more of the "
+        "processor's), `benchmarks/decoding.py`. "
+        f"{machine(decoding)}.\n\n"
+        f"`keras-resnet serve` of {served['network']}, {served['clients']} clients at once "
+        f"for {served['seconds']:.0f} s: {served['answered']:,} images answered, "
+        f"{served['lost']} lost, {served['images_per_second']} a second, latency p50 "
+        f"{served['p50_ms'] / 1000:.2f} s and p99 {served['p99_ms'] / 1000:.2f} s (it is "
+        "clients divided by throughput), `benchmarks/serve.py`. "
+        f"{machine(served)}.\n"
+    )
+
+
 def readme(text):
     """README.md with its generated parts renewed."""
     for name, part in {
         "results": results,
+        "runs": runs,
         "networks": networks,
         "benchmarks": benchmarks,
+        "serving": serving,
     }.items():
         marks = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         pattern = f"{marks[0]}\n.*?{marks[1]}"

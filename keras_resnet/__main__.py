@@ -2,7 +2,9 @@
 
 import argparse
 import errno
+import functools
 import os
+import pathlib
 import sys
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -11,6 +13,7 @@ EXAMPLES = """examples:
   keras-resnet train resnet20_cifar10 --epochs 10
   keras-resnet train --data photos --network resnet18 --weights resnet18.pth
   keras-resnet predict runs/quickstart_seed0 shoe.png
+  keras-resnet serve runs/quickstart_seed0
   keras-resnet list --details
 
 exit codes: 0 done, 1 failed (data, space, divergence), 2 wrong usage, 130 interrupted"""
@@ -28,20 +31,23 @@ def main(arguments=None):
     try:
         return options.command(options) or 0
     except KeyboardInterrupt:
-        print("Interrupted. The same command goes on from here.", file=sys.stderr)
+        goes_on = " The same command goes on from here."
+        is_training = options.command is train
+        print(f"Interrupted.{goes_on if is_training else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `keras-resnet list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 141  # As the shell says it of a program that SIGPIPE ended.
     except (ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"keras-resnet: {error}", file=sys.stderr)
         return 2
     except ImportError as error:
         print(
-            f"keras-resnet: this needs a package that is not installed: {error}. Data sets "
-            "need `pip install 'keras-residual[data]'`, .pth files torch, .safetensors "
-            "files safetensors, weights from torchvision, timm or kerashub and --backend "
-            "jax or torch the package of that name.",
+            f"keras-resnet: this needs a package that is not installed: {error}. Data "
+            "sets need the extra `data` (in the checkout: pip install '.[data]'), other "
+            "forms of export the extra `export`, serve the extra `serve`, .pth files "
+            "torch, .safetensors files safetensors, weights from torchvision, timm or "
+            "kerashub and --backend jax or torch the package of that name.",
             file=sys.stderr,
         )
         return 1
@@ -52,6 +58,11 @@ def main(arguments=None):
                 "Free some space and run the same command: nothing is lost.",
                 file=sys.stderr,
             )
+        if type(error).__name__ == "WorkerLost":
+            # The usual end waits for the others, JAX's for 100 s.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(1)
         return 1
     except Exception as error:
         if not type(error).__module__.startswith("tensorflow."):
@@ -124,23 +135,80 @@ def parser():
     sub = command(
         "predict",
         predict,
-        "Name what is on images.",
-        "keras-resnet predict runs/quickstart_seed0 shoe.png",
+        "Name what is on images; exits with 1 if some can't be read.",
+        "keras-resnet predict runs/quickstart_seed0 shoe.png\n"
+        "  keras-resnet predict runs/quickstart_seed0/onnx_int8 photos "
+        "--output photos.csv",
     )
-    sub.add_argument("run", metavar="RUN")
-    sub.add_argument("images", nargs="+", metavar="IMAGE")
+    sub.add_argument("run", metavar="RUN", help="run, or folder that export wrote")
+    sub.add_argument("images", nargs="+", metavar="IMAGE", help="file or folder")
     sub.add_argument("--top", type=int, default=3, help="classes to name (3)")
+    sub.add_argument("--output", metavar="FILE", help=".csv or .json to write instead")
+    sub.add_argument("--overwrite", action="store_true", help="replace that file")
     add_backend(sub)
 
     sub = command(
         "export",
         export,
-        "Write a run as a SavedModel for TF Serving.",
-        "keras-resnet export runs/quickstart_seed0 --output models/fashion",
+        "Write a run as a SavedModel for TF Serving, or in another form.",
+        "keras-resnet export runs/quickstart_seed0 --output models/fashion\n"
+        "  keras-resnet export runs/quickstart_seed0 --format onnx --precision int8",
     )
     sub.add_argument("run", metavar="RUN")
-    sub.add_argument("--output", help="folder of the model's versions")
-    sub.add_argument("--overwrite", action="store_true", help="replace version 1")
+    sub.add_argument(
+        "--format",
+        default="saved_model",
+        choices=("saved_model", "onnx", "litert", "openvino"),
+        help="saved_model by default",
+    )
+    sub.add_argument(
+        "--precision",
+        default="float32",
+        choices=("float32", "float16", "bfloat16", "int8"),
+        help="float32 by default; a SavedModel has no other",
+    )
+    sub.add_argument(
+        "--data", help="folder of images to calibrate and compare on, if not the run's"
+    )
+    sub.add_argument("--data-dir", help="where TensorFlow Datasets keeps its data")
+    sub.add_argument(
+        "--output", help="folder to write; of a SavedModel, that of the versions"
+    )
+    sub.add_argument(
+        "--version",
+        type=int,
+        default=1,
+        metavar="N",
+        help="of a SavedModel (1); TF Serving serves the highest",
+    )
+    sub.add_argument("--overwrite", action="store_true", help="replace what is there")
+    add_backend(sub)
+
+    sub = command(
+        "serve",
+        serve,
+        "Answer requests for predictions as TensorFlow Serving does.",
+        "keras-resnet serve runs/quickstart_seed0 --name fashion",
+    )
+    sub.add_argument("run", metavar="RUN", help="run, or folder that export wrote")
+    sub.add_argument("--name", help="of the model, in paths; the folder's by default")
+    sub.add_argument(
+        "--host", default="127.0.0.1", help="127.0.0.1; 0.0.0.0 for other machines too"
+    )
+    sub.add_argument("--port", type=int, default=8501, help="8501")
+    sub.add_argument(
+        "--max-batch", type=int, default=32, metavar="N", help="images at once (32)"
+    )
+    sub.add_argument(
+        "--batch-timeout",
+        type=float,
+        default=0.01,
+        metavar="SECONDS",
+        help="that the first image of a batch waits for others (0.01)",
+    )
+    sub.add_argument(
+        "--workers", type=int, default=1, metavar="N", help="models that compute (1)"
+    )
     add_backend(sub)
 
     sub = command(
@@ -181,6 +249,9 @@ def add_training(sub):
     own.add_argument("--network", default=absent, metavar="NAME")
     own.add_argument("--weights", default=absent, metavar="FILE|SOURCE:TAG")
     own.add_argument("--val-fraction", type=float, default=absent)
+    own.add_argument(
+        "--freeze", type=int, default=absent, metavar="N", help="first N stages stay"
+    )
     run = sub.add_argument_group("run")
     run.add_argument("--seed", type=int, default=absent)
     run.add_argument("--output-dir", default=absent, help="parent of the run's folder")
@@ -189,6 +260,22 @@ def add_training(sub):
     length.add_argument("--steps", type=int, default=absent, help="updates in all")
     length.add_argument("--epochs", type=float, default=absent)
     run.add_argument("--batch-size", type=int, default=absent)
+    run.add_argument(
+        "--learning-rate", type=float, default=absent, help="the schedule's highest"
+    )
+    run.add_argument(
+        "--teacher", default=absent, metavar="RUN", help="learn its logits as well"
+    )
+    run.add_argument(
+        "--log",
+        default=absent,
+        action="append",
+        choices=("tensorboard", "wandb", "mlflow"),
+        help="tell it as well; may be given again",
+    )
+    run.add_argument(
+        "--plan", action="store_true", help="say what it would take; train nothing"
+    )
     machine = sub.add_argument_group("machine")
     machine.add_argument("--devices", default=absent, help="all, cpu:2, gpu:0,1")
     machine.add_argument(
@@ -198,6 +285,26 @@ def add_training(sub):
     )
     machine.add_argument("--xla", default=absent, choices=("auto", "on", "off"))
     machine.add_argument("--sync-batch-norm", default=absent, action="store_true")
+    machine.add_argument(
+        "--accumulate",
+        type=int,
+        default=absent,
+        metavar="K",
+        help="split each batch into K micro-batches, for less memory",
+    )
+    machine.add_argument(
+        "--steps-per-execution",
+        type=int,
+        default=absent,
+        metavar="N",
+        help="updates that Python starts at a time, for small networks on a GPU",
+    )
+    machine.add_argument(
+        "--deterministic",
+        default=absent,
+        action="store_true",
+        help="the same bits each time on a GPU too; TensorFlow, without XLA",
+    )
     machine.add_argument("--quiet", default=absent, action="store_true")
 
 
@@ -207,8 +314,11 @@ def list_(options):
     from keras_resnet.config.recipes import RECIPES
 
     if options.recipes:
+        wide = max(map(len, RECIPES))
         for name, recipe in RECIPES.items():
-            print(f"{name:20} {recipe.network:12} {recipe.dataset:14} {recipe.source}")
+            print(
+                f"{name:{wide}} {recipe.network:16} {recipe.dataset:12} {recipe.source}"
+            )
         return
     if not options.details:
         print("\n".join(ARCHITECTURES))
@@ -257,18 +367,23 @@ def train(options):
     """``keras-resnet train``."""
     from keras_resnet import reproduce
     from keras_resnet.evaluation import records
+    from keras_resnet.training import workers
 
     given = {
         name: value
         for name, value in vars(options).items()
-        if name not in ("command", "backend", "quiet")
+        if name not in ("command", "backend", "quiet", "plan")
     }
+    if options.plan:
+        print(reproduce.plan(**given))
+        return
     quiet = getattr(options, "quiet", False)
-    # The bar redraws itself, which in a log file is a line for every update.
+    # A line that redraws itself would be one for every half second in a log file.
     verbose = 0 if quiet else 1 if sys.stdout.isatty() else 2
     folder = reproduce.train(**given, verbose=verbose)
-    record = records.read(folder / "record.json")
-    print(records.summary(record, folder))
+    # Of several workers, the chief measures and writes the record.
+    if workers.find().index == 0:
+        print(records.summary(records.read(folder / "record.json"), folder))
 
 
 def evaluate(options):
@@ -291,19 +406,94 @@ def evaluate(options):
 
 def predict(options):
     """``keras-resnet predict``."""
-    from keras_resnet import run
+    from rich.console import Console
+    from rich.progress import track
 
-    answers = run.load(options.run).predict(options.images, top=options.top)
-    for image, answer in zip(options.images, answers, strict=True):
-        named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
-        print(f"{image}: {named}")
+    from keras_resnet import predictions
+
+    if options.output:
+        predictions.check_table(options.output, options.overwrite)
+    classifier = predictions.load(options.run)
+    images = predictions.files(options.images)
+    answers, unread = [], 0
+    answered = predictions.predict(classifier, images, top=options.top)
+    if options.output:
+        console = Console(stderr=True)
+        answered = track(
+            answered,
+            total=len(images),
+            description="",
+            console=console,
+            disable=not console.is_terminal,
+        )
+    for image, answer in answered:
+        if isinstance(answer, ValueError):
+            unread += 1
+            print(f"keras-resnet: {answer}", file=sys.stderr)
+        elif not options.output:
+            named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
+            print(f"{image}: {named}")
+        answers.append((image, answer))
+    if options.output:
+        predictions.write_table(options.output, answers)
+        print(f"{options.output}: {len(images) - unread} images")
+    return 1 if unread else 0
 
 
 def export(options):
     """``keras-resnet export``."""
-    from keras_resnet import run
+    from keras_resnet import exports
+    from keras_resnet.export import report
 
-    print(run.export(options.run, output=options.output, overwrite=options.overwrite))
+    folder, result = exports.export(
+        options.run,
+        format=options.format,
+        precision=options.precision,
+        data=options.data,
+        data_dir=options.data_dir,
+        output=options.output,
+        version=options.version,
+        overwrite=options.overwrite,
+    )
+    print(folder)
+    print(report.line(result))
+    lost = result.get("original_accuracy", 0) - result.get("accuracy", 0)
+    if lost > 0.5:
+        print(
+            f"keras-resnet: {result['precision']} lost {lost:.1f} points of accuracy: give "
+            "images like those it will see (--data), or take another precision or format.",
+            file=sys.stderr,
+        )
+
+
+def serve(options):
+    """``keras-resnet serve``."""
+    folder = pathlib.Path(options.run).resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{options.run} must hold a finished run, or an exported form of one: there "
+            "is no folder."
+        )
+    # By its full name, as workers can't find what lies in a module run by `-m`.
+    from keras_resnet.__main__ import servable
+    from keras_resnet.export import serve
+
+    serve.serve(
+        functools.partial(servable, str(folder)),
+        name=options.name or folder.name,
+        host=options.host,
+        port=options.port,
+        max_batch=options.max_batch,
+        batch_timeout=options.batch_timeout,
+        workers=options.workers,
+    )
+
+
+def servable(folder):
+    """`predictions.servable`, for the workers: only they import Keras."""
+    from keras_resnet import predictions
+
+    return predictions.servable(folder)
 
 
 def convert(options):

@@ -5,20 +5,18 @@ SHA-256, the preprocessing that they need and the names of their classes. `run.l
 reads it.
 """
 
-import contextlib
 import json
-import os
 import pathlib
-import tempfile
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from keras_resnet import origin, request
+from keras_resnet import origin, run_folder
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.data import pipelines, preprocessing, sources
 from keras_resnet.evaluation import records
+from keras_resnet.export.target import replaced
 from keras_resnet.models import pretrained
 from keras_resnet.models.published_torch import torch_reference
 
@@ -83,9 +81,12 @@ def convert(source, out, *, network=None, to=None, overwrite=False):
         difference, largest = _difference(loaded, reference)
     if out.suffix:
         out.parent.mkdir(parents=True, exist_ok=True)
-        request.replace_file(out, lambda path: _write_file(loaded.model, state, path))
+        run_folder.replace_file(
+            out, lambda path: _write_file(loaded.model, state, path)
+        )
     else:
-        with _replaced(out) as folder:
+        with replaced(out) as folder:
+            folder.mkdir()
             _write_folder(loaded, difference, folder)
     return Converted(
         path=out,
@@ -196,21 +197,3 @@ def _write_folder(loaded, difference, folder):
     }
     text = json.dumps(source, indent=2, ensure_ascii=False) + "\n"
     (folder / "source.json").write_text(text, encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _replaced(target):
-    """Yields a folder to fill, which becomes ``target`` if nothing goes wrong."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert-") as name:
-        new, old = pathlib.Path(name) / "new", pathlib.Path(name) / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            os.replace(target, old)
-        try:
-            os.replace(new, target)
-        except OSError:
-            if old.exists():
-                os.replace(old, target)
-            raise

@@ -3,7 +3,8 @@
 Everything else in the package does one step and knows nothing of the others.
 """
 
-import contextlib
+import inspect
+import math
 import pathlib
 import statistics
 import time
@@ -12,17 +13,24 @@ from dataclasses import asdict
 import keras
 import numpy as np
 
-from keras_resnet import request
-from keras_resnet import run as runs
+from keras_resnet import exports, request, run_folder
+from keras_resnet import job as jobs
 from keras_resnet.analysis import complexity, plots
-from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.lookup import find
-from keras_resnet.data import pipelines, sources
+from keras_resnet.data import pipelines
+from keras_resnet.data.examples import Examples
 from keras_resnet.evaluation import records
 from keras_resnet.evaluation.evaluate import evaluate, predict
-from keras_resnet.models import pretrained, resnet
-from keras_resnet.training import callbacks, strategy
-from keras_resnet.training.fit import compile_model, fit
+from keras_resnet.models import resnet
+from keras_resnet.training import (
+    batch_norm,
+    loggers,
+    machine,
+    strategy,
+    workers,
+)
+from keras_resnet.training import plan as plans
+from keras_resnet.training.fit import fit
+from keras_resnet.training.history import read_history
 
 EXAMPLES_SHOWN = 20
 
@@ -43,7 +51,14 @@ def train(
     devices="all",
     precision="auto",
     xla="auto",
+    learning_rate=None,
+    freeze=None,
+    teacher=None,
     sync_batch_norm=False,
+    log=(),
+    accumulate=1,
+    steps_per_execution=1,
+    deterministic=False,
     verbose=1,
 ):
     """Trains a network by a recipe, or goes on with it, and leaves a run.
@@ -70,11 +85,24 @@ def train(
         epochs: The same in passes over the training images; need not be whole.
         batch_size: Images per update instead of the recipe's; the learning rate does
             not change.
-        devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `strategy.find_devices`.
-        precision: ``"auto"`` or a Keras dtype policy; see `strategy.choose_precision`.
-        xla: ``"auto"``, ``"on"`` or ``"off"``; see `strategy.choose_xla`.
+        learning_rate: The schedule's highest instead of the recipe's.
+        freeze: Stages, from the first on and with the stem, that do not train.
+        teacher: Folder of a run, or of converted weights, whose logits the network
+            learns as well (distillation).
+        devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `machine.find_devices`.
+        precision: ``"auto"`` or a Keras dtype policy; see `machine.choose_precision`.
+        xla: ``"auto"``, ``"on"`` or ``"off"``; see `machine.choose_xla`.
         sync_batch_norm: Whether batch statistics are taken over all devices.
-        verbose: Of `keras.Model.fit`.
+        accumulate: Micro-batches that each batch is split into to save memory; one
+            update per batch all the same. Batch norms see micro-batches.
+        steps_per_execution: Updates that Python starts at a time, on TensorFlow and
+            JAX: more keep a fast device busy with a small network. Progress, signals
+            and a loss that is not finite are seen once in as many.
+        deterministic: Whether operations must give the same bits each time, on GPUs
+            too; TensorFlow alone, without XLA, and until the process ends.
+        log: Names of `LOGGERS` to tell of the run, e.g. ``("tensorboard",)``.
+        verbose: 0 for silence, 1 for a line of progress that redraws itself, 2 for a
+            line a minute.
 
     Returns:
         The run's folder (`pathlib.Path`).
@@ -82,148 +110,104 @@ def train(
     Raises:
         ValueError: If a name, a value or the data is wrong, or the folder holds a run
             of another recipe. Nothing has been written then.
+        WorkerLost: If the environment names several workers (docs/distributed.md) and
+            another one does not answer any more.
     """
-    recipe, val_fraction = request.complete(recipe, data, val_fraction)
-    overrides = {
-        name: value
-        for name, value in {
-            "data": request.where(data),
-            "network": network,
-            "val_fraction": val_fraction,
-            "weights": None if weights is None else str(weights),
-            "steps": steps,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "sync_batch_norm": sync_batch_norm or None,
-        }.items()
-        if value is not None
-    }
+    options = request.complete(locals())
+    loggers.check(log)
     started = time.perf_counter()
-    hardware = strategy.find_devices(devices)
+    hardware = machine.find_devices(devices)
     pipelines.leave_gpus_to_keras()
-    backend = keras.backend.backend()
-    folder = pathlib.Path(output_dir) / f"{recipe}_seed{seed}"
-    if request.finished(folder, recipe, seed, overrides, backend):
+    folder = pathlib.Path(output_dir) / f"{options['recipe']}_seed{seed}"
+    if run_folder.finished(folder, options, keras.backend.backend()):
         return finished(folder, verbose)
     # Now: the checkout may be another when training ends.
     environment = records.environment(accelerators=accelerators(hardware))
-    name, recipe, splits = request.choose(
-        recipe,
-        data,
-        network,
-        weights,
-        val_fraction=val_fraction,
-        data_dir=data_dir,
-        batch_size=batch_size,
-    )
-    recipe = request.override(recipe, splits.train.size, steps, epochs, batch_size)
-    spec = find(ARCHITECTURES, recipe.network, kind="network")
-    policy = strategy.choose_precision(precision, hardware, spec)
-    jit_compile = strategy.choose_xla(xla, hardware)
-    prepare = request.preprocessing_of(recipe, spec, splits)
-    request.check_batch_size(recipe, splits, hardware)
-    in_fit, in_fit_batch_size = request.validation_in_fit(recipe, splits, hardware)
-
-    keras.utils.set_random_seed(seed)
-    classes = len(splits.class_names)
-    shape = resnet.with_channels(prepare.size, prepare.channels)
-    with float_policy(policy), strategy.distribution(hardware):
-        model = resnet.build(spec, input_shape=shape, classes=classes)
-        if weights is not None:
-            known = pretrained.load_weights(
-                model, weights, spec, network=recipe.network, new_classifier=True
-            )
-            prepare = request.as_weights_want(prepare, known)
-        if sync_batch_norm:
-            strategy.synchronize_batch_norm(model, True)
-        compile_model(model, recipe, xla=jit_compile)
-        folder = pathlib.Path(output_dir) / f"{name}_seed{seed}"
-        wanted = request.settings(recipe, seed, splits.sha256, overrides, backend)
-        if request.claim(folder, wanted):
+    job, folder = settled(options, hardware)
+    with jobs.scope(job):
+        job, network, model = jobs.build(job)
+        if run_folder.claim(folder, job.settings(), hardware.chief):
             return finished(folder, verbose)
+        if hardware.chief:
+            say_skipped(job.splits.skipped, verbose)
+            in_use = run_folder.lock(folder)  # noqa: F841  Until this function returns.
         earlier_seconds = fit(
             model,
-            recipe,
-            lambda done: pipelines.training_batches(
-                splits.train,
-                prepare,
-                recipe.augmentation,
-                batch_size=recipe.batch_size,
-                seed=seed,
-                start_step=done,
-                steps=recipe.steps,
-            ),
-            pipelines.evaluation_batches(in_fit, prepare, batch_size=in_fit_batch_size),
+            job.recipe,
+            lambda done: jobs.batches_in_fit(job, done),
+            jobs.validation_batches(job)[0],
             folder,
-            examples=splits.train.size,
-            extra=strategy.replica_callbacks(hardware),
+            devices=hardware,
+            examples=job.splits.train.size,
+            before_saving=batch_norm.replica_callbacks(hardware),
+            loggers=chosen_loggers(log, folder, job) if hardware.chief else (),
             verbose=verbose,
         )
+    workers.leave(hardware.workers)
+    if not hardware.chief:
+        strategy.end_together(hardware)
+        return folder
 
-    history = callbacks.read_history(folder / "history.csv")
-    plots.training_curves(history, folder / "curves.png", title=name)
+    history = read_history(folder / "history.csv")
+    plots.training_curves(history, folder / "curves.png", title=job.name)
     # Outside of strategy and mixed precision: what is measured is what is saved.
     with strategy.first_device(hardware):
-        final = resnet.build(
-            spec, input_shape=shape, classes=classes, name=recipe.network
-        )
-        final.set_weights(model.get_weights())
-        show_examples(final, splits, prepare, folder / "predictions.png")
-        validation = measure(final, splits.validation, prepare, recipe)
-        test = measure(final, splits.test, prepare, recipe) if splits.test else None
-    results = {
-        "train": {
-            # Of the updates since the last validation, on augmented images.
-            "top1_error": 100 * (1 - history[-1]["accuracy"]),
-            "top5_error": None,
-            "loss": history[-1]["loss"],
-            "n": since_validation(recipe) * recipe.batch_size,
-        },
-        "validation": validation,
-        "test": test,
-    }
-    request.replace_file(folder / "model.keras", final.save)
+        final = as_float32(job, network)
+        show_examples(final, job, folder / "predictions.png")
+        results = measured(final, job, history)
+    run_folder.replace_file(folder / "model.keras", final.save)
     record = {
         "schema": records.SCHEMA,
-        "recipe": name,
-        "overrides": overrides,
+        "recipe": job.name,
+        "overrides": job.overrides,
         "seed": seed,
-        "network": recipe.network,
+        "network": job.recipe.network,
         "parameters": complexity.parameters(final),
-        "dataset": {
-            "name": splits.name,
-            "version": splits.version,
-            "sha256": splits.sha256,
-            "splits": {
-                split: examples.size
-                for split in ("train", "validation", "test")
-                if (examples := getattr(splits, split)) is not None
-            },
-        },
-        "classes": list(splits.class_names),
-        "preprocessing": prepare.as_json(),
-        "backend": backend,
-        "devices": list(hardware.names),
-        "precision": policy,
-        "xla": jit_compile,
+        "dataset": described(job.splits),
+        "classes": list(job.splits.class_names),
+        "preprocessing": job.prepare.as_json(),
+        "backend": keras.backend.backend(),
+        "devices": hardware.all_names,
+        "precision": job.precision,
+        "xla": job.xla,
         **environment,
-        "steps": recipe.steps,
+        "steps": job.recipe.steps,
         "wall_seconds": round(earlier_seconds + time.perf_counter() - started, 1),
         "images_per_second": statistics.median(
             row["images_per_second"] for row in history
         ),
         **results,
-        "target": recipe.target,
-        "deviations": list(recipe.deviations),
+        "target": job.recipe.target,
+        "deviations": list(job.recipe.deviations),
     }
     # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
-    if backend != "torch":
-        runs.export_model(
-            final, folder / "saved_model", prepare, splits.class_names, overwrite=True
+    if record["backend"] != "torch":
+        exports.export_model(
+            final,
+            folder / "saved_model",
+            job.prepare,
+            job.splits.class_names,
+            overwrite=True,
         )
     # Last: a run with a record is finished.
     records.write(record, folder / "record.json")
+    strategy.end_together(hardware)
     return folder
+
+
+def settled(options, hardware):
+    """The job that the options ask for, and its folder, by which it may have begun."""
+    job = jobs.settle(options, hardware)
+    folder = pathlib.Path(options["output_dir"]) / f"{job.name}_seed{job.seed}"
+    begun = run_folder.begun(folder, keras.backend.backend())
+    asked = job.precision, job.xla
+    job = jobs.as_begun(job, options, begun)
+    if (job.precision, job.xla) != asked and options["verbose"] and hardware.chief:
+        print(
+            f"The run goes on in {job.precision}, {'with' if job.xla else 'without'} "
+            "XLA, as it began; here, 'auto' means something else."
+        )
+    return job, folder
 
 
 def finished(folder, verbose):
@@ -233,28 +217,147 @@ def finished(folder, verbose):
     return folder
 
 
-def measure(model, examples, prepare, recipe):
+def say_skipped(names, verbose):
+    """Names the examples that are left out; the record holds all of them."""
+    if names and verbose:
+        more = ", …" if len(names) > 10 else ""
+        print(f"{len(names)} bad examples are left out: {', '.join(names[:10])}{more}")
+
+
+def plan(recipe=None, **options):
+    """What `train` would do with the same options, without doing it.
+
+    A few updates are made on a network that is thrown away; nothing is written.
+
+    Args:
+        recipe: As of `train`.
+        **options: As of `train`.
+
+    Returns:
+        Text: devices, batch, updates, memory, expected time, and what of the recipe is
+        done otherwise here.
+
+    Raises:
+        ValueError: As of `train`.
+    """
+    asked = inspect.signature(train).bind(recipe, **options)
+    asked.apply_defaults()
+    options = request.complete(asked.arguments)
+    loggers.check(options["log"])
+    hardware = machine.find_devices(options["devices"])
+    pipelines.leave_gpus_to_keras()
+    job, _ = settled(options, hardware)
+    with jobs.scope(job):
+        job, _, model = jobs.build(job)
+        validation, count = jobs.validation_batches(job)
+        found = plans.measure(
+            model,
+            lambda done: jobs.batches_in_fit(job, done),
+            validation,
+            hardware,
+            stages=jobs.stages(job.recipe),
+        )
+    return plans.text(
+        job.name,
+        job.recipe,
+        hardware,
+        found,
+        examples=job.splits.train.size,
+        validation_batches=count,
+        computing=f"{keras.backend.backend()}, {job.precision}"
+        + (", XLA" if job.xla else ""),
+        notes=job.notes(),
+    )
+
+
+def chosen_loggers(names, folder, job):
+    """The callbacks that log a run, by their names."""
+    names = list(dict.fromkeys(names))
+    others = [loggers.LOGGERS[n](folder) for n in names if n != "tensorboard"]
+    if "tensorboard" in names:
+        normalized, _ = next(iter(jobs.training_batches(job)))
+        images = as_pixels(normalized, job.prepare)[:16]
+        return [loggers.TensorBoard(folder, images), *others]
+    return others
+
+
+def as_float32(job, network):
+    """The trained network as it is measured, saved and served."""
+    final = resnet.build(
+        job.spec,
+        input_shape=job.shape,
+        classes=job.classes,
+        name=job.recipe.network,
+    )
+    final.set_weights(network.get_weights())
+    if job.recipe.precise_batch_norm:
+        end = job.recipe.steps
+        count = math.ceil(job.recipe.precise_batch_norm / job.recipe.batch_size)
+        batch_norm.recompute(final, jobs.training_batches(job, end, end + count))
+    return final
+
+
+def described(splits):
+    """The data, for the record."""
+    return {
+        "name": splits.name,
+        "version": splits.version,
+        "sha256": splits.sha256,
+        "splits": {
+            split: examples.size
+            for split in ("train", "validation", "test")
+            if (examples := getattr(splits, split)) is not None
+        },
+        "skipped": list(splits.skipped),
+    }
+
+
+def measured(model, job, history):
+    """Errors in percent and loss on each split, for the record."""
+    return {
+        "train": {
+            # Of the updates since the last validation, on augmented images.
+            "top1_error": 100 * (1 - history[-1]["accuracy"]),
+            "top5_error": None,
+            "loss": history[-1]["loss"],
+            "n": since_validation(job.recipe) * job.recipe.batch_size,
+        },
+        "validation": measure(model, job.splits.validation, job),
+        "test": measure(model, job.splits.test, job) if job.splits.test else None,
+    }
+
+
+def measure(model, examples, job):
     """Errors in percent and loss on a whole split."""
     batches = pipelines.evaluation_batches(
-        examples, prepare, batch_size=min(examples.size, recipe.batch_size)
+        examples, job.prepare, batch_size=min(examples.size, job.recipe.batch_size)
     )
     return asdict(evaluate(model, batches))
 
 
-def show_examples(model, splits, prepare, path):
+def show_examples(model, job, path):
     """Draws some images of the test split (or validation) with their predictions."""
-    examples = splits.test or splits.validation
-    if isinstance(examples, sources.Examples):
+    examples = job.splits.test or job.splits.validation
+    if isinstance(examples, Examples):
         chosen = np.random.default_rng(0).permutation(examples.size)[:EXAMPLES_SHOWN]
-        examples = sources.Examples(examples.images[chosen], examples.labels[chosen])
-    batches = pipelines.evaluation_batches(examples, prepare, batch_size=EXAMPLES_SHOWN)
+        examples = Examples(examples.images[chosen], examples.labels[chosen])
+    batches = pipelines.evaluation_batches(
+        examples, job.prepare, batch_size=EXAMPLES_SHOWN
+    )
     normalized, labels = next(iter(batches))
     probabilities, labels = predict(model, [(normalized, labels)])
+    images = as_pixels(normalized, job.prepare)
+    plots.example_predictions(
+        images, labels, probabilities, job.splits.class_names, path
+    )
+
+
+def as_pixels(normalized, prepare):
+    """Normalized images as uint8 RGB again."""
     pixels = np.asarray(normalized) * np.asarray(prepare.std) + np.asarray(prepare.mean)
     if prepare.channel_order == "bgr":
         pixels = pixels[..., ::-1]
-    images = np.clip(np.round(pixels), 0, 255).astype("uint8")
-    plots.example_predictions(images, labels, probabilities, splits.class_names, path)
+    return np.clip(np.round(pixels), 0, 255).astype("uint8")
 
 
 def since_validation(recipe):
@@ -265,14 +368,3 @@ def since_validation(recipe):
 def accelerators(hardware):
     """The GPUs that a run used, for its record."""
     return [] if hardware.kind == "cpu" else list(hardware.names)
-
-
-@contextlib.contextmanager
-def float_policy(name):
-    """Builds layers under a dtype policy, and restores the one before."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)

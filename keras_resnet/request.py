@@ -1,11 +1,9 @@
-"""What is to be trained: from what a user asks to recipe, data and folder, checked.
+"""What is to be trained: from what a user asks to recipe and data, checked.
 
 Nothing is written before all of it fits together.
 """
 
-import json
 import math
-import os
 import pathlib
 from dataclasses import replace
 
@@ -13,19 +11,40 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import default_preprocessing
-from keras_resnet.config.recipes import RECIPES, for_own_images, with_steps
-from keras_resnet.data import preprocessing, sources
+from keras_resnet.config.recipe import MOST_STEPS, with_steps
+from keras_resnet.config.recipes import RECIPES, for_own_images
+from keras_resnet.data import folders, preprocessing, sources
+
+# The options of `reproduce.train` that change what is computed.
+CHANGES = (
+    "data",
+    "network",
+    "val_fraction",
+    "weights",
+    "freeze",
+    "teacher",
+    "steps",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "sync_batch_norm",
+    "accumulate",
+    "deterministic",
+)
+PATHS = ("data", "teacher")
 
 
-def complete(recipe, data, val_fraction):
-    """Recipe's name and share of validation images, with their defaults filled in.
+def complete(options):
+    """The options of `reproduce.train` with their defaults filled in.
 
-    Returns:
-        Name, `None` with ``data``, and share, `None` without a folder of images.
+    ``recipe`` stays `None` with ``data``, and ``val_fraction`` without a folder.
 
     Raises:
         ValueError: If one is given that the data has no use for.
     """
+    recipe, data, val_fraction = (
+        options[name] for name in ("recipe", "data", "val_fraction")
+    )
     folder = data is not None and data not in DATASETS
     if val_fraction is not None and not folder:
         raise ValueError(
@@ -41,8 +60,26 @@ def complete(recipe, data, val_fraction):
     if data is None and recipe is None:
         recipe = "quickstart"
     if folder and val_fraction is None:
-        val_fraction = sources.VALIDATION_FRACTION
-    return recipe, val_fraction
+        val_fraction = folders.VALIDATION_FRACTION
+    return options | {"recipe": recipe, "val_fraction": val_fraction}
+
+
+def overrides(options):
+    """What was asked for besides the recipe, as JSON takes it."""
+    options = options | ({"accumulate": None} if options["accumulate"] == 1 else {})
+    chosen = {
+        name: options[name]
+        for name in CHANGES
+        if options[name] is not None and options[name] is not False
+    }
+    for name, value in chosen.items():
+        if name in PATHS:
+            chosen[name] = where(value)
+        elif name == "weights":
+            path = pathlib.Path(value)
+            # A file by its full path, however it was written; a source by its name.
+            chosen[name] = str(path.resolve() if path.is_file() else value)
+    return chosen
 
 
 def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size=None):
@@ -61,7 +98,7 @@ def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size
     if data in DATASETS:
         splits = sources.load(data, data_dir=data_dir)
     elif pathlib.Path(data).is_dir():
-        splits = sources.load_folder(data, validation_fraction=val_fraction)
+        splits = folders.load(data, validation_fraction=val_fraction)
     else:
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
     own = for_own_images(
@@ -84,8 +121,11 @@ def where(data):
     return str(pathlib.Path(data).resolve())
 
 
-def override(recipe, examples, steps, epochs, batch_size):
-    """The recipe with the length and batch size that were asked for."""
+def override(recipe, examples, options):
+    """The recipe with the length, batch size and learning rate that were asked for."""
+    steps, epochs, batch_size, learning_rate = (
+        options.get(name) for name in ("steps", "epochs", "batch_size", "learning_rate")
+    )
     if steps is not None and epochs is not None:
         raise ValueError(
             "Give `steps` or `epochs`, not both. "
@@ -93,18 +133,31 @@ def override(recipe, examples, steps, epochs, batch_size):
         )
     if batch_size is not None:
         recipe = replace(recipe, batch_size=batch_size)
+    if learning_rate is not None:
+        ratio = learning_rate / recipe.schedule.learning_rate
+        schedule = replace(recipe.schedule, learning_rate=learning_rate)
+        warmup = recipe.warmup_learning_rate
+        recipe = replace(
+            recipe,
+            schedule=schedule,
+            warmup_learning_rate=warmup and ratio * warmup,
+        )
     if epochs is not None:
-        if not 0 < epochs < math.inf:
+        wanted = epochs * examples / recipe.batch_size
+        if not 0 < wanted < MOST_STEPS - 1:
             raise ValueError(
-                f"`epochs` must be positive and finite. Received: epochs={epochs}."
+                f"`epochs` must be positive and make fewer than {MOST_STEPS:,} updates. "
+                f"Received: epochs={epochs}."
             )
-        steps = math.ceil(epochs * examples / recipe.batch_size)
+        steps = math.ceil(wanted)
     return recipe if steps is None else with_steps(recipe, steps)
 
 
 def preprocessing_of(recipe, spec, splits):
     """How the images are prepared for this network on this data set."""
-    if recipe.dataset in DATASETS:
+    if recipe.preprocessing is not None:
+        known = recipe.preprocessing
+    elif recipe.dataset in DATASETS:
         known = DATASETS[recipe.dataset].preprocessing
         if spec.dataset == "imagenet" and known.resize is None:
             # A stem of stride 4 leaves nothing of a small image.
@@ -144,13 +197,24 @@ def as_weights_want(own, weights):
     )
 
 
-def check_batch_size(recipe, splits, hardware):
-    """Raises `ValueError` unless batches divide among the devices."""
-    replicas = len(hardware.names)
+def check_batch_size(recipe, splits, hardware, accumulate=1):
+    """Raises `ValueError` unless batches divide among devices and micro-batches."""
+    replicas = hardware.replicas
     if recipe.batch_size % replicas:
         raise ValueError(
             f"`batch_size` must be a multiple of the {replicas} devices. "
             f"Received: batch_size={recipe.batch_size}."
+        )
+    if not isinstance(accumulate, int) or accumulate < 1:
+        raise ValueError(
+            "`accumulate` (--accumulate) must be a positive integer. "
+            f"Received: accumulate={accumulate!r}."
+        )
+    if recipe.batch_size // replicas % accumulate:
+        raise ValueError(
+            "`accumulate` (--accumulate) must divide the images of a batch that each "
+            f"device has, {recipe.batch_size // replicas}. "
+            f"Received: accumulate={accumulate}."
         )
     if recipe.batch_size > splits.train.size:
         raise ValueError(
@@ -159,119 +223,64 @@ def check_batch_size(recipe, splits, hardware):
         )
 
 
-def validation_in_fit(recipe, splits, hardware):
-    """The validation examples that `fit` sees, and a batch size that divides them.
-
-    Every device must have its equal share of every batch, the last one too, so on
-    several devices up to one image less than there are devices is left out. The run's
-    record is measured on all of them, on one device.
-    """
-    examples, replicas = splits.validation, len(hardware.names)
-    if replicas == 1:
-        return examples, min(examples.size, recipe.batch_size)
-    n = examples.size - examples.size % replicas
-    sizes = range(replicas, min(n, recipe.batch_size) + 1, replicas)
-    dividing = [size for size in sizes if n % size == 0]
-    streamed = not isinstance(examples, sources.Examples)
-    if not dividing or (streamed and n < examples.size):
+def check_steps_per_execution(recipe, count, hardware, backend):
+    """Raises `ValueError` unless updates can be made in groups of ``count``."""
+    if not isinstance(count, int) or count < 1:
         raise ValueError(
-            f"The {examples.size} validation images must give each of {replicas} devices "
-            "its share. Use fewer devices, or more validation images."
+            "`steps_per_execution` (--steps-per-execution) must be a positive integer. "
+            f"Received: steps_per_execution={count!r}."
         )
-    if n < examples.size:
-        examples = sources.Examples(examples.images[:n], examples.labels[:n])
-    return examples, max(dividing)
+    if count == 1:
+        return
+    if backend == "torch" or hardware.workers > 1 or recipe.warmup_learning_rate:
+        raise ValueError(
+            "`steps_per_execution` (--steps-per-execution) must be 1 on PyTorch, on "
+            "several workers, and where the recipe warms up until the error falls. "
+            f"Received: steps_per_execution={count}, backend={backend!r}, "
+            f"workers={hardware.workers}, "
+            f"warmup_learning_rate={recipe.warmup_learning_rate}."
+        )
+    lengths = {"steps": recipe.steps, "validate_every": recipe.validate_every}
+    if recipe.average:
+        lengths["average.every"] = recipe.average.every
+    if any(length % count for length in lengths.values()):
+        raise ValueError(
+            "`steps_per_execution` (--steps-per-execution) must divide "
+            f"{', '.join(f'{name} ({n})' for name, n in lengths.items())}: any of "
+            f"{', '.join(map(str, _common_divisors(*lengths.values())))}. "
+            f"Received: steps_per_execution={count}."
+        )
 
 
-def settings(recipe, seed, fingerprint, overrides, backend):
-    """What ``settings.json`` holds: a run with other settings is another run."""
-    wanted = {
-        "recipe": recipe.as_json(),
-        "seed": seed,
-        "data": fingerprint,
-        "overrides": overrides,
-        "backend": backend,
-    }
-    return json.loads(json.dumps(wanted))
+def _common_divisors(*numbers):
+    greatest = math.gcd(*numbers)
+    return [n for n in range(1, greatest + 1) if greatest % n == 0]
 
 
-def finished(folder, recipe, seed, overrides, backend):
-    """Whether a folder holds this run of a recipe, and finished, by its files alone.
+def validation_in_fit(recipe, images, replicas):
+    """The batch size of the validation in `fit`, and how many batches it has.
 
-    Loading the data would take longer. It is needed where it decides the settings:
-    there the answer is no, and `claim` has the last word.
-    """
-    if recipe not in RECIPES or "epochs" in overrides:
-        return False
-    if not (folder / "record.json").exists():
-        return False
-    found = _read_settings(folder, backend)
-    row = override(
-        RECIPES[recipe],
-        None,
-        overrides.get("steps"),
-        None,
-        overrides.get("batch_size"),
-    )
-    return found == settings(row, seed, found.get("data"), overrides, backend)
-
-
-def claim(folder, wanted):
-    """Takes a folder for a run; tells whether the run has been finished there.
+    On several devices all batches are whole, so that each device has its equal share:
+    of the sizes from a quarter of the training batch on the one that leaves out the
+    fewest images. The run's record is measured on all of them, on one device.
 
     Args:
-        folder: The run's.
-        wanted: The run's `settings`.
+        recipe: A `Recipe`.
+        images: That there are for validation.
+        replicas: Devices.
 
     Raises:
-        ValueError: If the folder holds another run, or something else.
+        ValueError: If there are fewer images than devices.
     """
-    path = folder / "settings.json"
-    if not path.exists():
-        # A kill can leave a file of ours that was not yet whole.
-        found = folder.iterdir() if folder.exists() else ()
-        if any(not path.name.startswith("writing_") for path in found):
-            raise ValueError(
-                f"{folder} must be empty or hold this run, and it holds other files. "
-                "Remove it, or choose another --output-dir."
-            )
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(
-            path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
-        )
-        return False
-    found = _read_settings(folder, wanted["backend"])
-    if found != wanted:
-        differences = [
-            f"{key} (there {found_value!r}, here {wanted_value!r})"
-            for key, found_value, wanted_value in _differences(found, wanted)
-        ]
+    most = min(images, recipe.batch_size)
+    if replicas == 1:
+        return most, math.ceil(images / most)
+    if images < replicas:
         raise ValueError(
-            f"{folder} holds a run with other settings: {'; '.join(differences)}. "
-            "Give the same again, or remove it, or choose another --output-dir or "
-            "--seed."
+            f"The {images} validation images must give each of {replicas} devices "
+            "its share. Use fewer devices, or more validation images."
         )
-    return (folder / "record.json").exists()
-
-
-def _read_settings(folder, backend):
-    found = json.loads((folder / "settings.json").read_text())
-    # Runs begun before the backend was written say nothing of it.
-    return {"backend": backend, **found}
-
-
-def _differences(found, wanted):
-    flat = {**found.pop("recipe"), **found}, {**wanted["recipe"], **wanted}
-    for key in sorted((flat[0].keys() | flat[1].keys()) - {"recipe"}):
-        if flat[0].get(key) != flat[1].get(key):
-            yield key, flat[0].get(key), flat[1].get(key)
-
-
-def replace_file(path, write):
-    """Writes a file under another name first, so that it is whole or absent."""
-    temporary = path.with_name(f"writing_{path.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    largest = most - most % replicas
+    sizes = range(largest, max(largest // 4, 1) - 1, -replicas)
+    size = min(sizes, key=lambda size: images % size)  # The largest of equal ones.
+    return size, images // size

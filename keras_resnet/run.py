@@ -1,24 +1,25 @@
-"""A trained or converted network in its folder: load, predict, evaluate, export."""
+"""A trained or converted network in its folder: load, predict, evaluate."""
 
 import json
 import os
 import pathlib
 import re
 from dataclasses import asdict, dataclass
-from functools import partial
 
 import keras
 import numpy as np
 
-from keras_resnet import request
+from keras_resnet import request, run_folder
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data import pipelines, preprocessing, sources
+from keras_resnet.data import folders, pipelines, preprocessing, sources
+from keras_resnet.data.examples import join
 from keras_resnet.evaluation import records
 from keras_resnet.evaluation.evaluate import evaluate as measure
-from keras_resnet.export.saved_model import export_saved_model
 from keras_resnet.models.resnet import allow_depth
+
+BATCH = 32  # Images that are predicted at once.
 
 
 @dataclass(frozen=True)
@@ -55,38 +56,78 @@ class Run:
             FileNotFoundError, ValueError: If an image is missing or can't be read, or
                 ``top`` is not a positive integer.
         """
-        if not isinstance(top, int) or top < 1:
-            raise ValueError(
-                "`top` (--top) must be a positive integer, the number of classes to "
-                f"name. Received: top={top!r}."
-            )
+        check_top(top)
         pipelines.leave_gpus_to_keras()
         prepared = np.stack([self._prepare(image) for image in images])
-        normalized = preprocessing.normalize(prepared, self.preprocessing)
-        logits = self.model.predict(np.asarray(normalized), verbose=0)
-        probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits))
-        return [
-            [(self.classes[i], float(row[i])) for i in np.argsort(-row)[:top]]
-            for row in probabilities
+        rows = [
+            row
+            for start in range(0, len(prepared), BATCH)
+            for row in self.scores(prepared[start : start + BATCH])
         ]
+        return [ranked(row, self.classes, top) for row in rows]
+
+    def scores(self, images):
+        """Probabilities of all classes, of a batch that fits into memory.
+
+        Args:
+            images: uint8 of the model's size, shape ``(n, height, width, channels)``.
+
+        Returns:
+            float32 ``(n, classes)``.
+        """
+        # XLA compiles each size of a batch anew, so JAX gets only powers of two.
+        count = len(images)
+        if keras.backend.backend() == "jax":
+            more = 2 ** max(0, count - 1).bit_length() - count
+            images = np.pad(images, [(0, more), (0, 0), (0, 0), (0, 0)])
+        normalized = preprocessing.normalize(images, self.preprocessing)
+        logits = self.model.predict_on_batch(np.asarray(normalized))
+        return keras.ops.convert_to_numpy(keras.ops.softmax(logits))[:count]
 
     def _prepare(self, image):
         if not isinstance(image, (str, os.PathLike)):
             return np.asarray(preprocessing.resize_and_crop(image, self.preprocessing))
-        path = pathlib.Path(image)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There must be an image at {path}; there is no file."
-            )
-        try:
-            return np.asarray(
-                preprocessing.prepare(path.read_bytes(), self.preprocessing)
-            )
-        except Exception as error:  # TensorFlow's decoders raise many kinds.
-            raise ValueError(
-                f"{path} must be a JPEG, PNG, GIF or BMP image. Decoding it failed: "
-                f"{str(error).splitlines()[0]}"
-            ) from error
+        return read_image(image, self.preprocessing)
+
+
+def check_top(top):
+    """Raises `ValueError` unless ``top`` is a number of classes to name."""
+    if not isinstance(top, int) or top < 1:
+        raise ValueError(
+            "`top` (--top) must be a positive integer, the number of classes to name. "
+            f"Received: top={top!r}."
+        )
+
+
+def read_image(path, prepare):
+    """An image file as a network takes it, before normalization.
+
+    Args:
+        path: Of the file.
+        prepare: A `Preprocessing`.
+
+    Returns:
+        uint8 array ``(height, width, channels)``.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If it can't be decoded.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There must be an image at {path}; there is no file.")
+    try:
+        return np.asarray(preprocessing.prepare(path.read_bytes(), prepare))
+    except Exception as error:  # TensorFlow's decoders raise many kinds.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path} must be a JPEG, PNG, GIF or BMP image. Decoding it failed: {reason}"
+        ) from error
+
+
+def ranked(scores, classes, top):
+    """The likeliest classes of an image: pairs of name and probability, best first."""
+    return [(classes[i], float(scores[i])) for i in np.argsort(-scores)[:top]]
 
 
 def load(folder):
@@ -167,10 +208,10 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
     """
     run = load(folder)
     pipelines.leave_gpus_to_keras()
-    splits, split, examples = _examples(run, data, data_dir, split)
+    splits, split, examples = examples_of(run, data, data_dir, split)
     # The same data has the same classes, also where they got their names later.
     same = splits.sha256 == run.record.get("dataset", {}).get("sha256")
-    if not same and not _has_classes(run, splits.class_names):
+    if not same and not has_classes(run, splits.class_names):
         raise ValueError(
             f"The data must have the run's classes {run.classes[:5]}…. "
             f"Received: {splits.class_names[:5]}… in {splits.name}."
@@ -188,13 +229,13 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
         "versions": records.environment()["versions"],
     }
     text = json.dumps(result, indent=2) + "\n"
-    request.replace_file(
+    run_folder.replace_file(
         run.folder / "evaluation.json", lambda path: path.write_text(text)
     )
     return result
 
 
-def _has_classes(run, names):
+def has_classes(run, names):
     """Whether data has the run's classes, in their order."""
     if tuple(names) == run.classes:
         return True
@@ -207,7 +248,7 @@ def _has_classes(run, names):
     return standard and numbers and len(names) == len(run.classes) == 1000
 
 
-def _examples(run, data, data_dir, split):
+def examples_of(run, data, data_dir, split):
     """The splits of the data; name and examples of the one to measure on."""
     if "dataset" in run.record:
         trained_on = run.record["overrides"].get("data", run.record["dataset"]["name"])
@@ -234,7 +275,7 @@ def _examples(run, data, data_dir, split):
     if own:
         # The same fraction, or images of the training set would be measured on.
         fraction = run.record["overrides"]["val_fraction"]
-        splits = sources.load_folder(data, validation_fraction=fraction)
+        splits = folders.load(data, validation_fraction=fraction)
         if splits.sha256 != run.record["dataset"]["sha256"]:
             raise ValueError(
                 f"{data} must hold the images that the run was trained on, and it has "
@@ -242,39 +283,7 @@ def _examples(run, data, data_dir, split):
                 "Give other images with --data."
             )
         return splits, split, getattr(splits, split)
-    splits = sources.load_folder(data)
+    splits = folders.load(data)
     if splits.test is not None:
         return splits, "test", splits.test
-    return splits, "all", sources.join(splits.train, splits.validation)
-
-
-def export(folder, *, output=None, overwrite=False):
-    """Writes a run as a SavedModel for TF Serving.
-
-    Args:
-        folder: The run's.
-        output: Folder of the model's versions; ``saved_model`` in the run's by default.
-        overwrite: Whether to replace version 1 if it is there.
-
-    Returns:
-        The folder of the version.
-    """
-    run = load(folder)
-    # The run's own export is a copy of its model: writing it again loses nothing.
-    overwrite = overwrite or output is None
-    target = pathlib.Path(output) if output else run.folder / "saved_model"
-    return export_model(
-        run.model, target, run.preprocessing, run.classes, overwrite=overwrite
-    )
-
-
-def export_model(model, output, prepare, class_names, *, overwrite=False):
-    """`export_saved_model` with our preprocessing inside the graph."""
-    return export_saved_model(
-        model,
-        output,
-        decode=partial(preprocessing.prepare, preprocessing=prepare),
-        normalize=partial(preprocessing.normalize, preprocessing=prepare),
-        class_names=class_names,
-        overwrite=overwrite,
-    )
+    return splits, "all", join(splits.train, splits.validation)

@@ -1,5 +1,6 @@
 """Environment and fixtures that every test module shares."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -25,3 +26,35 @@ def shared_data():
             "set KERAS_RESNET_SHARED_DATA to their folder"
         )
     return path
+
+
+# --- Packages that a test compares with, or is skipped ----------------------------
+
+
+@pytest.fixture(scope="session")
+def torch():
+    return pytest.importorskip("torch", reason="needs PyTorch: see CONTRIBUTING.md")
+
+
+@pytest.fixture(scope="session")
+def references(torch):
+    return importlib.import_module("tests.torch_references")
+
+
+@pytest.fixture(scope="session")
+def torchvision(references):
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("needs torchvision: see CONTRIBUTING.md")
+    return references.import_torchvision()
+
+
+@pytest.fixture(scope="session")
+def timm(torchvision):  # Which timm imports.
+    return pytest.importorskip("timm", reason="needs timm: see CONTRIBUTING.md")
+
+
+@pytest.fixture(scope="session")
+def keras_hub():
+    return pytest.importorskip(
+        "keras_hub", reason="needs KerasHub: see CONTRIBUTING.md"
+    )

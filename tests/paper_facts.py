@@ -208,3 +208,93 @@ CIFAR10_ERROR = {
     "resnet110": 6.43,
     "resnet1202": 7.93,
 }
+
+# He et al. 2016b, table 4: top-1 test error on CIFAR-10 and CIFAR-100 in percent, medians.
+CIFAR_ERROR_V2 = {
+    "resnet110_v2": (6.37, None),
+    "resnet164_v2": (5.46, 24.33),
+    "resnet1001_v2": (4.92, 22.71),
+}
+
+# szagoruyko/wide-residual-networks README.md and Zagoruyko & Komodakis 2016, tables 5 and
+# 6: the same; with dropout, and on SVHN.
+CIFAR_ERROR_WIDE = {
+    "wide_resnet40_4": (4.53, 21.18),
+    "wide_resnet16_8": (4.27, 20.43),
+    "wide_resnet28_10": (4.00, 19.25),
+    "wide_resnet28_10_dropout": (3.89, 18.85),
+    "wide_resnet40_10_dropout": (3.8, 18.3),
+}
+SVHN_ERROR_WIDE = 1.54
+
+# Xie et al. 2017, table 7: the same.
+CIFAR_ERROR_RESNEXT = {
+    "resnext29_8x64d": (3.65, 17.77),
+    "resnext29_16x64d": (3.58, 17.31),
+}
+
+# Top-1 validation error on ImageNet in percent, one crop: fb.resnet.torch
+# pretrained/README.md, ResNeXt README.md, drn README.md.
+IMAGENET_ERROR = {
+    "resnet18_fb": 30.43,
+    "resnet34_fb": 26.73,
+    "resnet50_fb": 24.01,
+    "resnet101_fb": 22.44,
+    "resnet152_fb": 22.16,
+    "resnet200_fb": 21.66,
+    "resnext50_32x4d": 22.2,
+    "resnext101_32x4d": 21.2,
+    "resnext101_64x4d": 20.4,
+    "drn_a_18": 28.0,
+    "drn_a_34": 24.8,
+    "drn_a_50": 22.9,
+    "drn_c_26": 24.9,
+    "drn_c_42": 22.9,
+    "drn_c_58": 21.7,
+    "drn_d_22": 25.8,
+    "drn_d_38": 23.8,
+    "drn_d_54": 21.2,
+    "drn_d_105": 20.6,
+    "resnet152_v2": 21.1,
+    "resnet200_v2": 20.7,
+}
+
+# Top-1 accuracy on ImageNet in percent: He et al. 2019 (refinements of ResNet-50-D),
+# torchvision's IMAGENET1K_V2, NVIDIA's README.md (50, 90 and 250 epochs), Redmon & Farhadi
+# 2018.
+IMAGENET_ACCURACY = {
+    "resnet50d_tricks": 78.31,
+    "resnet50d_mixup": 79.15,
+    "resnet50d_distill": 79.29,
+    "resnet50_tv2": 80.858,
+    "resnet101_tv2": 81.886,
+    "resnet152_tv2": 82.284,
+    "resnext50_tv2": 81.198,
+    "resnet50_nv50": 75.81,
+    "resnet50_nv90": 77.12,
+    "resnet50_nv250": 78.43,
+    "darknet53": 77.2,
+}
+
+# Recipe: images, batch size, epochs, epochs after which the learning rate falls and by
+# what; the rate at first. From the commands and constants of the same sources.
+STEPS = {
+    "resnet20_fb_cifar10": (50_000, 128, 164, (80, 121), 0.1, 0.1),
+    "wide_resnet28_10_cifar100": (50_000, 128, 200, (59, 119, 159), 0.2, 0.1),
+    "wide_resnet16_8_svhn": (604_388, 128, 160, (79, 119), 0.1, 0.01),
+    "resnext29_8x64d_cifar10": (50_000, 128, 300, (150, 225), 0.1, 0.1),
+    "resnet50_fb_imagenet": (1_281_167, 256, 90, (30, 60), 0.1, 0.1),
+    "resnext50_32x4d_imagenet": (1_281_167, 256, 100, (30, 60, 90), 0.1, 0.1),
+    "drn_c_26_imagenet": (1_281_167, 256, 120, (30, 60, 90), 0.1, 0.1),
+    "resnet200_v2_imagenet": (1_281_167, 256, 90, (30, 60), 0.1, 0.1),
+}
+
+# Recipe: images, batch size, epochs, warm-up epochs, the highest learning rate.
+COSINES = {
+    "resnet50d_tricks_imagenet": (1_281_167, 1024, 120, 5, 0.4),
+    "resnet50d_mixup_imagenet": (1_281_167, 1024, 200, 5, 0.4),
+    "resnet50_tv2_imagenet": (1_281_167, 1024, 600, 5, 0.5),
+    "resnet50_nv50_imagenet": (1_281_167, 2048, 50, 8, 2.048),
+    "resnet50_nv90_imagenet": (1_281_167, 2048, 90, 8, 2.048),
+    "resnet50_nv250_imagenet": (1_281_167, 2048, 250, 8, 2.048),
+}

@@ -6,9 +6,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet import exports
+from tests.served import Served
+
+tf = pytest.importorskip("tensorflow")
 
 pytestmark = pytest.mark.multiprocess
 
@@ -28,6 +33,27 @@ def train(tmp_path, *options):
     return folder, json.loads((folder / "record.json").read_text())
 
 
+def check_served(folder, exported):
+    """An export answers in a session what `predict` does, from all signatures."""
+    run = keras_resnet.load(folder)
+    shape = (4, *run.preprocessing.size, run.preprocessing.channels)
+    images = np.random.default_rng(0).integers(0, 256, shape, "uint8")
+    with Served(exported) as served:
+        answer = served("images", images=images)
+        features = served("features", images=images)["features"]
+        encode = tf.io.encode_png
+        files = served(
+            "serving_default", image_bytes=[encode(i).numpy() for i in images]
+        )
+    for row, names, shares in zip(
+        run.predict(images), answer["classes"], answer["probabilities"], strict=True
+    ):
+        assert [name.decode() for name in names] == [name for name, _ in row]
+        np.testing.assert_allclose(shares, [share for _, share in row], atol=1e-4)
+    np.testing.assert_allclose(files["scores"], answer["scores"], atol=1e-6)
+    assert features.shape == (4, 64)
+
+
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_main_job_on_another_backend(tmp_path, backend):
     if importlib.util.find_spec(backend) is None:
@@ -38,8 +64,7 @@ def test_main_job_on_another_backend(tmp_path, backend):
     assert record["test"]["n"] == 2_000
     # What another backend trained is loaded and exported here.
     assert keras_resnet.load(folder).model.output_shape == (None, 10)
-    keras_resnet.run.export(folder, output=tmp_path / "exported")
-    assert (tmp_path / "exported" / "1" / "saved_model.pb").exists()
+    check_served(folder, exports.export(folder, output=tmp_path / "exported")[0])
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
@@ -56,3 +81,4 @@ def test_mixed_precision_is_trained_and_float32_is_saved(tmp_path):
     assert record["precision"] == "mixed_bfloat16"
     model = keras_resnet.load(folder).model
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    check_served(folder, folder / "saved_model" / "1")

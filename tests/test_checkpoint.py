@@ -1,13 +1,15 @@
 """Checkpoints are whole or absent, and bring everything back."""
 
 import errno
+import os
+import signal
 
 import keras
 import numpy as np
 import pytest
 
 from keras_resnet.training import checkpoint
-from keras_resnet.training.callbacks import steps_done
+from keras_resnet.training.callbacks import Steps, steps_done
 from keras_resnet.training.optimizers import CoupledSGD
 
 
@@ -33,6 +35,10 @@ def compiled_model():
     return model
 
 
+def save(folder, model, states):
+    checkpoint.save(folder, model, states, steps_done(model.optimizer))
+
+
 def train(model, steps):
     rng = np.random.default_rng(0)
     for _ in range(steps):
@@ -43,10 +49,15 @@ def train(model, steps):
 def test_everything_comes_back(tmp_path):
     model = compiled_model()
     train(model, 3)
-    checkpoint.save(tmp_path, model, {"counter": Counter(5).state()})
+    checkpoint.save(
+        tmp_path, model, {"counter": Counter(5).state()}, steps_done(model.optimizer)
+    )
 
     other, counter = compiled_model(), Counter()
-    assert checkpoint.restore(tmp_path, other, {"counter": counter}) == 3
+    done, metrics = checkpoint.restore(tmp_path, other, {"counter": counter})
+    assert done == 3
+    for restored, saved in zip(metrics, model.metrics_variables, strict=True):
+        np.testing.assert_array_equal(restored, saved.numpy())
     assert counter.count == 5
     for restored, saved in zip(
         other.weights + other.optimizer.variables,
@@ -60,14 +71,14 @@ def test_everything_comes_back(tmp_path):
 
 
 def test_no_checkpoint_means_the_beginning(tmp_path):
-    assert checkpoint.restore(tmp_path, compiled_model(), {}) == 0
+    assert checkpoint.restore(tmp_path, compiled_model(), {}) == (0, [])
 
 
 def test_the_last_two_are_kept(tmp_path):
     model = compiled_model()
     for _ in range(4):
         train(model, 1)
-        checkpoint.save(tmp_path, model, {})
+        save(tmp_path, model, {})
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == [
         "step_00000003",
         "step_00000004",
@@ -78,31 +89,51 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path):
     model = compiled_model()
     for _ in range(2):
         train(model, 1)
-        checkpoint.save(tmp_path, model, {})
-    weights = tmp_path / "step_00000002" / "state.weights.h5"
+        save(tmp_path, model, {})
+    weights = tmp_path / "step_00000002" / "variables.npz"
     weights.write_bytes(weights.read_bytes()[:1000])
     other = compiled_model()
-    assert checkpoint.restore(tmp_path, other, {}) == 1
+    assert checkpoint.restore(tmp_path, other, {})[0] == 1
     (tmp_path / "step_00000001" / "state.json").unlink()
     with pytest.raises(ValueError, match="None of the checkpoints"):
         checkpoint.restore(tmp_path, compiled_model(), {})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "damaged_step_00000001",
+        "damaged_step_00000002",
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "null", '{"counter": {}}', '{"counter": []}']
+)
+def test_a_state_of_another_shape_is_named(tmp_path, text):
+    model = compiled_model()
+    train(model, 1)
+    save(tmp_path, model, {"counter": Counter(5).state()})
+    state = tmp_path / "step_00000001" / "state.json"
+    state.write_text(text)
+    with pytest.raises(
+        ValueError, match=r"step_00000001.state.json must hold the state of counter"
+    ):
+        checkpoint.restore(tmp_path, compiled_model(), {"counter": Counter()})
+    assert state.exists()  # Another version may know it.
 
 
 def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
     model = compiled_model()
     train(model, 1)
-    checkpoint.save(tmp_path, model, {})
+    save(tmp_path, model, {})
     train(model, 1)
 
-    def no_space(path):
+    def no_space(path, **arrays):
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(model, "save_weights", no_space)
+    monkeypatch.setattr(np, "savez", no_space)
     with pytest.raises(OSError, match="Free some space and run the same command"):
-        checkpoint.save(tmp_path, model, {})
+        save(tmp_path, model, {})
     other = compiled_model()
-    assert checkpoint.restore(tmp_path, other, {}) == 1
+    assert checkpoint.restore(tmp_path, other, {})[0] == 1
     assert steps_done(other.optimizer) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
 
@@ -110,10 +141,70 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
 def test_another_precisions_checkpoint_is_refused(tmp_path):
     model = compiled_model()
     train(model, 2)
-    checkpoint.save(tmp_path, model, {})
+    save(tmp_path, model, {})
     scaled = compiled_model()
     scaled.compile(
         keras.optimizers.LossScaleOptimizer(CoupledSGD(0.1, momentum=0.9)), "mse"
     )
     with pytest.raises(ValueError, match="saved under the precision"):
         checkpoint.restore(tmp_path, scaled, {})
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    model = compiled_model()
+    train(model, 1)
+    save(tmp_path, model, {})
+    train(model, 1)
+    model.layers[0].bias.assign(np.full(16, np.nan))
+    with pytest.raises(FloatingPointError, match="update 2. The last .*step_00000001"):
+        save(tmp_path, model, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step_00000001"]
+
+
+def test_arrays_and_random_generators_come_back(tmp_path):
+    class Averages(Counter):
+        def state(self):
+            return {"count": self.count, "arrays": [np.arange(3.0), np.eye(2)]}
+
+        def restore(self, state):
+            self.arrays = state["arrays"]
+
+    def noisy_model():
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.5, seed=1)])
+        model.compile(CoupledSGD(0.1), "mse")
+        return model
+
+    model, other = noisy_model(), noisy_model()
+    x = np.ones((4, 3), "float32")
+    model.train_on_batch(x, x)
+    checkpoint.save(
+        tmp_path, model, {"averages": Averages().state()}, steps_done(model.optimizer)
+    )
+    callback = Averages()
+    checkpoint.restore(tmp_path, other, {"averages": callback})
+    np.testing.assert_array_equal(callback.arrays[1], np.eye(2))
+    np.testing.assert_array_equal(model(x, training=True), other(x, training=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("SIGINT", KeyboardInterrupt), ("SIGTERM", SystemExit)]
+)
+def test_a_signal_saves_first(tmp_path, name, error):
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    model = compiled_model()
+    steps = Steps(9)
+    callback = checkpoint.Checkpoint(tmp_path, {}, steps, lambda step: step == 9)
+    interrupt = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: (
+            batch == 2 and os.kill(os.getpid(), number)
+        )
+    )
+    x, y = np.ones((36, 3), "float32"), np.ones((36, 16), "float32")
+    with pytest.raises(error) as caught:
+        model.fit(x, y, batch_size=4, callbacks=[steps, interrupt, callback], verbose=0)
+    callback.release()
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step_00000003"]
+    assert signal.getsignal(number) is before
+    if error is SystemExit:
+        assert caught.value.code == 143

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet import applications, origin, run
+from keras_resnet import applications, exports, origin, run
 from keras_resnet.__main__ import main
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import default_preprocessing
@@ -19,7 +19,6 @@ from keras_resnet.models.files import read_state_dict
 from keras_resnet.models.pretrained import load_weights, to_state_dict
 from keras_resnet.models.publication import Published
 from tests.reference import called, with_random_weights
-from tests.test_parity import torch, torchvision  # noqa: F401
 
 RESNET20 = ARCHITECTURES["resnet20"]
 BGR = replace(
@@ -123,13 +122,13 @@ def test_imagenets_folders_have_the_published_classes(converted):
         record=loaded.record | {"source": "torchvision:IMAGENET1K_V2"},
     )
     numbers = [f"n{number:08}" for number in range(1000)]
-    assert run._has_classes(many, numbers)
-    assert not run._has_classes(many, numbers[::-1])
-    assert not run._has_classes(many, numbers[:10])
-    assert not run._has_classes(many, [*numbers[:-1], "tench"])
+    assert run.has_classes(many, numbers)
+    assert not run.has_classes(many, numbers[::-1])
+    assert not run.has_classes(many, numbers[:10])
+    assert not run.has_classes(many, [*numbers[:-1], "tench"])
     darknet = replace(many, record=many.record | {"source": "darknet53.weights"})
-    assert not run._has_classes(darknet, numbers)
-    assert run._has_classes(loaded, tuple("0123456789"))
+    assert not run.has_classes(darknet, numbers)
+    assert run.has_classes(loaded, tuple("0123456789"))
 
 
 def test_the_preprocessing_of_published_weights_is_kept(
@@ -161,7 +160,7 @@ def test_the_preprocessing_of_published_weights_is_kept(
     if keras.backend.backend() != "torch":
         import tensorflow as tf
 
-        served = tf.saved_model.load(run.export(tmp_path / "net"))
+        served = tf.saved_model.load(exports.export(tmp_path / "net")[0])
         answer = served.signatures["serving_default"](
             image_bytes=tf.constant([photo.read_bytes()])
         )
@@ -285,7 +284,7 @@ def test_a_damaged_keras_file(tmp_path):
 
 
 @pytest.mark.parity
-def test_from_torchvision_and_back(tmp_path, torch, torchvision, capsys):  # noqa: F811
+def test_from_torchvision_and_back(tmp_path, torch, torchvision, capsys):
     reference = torchvision.models.resnet18()
     torch.save(reference.state_dict(), tmp_path / "w.pth")
     out = tmp_path / "net"
@@ -308,8 +307,7 @@ def test_from_torchvision_and_back(tmp_path, torch, torchvision, capsys):  # noq
 
 @pytest.mark.parity
 @pytest.mark.parametrize("network", ["resnet18d", "resnetv2_18"])
-def test_to_timm(tmp_path, torchvision, network):  # noqa: F811
-    timm = pytest.importorskip("timm")
+def test_to_timm(tmp_path, timm, network):
     model = applications.create(network, classes=5)
     model.save(tmp_path / "w.keras")
     done = convert(tmp_path / "w.keras", tmp_path / "w.safetensors", to="timm")

@@ -10,7 +10,8 @@ from keras_resnet.config.architectures import ARCHITECTURES
 
 
 @pytest.mark.parametrize(
-    "command", ["", "list", "train", "evaluate", "predict", "export", "convert"]
+    "command",
+    ["", "list", "train", "evaluate", "predict", "export", "serve", "convert"],
 )
 def test_help_has_an_example(command, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -43,6 +44,7 @@ def test_show(capsys):
         (["evaluate", "nowhere"], "there is no folder"),
         (["predict", "nowhere", "x.png"], "there is no folder"),
         (["export", "nowhere"], "there is no folder"),
+        (["serve", "nowhere"], "there is no folder"),
         (["train", "--val-fraction", "0.2"], "give a folder as `data`"),
         (["train", "quickstart", "--data", "photos"], "leave out one of them"),
         (["train", "--precision", "mixed_float16", "--devices", "cpu"], "needs a GPU"),

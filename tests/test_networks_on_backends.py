@@ -1,4 +1,4 @@
-"""Every network on TensorFlow, JAX and PyTorch: the same logits from the same weights.
+"""All kinds of networks on TensorFlow, JAX and PyTorch: the same logits, weights alike.
 
 Keras has one backend per process, so each computes in a process of its own. The weights
 are a function of the variables' names, and so need no files.
@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import zlib
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -19,6 +20,7 @@ import pytest
 import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.spec import CONVOLUTIONS, Scaling, ShortcutDropout
+from keras_resnet.models.resnet import build
 from tests.reference import called, images
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
@@ -27,6 +29,9 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
 # Of the largest logit where that is above 1. Asked is 1e-4; float32 does better.
 TOLERANCE = 1e-5
+# Blocks of a stage, at most, where a network of each kind is compared. Every row, whole,
+# agreed on the three backends before this was cut for CI's time: JAX compiles for minutes.
+DEPTH = 2
 # The least that shows each stem, order, shortcut, merge and transform.
 LAYOUTS = (
     "resnet18",
@@ -112,9 +117,39 @@ def filled(name, **options):
     return fill(model, ARCHITECTURES[name]), x
 
 
+def cut(spec):
+    """The network with at most `DEPTH` blocks a stage."""
+    stages = (replace(s, repeats=min(DEPTH, s.repeats)) for s in spec.stages)
+    return replace(spec, stages=tuple(stages))
+
+
+def parts(spec):
+    """What a network is made of, whatever its depth and width."""
+    return (
+        spec.stem,
+        spec.order,
+        spec.shortcut,
+        type(spec.merge),
+        spec.groups > 1,
+        bool(spec.squeeze_excitation),
+        bool(spec.stochastic_depth),
+        spec.dataset,
+        frozenset((s.block, s.dilation > 1) for s in spec.stages),
+    )
+
+
+# Of those made of the same parts, the first.
+ROWS = {parts(spec): name for name, spec in reversed(ARCHITECTURES.items())}
+
+
 def write_logits(path):
-    """Writes the logits of all networks to an ``.npz`` file."""
-    np.savez(path, **{name: called(*filled(name)) for name in ARCHITECTURES})
+    """Writes the logits of a network of each kind to an ``.npz`` file."""
+    logits = {}
+    for name in ROWS.values():
+        spec = cut(ARCHITECTURES[name])
+        x = images(2, size_of(name), size_of(name), 3)
+        logits[name] = called(fill(build(spec, input_shape=x.shape[1:]), spec), x)
+    np.savez(path, **logits)
 
 
 def write_layouts(path):
@@ -162,7 +197,13 @@ def computed(function, folder):
                 [sys.executable, "-c", code, str(folder / f"{backend}.npz")],
                 cwd=REPOSITORY,
                 env=os.environ
-                | {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": "-1"},
+                | {
+                    "KERAS_BACKEND": backend,
+                    "CUDA_VISIBLE_DEVICES": "-1",
+                    # JAX compiles each new shape; the functions share most of them.
+                    "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
+                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                },
                 stdout=subprocess.DEVNULL,
                 stderr=(folder / f"{backend}.log").open("w"),
             )
@@ -208,14 +249,14 @@ def of_backend(results, backend):
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_every_network_agrees(write_logits, backend):
+def test_every_kind_agrees(write_logits, backend):
     ours, others = write_logits["tensorflow"], of_backend(write_logits, backend)
-    assert list(others) == list(ARCHITECTURES)
+    assert set(others) == set(ROWS.values())
     differences = {name: difference(ours[name], others[name]) for name in ours}
     assert {n: d for n, d in differences.items() if not d < TOLERANCE} == {}
 
 
-def test_every_network_sees_the_images(write_logits):
+def test_every_kind_sees_the_images(write_logits):
     """Else the agreement would be one of biases."""
     first_and_second = {
         n: difference(*x) for n, x in write_logits["tensorflow"].items()

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.config.recipes import OneCycle, PlateauDecay, StepDecay
+from keras_resnet.config.recipe import (
+    CosineDecay,
+    PlateauDecay,
+    PolynomialDecay,
+    StepDecay,
+)
 from keras_resnet.training.optimizers import CoupledSGD, learning_rate
 
 
@@ -75,13 +80,35 @@ def test_step_decay_at_the_papers_milestones():
         assert rate_at(schedule, updates_done) == pytest.approx(rate, rel=1e-5)
 
 
-def test_one_cycle_rises_linearly_and_ends_near_zero():
-    schedule = learning_rate(OneCycle(learning_rate=0.4, warmup=0.25), 100)
+def test_cosine_rises_linearly_and_ends_near_zero():
+    schedule = learning_rate(CosineDecay(learning_rate=0.4, warmup=0.25), 100)
     assert rate_at(schedule, 0) == 0
     assert rate_at(schedule, 5) == pytest.approx(0.08)
     assert rate_at(schedule, 25) == pytest.approx(0.4)
     assert rate_at(schedule, 62.5) == pytest.approx(0.2)
     assert rate_at(schedule, 100) == pytest.approx(0, abs=1e-6)
+
+
+def test_cosine_can_begin_at_a_share():
+    row = CosineDecay(learning_rate=0.5, warmup=0.1, warmup_from=0.01)
+    schedule = learning_rate(row, 100)
+    assert rate_at(schedule, 0) == pytest.approx(0.005)
+    assert rate_at(schedule, 10) == pytest.approx(0.5)
+
+
+def test_polynomial_is_darknets():
+    # darknet53.cfg: learning_rate 0.1, policy poly, power 4, burn_in 1000 of 800,000.
+    row = PolynomialDecay(learning_rate=0.1, power=4, warmup=1 / 800)
+    schedule = learning_rate(row, 800_000)
+    assert rate_at(schedule, 0) == 0
+    assert rate_at(schedule, 500) == pytest.approx(0.1 / 16)
+    assert rate_at(schedule, 1_000) == pytest.approx(0.1 * (799 / 800) ** 4)
+    assert rate_at(schedule, 400_000) == pytest.approx(0.1 / 16)
+    assert rate_at(schedule, 800_000) == 0
+    again = keras.optimizers.schedules.deserialize(
+        keras.optimizers.schedules.serialize(schedule)
+    )
+    assert rate_at(again, 500) == rate_at(schedule, 500)
 
 
 def test_rates_that_callbacks_lower_begin_as_numbers():

@@ -4,11 +4,8 @@ All numbers of a network are random, batch norm's statistics among them, and sca
 that logits are O(1) (see `torch_references.randomize`); the images are photographs.
 """
 
-import importlib
-import importlib.util
 import math
 import re
-import sys
 
 import keras
 import numpy as np
@@ -24,49 +21,6 @@ pytestmark = pytest.mark.parity
 
 # Of logits with a standard deviation of 3. Seen are 6e-6 (18 layers) to 5e-5 (200).
 TOLERANCE = 1e-4
-
-
-@pytest.fixture(scope="module")
-def torch():
-    return pytest.importorskip("torch", reason="needs PyTorch: see CONTRIBUTING.md")
-
-
-@pytest.fixture(scope="module")
-def references(torch):
-    return importlib.import_module("tests.torch_references")
-
-
-@pytest.fixture(scope="module")
-def torchvision(torch):
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("needs torchvision: see CONTRIBUTING.md")
-    try:
-        return importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-    # Its compiled operators don't load beside another build of PyTorch, but its
-    # networks need none: it is enough that the two it looks for have a name.
-    for name in ("nms", "qnms"):
-        torch.library.define(
-            f"torchvision::{name}",
-            "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-        )
-    for module in [name for name in sys.modules if name.startswith("torchvision")]:
-        del sys.modules[module]
-    return importlib.import_module("torchvision")
-
-
-@pytest.fixture(scope="module")
-def timm(torchvision):  # Which timm imports.
-    return pytest.importorskip("timm", reason="needs timm: see CONTRIBUTING.md")
-
-
-@pytest.fixture(scope="module")
-def keras_hub():
-    return pytest.importorskip(
-        "keras_hub", reason="needs KerasHub: see CONTRIBUTING.md"
-    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,6 @@
 import io
+import pathlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,10 +8,21 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.config.recipes import PadCropFlip, ScaleCropFlip
+from keras_resnet.config.recipe import (
+    CosineDecay,
+    CutMix,
+    InceptionCrop,
+    MixUp,
+    PadCropFlip,
+    RandAugment,
+    ScaleCropFlip,
+)
+from keras_resnet.config.recipes import RECIPES
+from keras_resnet.data import decoded, folders
 from keras_resnet.data.pipelines import (
     evaluation_batches,
     leave_gpus_to_keras,
+    recipe_batches,
     training_batches,
 )
 from keras_resnet.data.preprocessing import normalize, prepare, resize_and_crop
@@ -58,7 +71,9 @@ def examples(tmp_path_factory):
     }
 
 
-def batches_of(examples, augmentation, *, seed=3, batch_size=4, steps=12, start_step=0):
+def batches_of(
+    examples, augmentation, *, seed=3, batch_size=4, steps=12, start_step=0, **parts
+):
     batches = training_batches(
         examples,
         P,
@@ -67,6 +82,7 @@ def batches_of(examples, augmentation, *, seed=3, batch_size=4, steps=12, start_
         seed=seed,
         start_step=start_step,
         steps=steps,
+        **parts,
     )
     return list(batches.as_numpy_iterator())
 
@@ -257,3 +273,240 @@ def test_impossible_arguments_are_named(examples, wrong):
     arguments = dict(augmentation=None) | wrong
     with pytest.raises(ValueError, match=f"Received: .*{[*wrong][0]}="):
         batches_of(examples["pixels"], **arguments)
+
+
+INCEPTION = InceptionCrop(area=(0.3, 1.0))
+SOFT = dict(
+    classes=SIZE,
+    label_smoothing=0.1,
+    erasing=0.3,
+    mixing=(MixUp(alpha=0.2), CutMix(alpha=1.0)),
+)
+SIZES = ((0, 8), (0.3, 12))
+OPERATIONS = RandAugment(operations=1, strength=0.3)
+
+
+def rich(examples, augmentation=INCEPTION, *, start_step=0, steps=10, **parts):
+    return training_batches(
+        examples,
+        P,
+        augmentation,
+        batch_size=4,
+        seed=3,
+        start_step=start_step,
+        steps=steps,
+        **parts,
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "augmentation", "parts"),
+    [
+        (
+            "encoded",
+            INCEPTION,
+            dict(image_sizes=SIZES, rand_augment=OPERATIONS, **SOFT),
+        ),
+        ("streamed", INCEPTION, SOFT),
+        ("pixels", PAD, SOFT),
+    ],
+)
+def test_with_all_there_is_going_on_is_the_tail(examples, kind, augmentation, parts):
+    whole = list(rich(examples[kind], augmentation, **parts).as_numpy_iterator())
+    again = rich(examples[kind], augmentation, **parts)
+    assert same(list(again.as_numpy_iterator()), whole)
+    tail = rich(examples[kind], augmentation, start_step=5, **parts)
+    assert tail.cardinality() == 5
+    assert same(list(tail.as_numpy_iterator()), whole[5:])
+    sides = [images.shape[1] for images, _ in whole]
+    assert sides == ([8] * 3 + [12] * 7 if "image_sizes" in parts else [12] * 10)
+    assert len({images.tobytes() for images, _ in whole}) == 10
+
+
+def test_changing_sizes_are_unknown_and_one_size_is_known(examples):
+    batches = rich(examples["encoded"], start_step=9, image_sizes=SIZES)
+    assert batches.element_spec[0] == tf.TensorSpec((4, None, None, 3), tf.float32)
+    images, _ = rich(examples["encoded"], image_sizes=((0, 9),)).element_spec
+    assert images == tf.TensorSpec((4, 9, 9, 3), tf.float32)
+
+
+def test_padded_crops_and_whole_images_change_their_size_too(examples):
+    for augmentation in (PAD, SCALE, None):
+        batches = rich(examples["pixels"], augmentation, steps=4, image_sizes=SIZES)
+        assert [images.shape[1] for images, _ in batches] == [8, 8, 12, 12]
+
+
+def test_labels_are_smoothed_as_pytorch_smooths_them(examples):
+    soft = training_batches(
+        examples["pixels"],
+        P,
+        None,
+        batch_size=4,
+        seed=3,
+        steps=2,
+        classes=SIZE,
+        label_smoothing=0.1,
+    )
+    hard = batches_of(examples["pixels"], None, steps=2)
+    for (images, labels), (same_images, integers) in zip(soft, hard, strict=True):
+        np.testing.assert_array_equal(images, same_images)
+        expected = 0.9 * np.eye(SIZE)[integers] + 0.1 / SIZE
+        np.testing.assert_allclose(labels, expected, atol=1e-7)
+
+
+def test_evaluation_gives_vectors_on_request(examples):
+    batches = evaluation_batches(examples["pixels"], P, batch_size=9, one_hot=SIZE)
+    assert batches.element_spec[1] == tf.TensorSpec((None, SIZE), tf.float32)
+    labels = np.concatenate([labels for _, labels in batches.as_numpy_iterator()])
+    np.testing.assert_array_equal(labels, np.eye(SIZE))
+
+
+def test_mixing_and_smoothing_need_the_number_of_classes(examples):
+    for part in (dict(label_smoothing=0.1), dict(mixing=(MixUp(alpha=0.2),))):
+        with pytest.raises(ValueError, match="`classes` must be the number"):
+            batches_of(examples["pixels"], None, **part)
+
+
+def test_inception_crops_of_pixels_and_of_files_are_equal(examples):
+    pixels = batches_of(examples["pixels"], INCEPTION)
+    assert same(batches_of(examples["files"], INCEPTION), pixels)
+    assert pixels[0][0].shape == (4, 12, 12, 3)
+
+
+def test_a_recipe_says_what_its_batches_are(examples):
+    recipe = replace(
+        RECIPES["resnet20_cifar10"],
+        batch_size=4,
+        steps=6,
+        schedule=CosineDecay(learning_rate=0.1),
+        augmentation=INCEPTION,
+        image_sizes=SIZES,
+        **{name: SOFT[name] for name in SOFT if name != "classes"},
+    )
+    ours = recipe_batches(
+        examples["encoded"], P, recipe, classes=SIZE, seed=3, start_step=2
+    )
+    parts = rich(examples["encoded"], steps=6, start_step=2, image_sizes=SIZES, **SOFT)
+    assert same(list(ours.as_numpy_iterator()), list(parts.as_numpy_iterator()))
+    hard = replace(recipe, label_smoothing=0.0, mixing=())
+    labels = recipe_batches(examples["encoded"], P, hard, classes=SIZE, seed=3)
+    assert labels.element_spec[1] == tf.TensorSpec((4,), tf.int32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "augmentation", "parts"),
+    [
+        ("pixels", PAD, {}),
+        ("pixels", PAD, SOFT),
+        ("files", PAD, {}),
+        ("streamed", SCALE, {}),
+        ("encoded", INCEPTION, dict(image_sizes=SIZES, rand_augment=OPERATIONS)),
+        ("encoded", INCEPTION, dict(image_sizes=SIZES, **SOFT)),
+    ],
+)
+def test_the_shares_of_workers_are_the_whole_batches(
+    examples, kind, augmentation, parts
+):
+    whole = list(rich(examples[kind], augmentation, **parts).as_numpy_iterator())
+    shares = [
+        list(
+            rich(
+                examples[kind], augmentation, share=(worker, 2), **parts
+            ).as_numpy_iterator()
+        )
+        for worker in (0, 1)
+    ]
+    joined = [
+        tuple(np.concatenate(halves) for halves in zip(a, b, strict=True))
+        for a, b in zip(*shares, strict=True)
+    ]
+    assert [len(labels) for _, labels in shares[1]] == [2] * 10
+    assert same(joined, whole)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_evaluate_different_images(examples, kind):
+    seen = [
+        all_labels(
+            evaluation_batches(examples[kind], P, batch_size=4, share=(worker, 2)).take(
+                3
+            )
+        )
+        for worker in (0, 1)
+    ]
+    assert sorted(np.concatenate(seen)) == list(range(12))
+    assert list(seen[0]) == [0, 1, 4, 5, 8, 9]
+
+
+def test_a_worker_decodes_its_share_alone(examples):
+    images = examples["encoded"].images.copy()
+    batches = evaluation_batches(examples["encoded"], P, batch_size=4, share=(0, 2))
+    kept = [labels for _, labels in batches.take(5)]
+    images[[i for i in range(20) if i % 4 >= 2]] = b"no image"
+    broken = Examples(images, examples["encoded"].labels)
+    batches = evaluation_batches(broken, P, batch_size=4, share=(0, 2)).take(5)
+    assert np.array_equal([labels for _, labels in batches], kept)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of images of many sizes, of two classes; one of 120 is no image."""
+    rng = np.random.default_rng(0)
+    for i in range(120):
+        folder = tmp_path / "train" / "ab"[i % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        image = rng.integers(0, 256, (*rng.integers(16, 40, 2), 3), np.uint8)
+        (folder / f"{i:03}.png").write_bytes(png(image) if i != 50 else b"nothing")
+    return folders.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("augmentation", "share", "parts"),
+    [
+        (None, (0, 1), {}),
+        (PAD, (1, 2), {"mixing": (MixUp(alpha=0.2),), "classes": 2}),
+    ],
+)
+def test_kept_pixels_are_what_decoding_each_time_gives(
+    photos, monkeypatch, augmentation, share, parts
+):
+    assert len(photos.skipped) == 1 and "050.png" in photos.skipped[0]
+    p = replace(P, resize=14)
+    options = {"batch_size": 16, "seed": 3, "steps": 15, "share": share} | parts
+
+    def trained(start=0):
+        batches = training_batches(
+            photos.train, p, augmentation, start_step=start, **options
+        )
+        return list(batches.as_numpy_iterator())
+
+    def validated():
+        batches = evaluation_batches(
+            photos.validation, p, batch_size=4, share=share, keep=True
+        )
+        return list(batches.as_numpy_iterator())
+
+    kept, validation = trained(), validated()
+    assert {photos.train, photos.validation} <= set(decoded._kept)
+    assert same(trained(start=5), kept[5:])
+    monkeypatch.setattr(decoded, "MOST", 0)
+    assert same(trained(), kept)
+    assert same(validated(), validation)
+
+
+def test_what_fits_is_decoded_once(photos, monkeypatch):
+    options = {"batch_size": 16, "seed": 0, "steps": 20}
+    # None of these would see images more than once, or prepare them alike.
+    training_batches(photos.train, P, PAD, **options | {"steps": 2})
+    training_batches(photos.train, P, SCALE, **options)
+    training_batches(photos.train, P, PAD, **options, rand_augment=OPERATIONS)
+    assert photos.train not in decoded._kept
+    first = training_batches(photos.train, P, PAD, **options)
+    for path in photos.train.images:
+        pathlib.Path(path).unlink()
+    assert len(list(first)) == 20
+    assert len(list(training_batches(photos.train, P, PAD, **options))) == 20
+    monkeypatch.setattr(decoded, "MOST", photos.train.size * 12 * 12 * 3 - 1)
+    assert not decoded.fits(photos.train, P)
+    with pytest.raises(tf.errors.NotFoundError):
+        list(training_batches(photos.train, P, PAD, **options))

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_resnet.analysis import plots
 
@@ -177,3 +178,27 @@ def test_the_users_matplotlib_is_left_alone(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "curves.png")]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_training_errors_of_several_networks(tmp_path):
+    rows = [{"step": 10, "accuracy": 0.5}, {"step": 20, "accuracy": 0.75}]
+    path = plots.training_errors(
+        {"plain-20": rows, "ResNet-20": rows}, tmp_path / "errors.png", title="A title"
+    )
+    assert path.stat().st_size > 5_000
+    with pytest.raises(ValueError, match="must be 1 to 4"):
+        plots.training_errors({}, tmp_path / "none.png", title="A title")
+
+
+def test_images_stand_side_by_side(tmp_path):
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    images = np.broadcast_to(colours[:, None, None], (3, 40, 40, 3))
+    path = plots.image_grid(images, tmp_path / "grid.png", columns=2)
+    drawn = np.asarray(Image.open(path).convert("RGB"))
+    height, width = drawn.shape[:2]
+    assert abs(height - 88) <= 2 and abs(width - 88) <= 2
+    centres = [
+        drawn[height * r // 4, width * c // 4] for r, c in ((1, 1), (1, 3), (3, 1))
+    ]
+    np.testing.assert_array_equal(centres, colours)
+    np.testing.assert_array_equal(drawn[height * 3 // 4, width * 3 // 4], [255] * 3)

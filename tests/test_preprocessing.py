@@ -9,11 +9,13 @@ from PIL import Image
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.preprocessing import (
     decode,
+    decode_window,
     normalize,
     per_pixel_mean,
     prepare,
     resize_and_crop,
     resize_then_crop,
+    resize_window,
 )
 from keras_resnet.data.sources import Examples
 
@@ -246,3 +248,62 @@ def test_records_of_before_load():
     values = preprocessing.as_json()
     del values["channel_order"], values["interpolation"]
     assert Preprocessing.from_json(values) == preprocessing
+
+
+def test_a_window_of_a_photograph_is_decoded_nearly_as_the_whole(shared_data):
+    files = sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[:20]
+    differences = []
+    for file in files:
+        contents = file.read_bytes()
+        whole = decode(contents, 3).numpy()
+        top, left = whole.shape[0] // 5, whole.shape[1] // 7
+        window = decode_window(contents, lambda _, w=(top, left, 90, 110): w, 3)
+        expected = whole[top : top + 90, left : left + 110].astype(np.float32)
+        differences.append(np.abs(window.numpy() - expected))
+    # What the fast transform and the repeated colours cost: 1.3 grey levels.
+    assert 0.5 < np.mean(differences) < 2
+    assert np.quantile(differences, 0.99) < 10
+
+
+@pytest.mark.parametrize(("side", "ratio"), [(300, 1), (140, 2), (70, 4), (8, 8)])
+def test_large_windows_are_decoded_shrunken(shared_data, side, ratio):
+    file = sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[0]
+    contents = file.read_bytes()
+    window = (24, 40, 304, 320)
+    whole = decode(contents, 3).numpy()[24 : 24 + 304, 40 : 40 + 320]
+    small = decode_window(contents, lambda _: window, 3, (side, side))
+    assert small.shape == (304 // ratio, 320 // ratio, 3)
+    difference = np.float32(small) - mean_of_blocks(whole, ratio)
+    # What the fast transform costs, as in the test above.
+    assert np.abs(difference).mean() < 2
+
+
+def mean_of_blocks(image, ratio):
+    height, width, channels = image.shape
+    blocks = np.float32(image).reshape(
+        height // ratio, ratio, width // ratio, ratio, channels
+    )
+    return blocks.mean((1, 3))
+
+
+def test_windows_grow_as_pillows():
+    image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
+    expected = Image.fromarray(image).resize((70, 90), Image.Resampling.BILINEAR)
+    ours = resize_window(image, (90, 70))
+    assert np.abs(ours - np.asarray(expected, np.float32)).max() <= 1.01
+
+
+def test_windows_shrink_to_the_mean_over_an_area():
+    image = np.random.default_rng(0).integers(0, 256, (60, 40, 3), np.uint8)
+    halves = image.reshape(30, 2, 20, 2, 3).mean((1, 3))
+    np.testing.assert_allclose(resize_window(image, (30, 20)), halves, atol=1e-3)
+
+
+def test_shrunken_photographs_are_nearly_pillows(shared_data):
+    file = sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[0]
+    image = decode(file.read_bytes(), 3).numpy()
+    pillow = Image.fromarray(image).resize((224, 224), Image.Resampling.BILINEAR)
+    difference = np.abs(
+        resize_window(image, (224, 224)) - np.asarray(pillow, np.float32)
+    )
+    assert np.mean(difference) < 2.5

@@ -224,8 +224,7 @@ def test_a_truncated_safetensors_file(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt"])
-def test_torch_file(tmp_path, suffix):
-    torch = pytest.importorskip("torch")
+def test_torch_file(tmp_path, torch, suffix):
     source, model = tiny(seed=1), tiny(seed=2)
     state = {name: torch.tensor(a) for name, a in state_dict_of(source).items()}
     torch.save(state, tmp_path / f"w{suffix}")
@@ -233,8 +232,7 @@ def test_torch_file(tmp_path, suffix):
     assert_same_weights(model, source.get_weights())
 
 
-def test_a_truncated_torch_file(tmp_path):
-    torch = pytest.importorskip("torch")
+def test_a_truncated_torch_file(tmp_path, torch):
     path = tmp_path / "w.pth"
     torch.save({"conv1.weight": torch.zeros(1000)}, path)
     path.write_bytes(path.read_bytes()[:-1000])
@@ -251,8 +249,7 @@ class Malicious:
         return pathlib.Path.touch, (self.path,)
 
 
-def test_a_pickle_that_runs_code_is_refused(tmp_path):
-    torch = pytest.importorskip("torch")
+def test_a_pickle_that_runs_code_is_refused(tmp_path, torch):
     trace = tmp_path / "trace"
     torch.save({"conv1.weight": Malicious(trace)}, tmp_path / "w.pth")
     # It does what it is made for where it is let.
@@ -264,8 +261,7 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path):
     assert not trace.exists()
 
 
-def test_a_refusal_does_not_advise_to_load_it_anyway(tmp_path):
-    torch = pytest.importorskip("torch")
+def test_a_refusal_does_not_advise_to_load_it_anyway(tmp_path, torch):
     torch.save(Malicious(tmp_path / "trace"), tmp_path / "w.pth")
     with pytest.raises(ValueError, match="UnpicklingError") as error:
         read_state_dict(tmp_path / "w.pth")

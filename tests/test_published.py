@@ -25,7 +25,6 @@ from keras_resnet.models.files import read_state_dict
 from keras_resnet.models.pretrained import load_weights, to_state_dict
 from keras_resnet.models.resnet import build
 from tests.reference import called, images, with_random_weights
-from tests.test_parity import torch, torchvision  # noqa: F401
 
 RESNET20 = ARCHITECTURES["resnet20"]
 
@@ -192,7 +191,7 @@ def test_the_network_that_a_tag_names(weights, network):
     assert published.network_of(weights) == network
 
 
-def test_akamaster(tmp_path, cache, monkeypatch, torch):  # noqa: F811
+def test_akamaster(tmp_path, cache, monkeypatch, torch):
     """From the address to the model's preprocessing, with a file like the author's."""
     state = to_state_dict(with_random_weights(build(RESNET20)), RESNET20, "torchvision")
     state = {f"module.{k.replace('fc', 'linear')}": v for k, v in state.items()}
@@ -312,7 +311,7 @@ def test_a_converter_of_kerashub():
 @pytest.mark.parametrize(
     ("tag", "resize"), [("IMAGENET1K_V1", 256), ("IMAGENET1K_V2", 232)]
 )
-def test_torchvision_preprocessing(torchvision, monkeypatch, tag, resize):  # noqa: F811
+def test_torchvision_preprocessing(torchvision, monkeypatch, tag, resize):
     monkeypatch.setattr(published_torch, "download", lambda url: (url, "0" * 64))
     spec = ARCHITECTURES["resnet50_v1_5"]
     found = published.fetch(f"torchvision:{tag}", "resnet50_v1_5", spec)
@@ -339,10 +338,10 @@ def test_from_a_download_to_the_logits(
     tmp_path,
     cache,
     monkeypatch,
-    torch,  # noqa: F811
-    torchvision,  # noqa: F811
+    torch,
+    torchvision,
+    timm,
 ):
-    timm = pytest.importorskip("timm")
     reference = torchvision.models.resnet18().eval()
     torch.save(reference.state_dict(), tmp_path / "w.pth")
     url, digest = serve(tmp_path / "resnet18.pth", (tmp_path / "w.pth").read_bytes())
@@ -374,15 +373,7 @@ def test_from_a_download_to_the_logits(
         ("resnet50.tv_in1k", "resnet50_v1_5", 256, "bilinear"),
     ],
 )
-def test_timm_preprocessing(
-    torchvision,  # noqa: F811
-    monkeypatch,
-    tag,
-    network,
-    resize,
-    interpolation,
-):
-    pytest.importorskip("timm")
+def test_timm_preprocessing(timm, monkeypatch, tag, network, resize, interpolation):
     monkeypatch.setattr(published_torch, "download", lambda url: (url, "0" * 64))
     spec = ARCHITECTURES[network]
     found = published.fetch(f"timm:{tag}", network, spec)
@@ -395,9 +386,8 @@ def test_timm_preprocessing(
 
 
 @pytest.mark.parity
-def test_a_preset_of_kerashub(tmp_path, monkeypatch):
+def test_a_preset_of_kerashub(tmp_path, monkeypatch, keras_hub):
     """One with random weights, saved here as KerasHub publishes them."""
-    keras_hub = pytest.importorskip("keras_hub")
     monkeypatch.setattr(published_keras, "_keras_classes", lambda: None)
     converter = keras_hub.layers.ResNetImageConverter(
         image_size=(224, 224),
@@ -538,7 +528,7 @@ def test_bfloat16_in_safetensors(tmp_path):
         assert not np.any(weight.view("<u4") & 0xFFFF)
 
 
-def test_bfloat16_in_a_torch_file(tmp_path, torch):  # noqa: F811
+def test_bfloat16_in_a_torch_file(tmp_path, torch):
     model, state = tiny_state()
     tensors = {name: torch.tensor(value).bfloat16() for name, value in state.items()}
     torch.save(tensors, tmp_path / "w.pth")

@@ -35,7 +35,7 @@ def test_first_commands_do_the_main_job_and_the_tests():
         "python3 -m venv .venv && . .venv/bin/activate && pip install . && "
         "keras-resnet train"
     )
-    assert blocks[1].strip() == "pip install '.[test]' && pytest"
+    assert blocks[1].strip() == ("pip install '.[test]' && pytest -n 2 --dist loadfile")
 
 
 def test_saved_models_are_small_and_complete():

@@ -1,19 +1,19 @@
 """Recipes say what the papers say, and impossible ones can't be made."""
 
+import io
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.config.recipes import (
-    RECIPES,
-    OneCycle,
-    StepDecay,
-    for_own_images,
-    smoke,
-    with_steps,
-)
+from keras_resnet.config.recipe import CosineDecay, StepDecay, smoke, with_steps
+from keras_resnet.config.recipes import RECIPES, for_own_images
+from keras_resnet.data.pipelines import recipe_batches
+from keras_resnet.data.sources import Examples
+from keras_resnet.training.optimizers import learning_rate
 from tests import paper_facts
 
 
@@ -33,6 +33,164 @@ def test_cifar_targets_are_the_papers(network):
     assert recipe.weight_decay == 1e-4
     assert recipe.momentum == 0.9
     assert DATASETS[recipe.dataset].validation == 5_000
+
+
+@pytest.mark.parametrize(
+    "errors",
+    [
+        paper_facts.CIFAR_ERROR_V2,
+        paper_facts.CIFAR_ERROR_WIDE,
+        paper_facts.CIFAR_ERROR_RESNEXT,
+    ],
+)
+def test_targets_on_both_cifars_are_the_papers(errors):
+    for network, (on_10, on_100) in errors.items():
+        assert RECIPES[f"{network}_cifar10"].target == on_10
+        if on_100 is not None:
+            assert RECIPES[f"{network}_cifar100"].target == on_100
+    assert RECIPES["wide_resnet16_8_svhn"].target == paper_facts.SVHN_ERROR_WIDE
+
+
+def test_targets_on_imagenet_are_the_sources():
+    for name, error in paper_facts.IMAGENET_ERROR.items():
+        assert RECIPES[f"{name}_imagenet"].target == error
+    for name, accuracy in paper_facts.IMAGENET_ACCURACY.items():
+        target = RECIPES[f"{name}_imagenet"].target
+        assert target == pytest.approx(100 - accuracy, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", paper_facts.STEPS)
+def test_learning_rates_fall_where_the_sources_say(name):
+    images, batch_size, epochs, falls, factor, rate = paper_facts.STEPS[name]
+    recipe = RECIPES[name]
+    assert recipe.batch_size == batch_size
+    assert abs(recipe.steps * batch_size / images / epochs - 1) < 0.003
+    schedule = learning_rate(recipe.schedule, recipe.steps)
+    # An epoch has an update more where its last, smaller batch is one.
+    updates = recipe.steps / epochs
+    assert updates in (images // batch_size, -(-images // batch_size))
+    assert float(schedule(0)) == pytest.approx(rate)
+    for number, epoch in enumerate(falls):
+        before, after = (
+            float(schedule(int(epoch * updates) + step)) for step in (-1, 1)
+        )
+        assert before == pytest.approx(rate * factor**number)
+        assert after == pytest.approx(rate * factor ** (number + 1))
+    assert float(schedule(recipe.steps - 1)) == pytest.approx(
+        rate * factor ** len(falls)
+    )
+
+
+@pytest.mark.parametrize("name", paper_facts.COSINES)
+def test_cosines_rise_and_fall_where_the_sources_say(name):
+    images, batch_size, epochs, warmup, rate = paper_facts.COSINES[name]
+    recipe = RECIPES[name]
+    assert abs(recipe.steps * batch_size / images / epochs - 1) < 0.002
+    schedule = learning_rate(recipe.schedule, recipe.steps)
+    updates = recipe.steps // epochs
+    assert float(schedule(warmup * updates)) == pytest.approx(rate, rel=1e-3)
+    half = (warmup + epochs) * updates // 2
+    assert float(schedule(half)) == pytest.approx(rate / 2, rel=2e-2)
+    assert float(schedule(warmup * updates // 2)) == pytest.approx(rate / 2, rel=3e-2)
+    assert float(schedule(recipe.steps)) < rate * 1e-4
+
+
+def test_darknets_rate_burns_in_and_falls_with_the_fourth_power():
+    recipe = RECIPES["darknet53_imagenet"]
+    schedule = learning_rate(recipe.schedule, recipe.steps)
+    assert float(schedule(500)) == pytest.approx(0.1 * 0.5**4, rel=1e-3)
+    assert float(schedule(400_000)) == pytest.approx(0.1 * 0.5**4, rel=1e-3)
+
+
+def same_pipeline(recipe):
+    """What two recipes have in common whose batches are made in the same way."""
+    return (
+        DATASETS[recipe.dataset].preprocessing.size,
+        recipe.augmentation,
+        recipe.rand_augment,
+        recipe.erasing,
+        recipe.mixing,
+        recipe.image_sizes,
+        recipe.preprocessing,
+        recipe.label_smoothing,
+    )
+
+
+PIPELINES = {same_pipeline(recipe): name for name, recipe in RECIPES.items()}
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """Four noisy JPEG files, as an ImageNet of its own."""
+    rng = np.random.default_rng(0)
+    files = []
+    for size in ((300, 400, 3), (400, 260, 3), (256, 256, 3), (280, 500, 3)):
+        file = io.BytesIO()
+        small = Image.fromarray(rng.integers(0, 256, (20, 20, 3), np.uint8))
+        small.resize(size[1::-1]).save(file, "JPEG")
+        files.append(file.getvalue())
+    return Examples(np.array(files, dtype=object), np.arange(4, dtype=np.int32))
+
+
+@pytest.mark.parametrize("name", PIPELINES.values())
+def test_every_row_builds_its_pipeline(name, photos):
+    recipe = smoke(RECIPES[name])
+    data = DATASETS[recipe.dataset]
+    prepare = recipe.preprocessing or data.preprocessing
+    if data.storage == "pixels":
+        shape = (8, *prepare.size, prepare.channels)
+        images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        examples = Examples(images, np.arange(8, dtype=np.int32))
+    else:
+        examples = photos
+    batches = recipe_batches(
+        examples,
+        prepare,
+        replace(recipe, batch_size=2),
+        classes=data.classes,
+        seed=0,
+        start_step=3,
+    )
+    images, labels = next(batches.as_numpy_iterator())
+    side = recipe.image_sizes[-1][1] if recipe.image_sizes else prepare.size[0]
+    assert images.shape == (2, side, side, prepare.channels)
+    assert np.isfinite(images).all() and images.std() > 0.1
+    if recipe.soft_labels:
+        np.testing.assert_allclose(labels.sum(1), 1, atol=1e-5)
+        assert labels.shape == (2, data.classes)
+    else:
+        assert labels.shape == (2,)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_row_builds_its_schedule(name):
+    recipe = RECIPES[name]
+    rate = learning_rate(recipe.schedule, recipe.steps)
+    middle = float(rate(recipe.steps // 2) if callable(rate) else rate)
+    assert 0 < middle <= recipe.schedule.learning_rate * 1.001
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_known_to_differ_is_told(name):
+    recipe = RECIPES[name]
+    told = " ".join(recipe.deviations)
+
+    def of(*parts):
+        return any(part in name for part in parts)
+
+    # Torch, PyTorch and darknet multiply the velocity by the learning rate.
+    torch = of("_fb_", "resnext", "drn_", "_tv2_", "_nv", "darknet53_")
+    assert ("holds the learning rate, as in Caffe" in told) == torch
+    assert ("of the source does once an epoch" in told) == of("_tv2_", "_nv")
+    assert ("where the source's begins anew" in told) == of("wide_")
+    assert ("mixed by a share of its own" in told) == bool(recipe.mixing)
+
+
+def test_dropout_is_asked_of_networks_that_have_it():
+    for recipe in RECIPES.values():
+        # Raises where the network has no place for it.
+        replace(ARCHITECTURES[recipe.network], dropout=recipe.dropout)
+    assert sum(recipe.dropout > 0 for recipe in RECIPES.values()) == 5
 
 
 def test_only_the_deepest_cifar_nets_warm_up():
@@ -58,10 +216,14 @@ def test_milestones_move_in_proportion():
     ("change", "message"),
     [
         ({"steps": 0}, "`steps` must be a positive integer. Received: steps=0"),
+        ({"steps": 2**31}, "`steps` must be less than 2,147,483,648"),
         ({"batch_size": 1.5}, "Received: batch_size=1.5"),
         ({"schedule": StepDecay(learning_rate=0.1, at=(9, 5))}, "must rise"),
         ({"schedule": StepDecay(learning_rate=0.1, at=(70_000,))}, "steps=64000"),
-        ({"schedule": OneCycle(learning_rate=-1.0, warmup=0.1)}, "must be positive"),
+        ({"schedule": CosineDecay(learning_rate=-1.0, warmup=0.1)}, "must be positive"),
+        ({"label_smoothing": 1.0}, "Received: label_smoothing=1.0"),
+        ({"image_sizes": ((0.1, 96),)}, "must begin at the share 0"),
+        ({"image_sizes": ((0, 96), (0.5, 128), (0.5, 160))}, "rise to below 1"),
     ],
 )
 def test_impossible_recipes_cannot_be_made(change, message):

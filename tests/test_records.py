@@ -188,10 +188,11 @@ def test_table_has_one_row_per_recipe_with_mean_and_spread():
         example(recipe="another", overrides={"steps": 10}, target=None, steps=10),
     ]
     header, rule, another, quickstart = records.table(runs).splitlines()
-    assert header.count(" | ") == rule.count(" | ") == another.count(" | ") == 9
+    assert header.endswith("| images/s | backend | hardware |")
+    assert header.count(" | ") == rule.count(" | ") == another.count(" | ") == 10
     assert quickstart == (
         "| quickstart | resnet20 | fashion_mini | 3 | 11.00 ± 1.00 | 11 | 1,000 "
-        r"| 2 min 05 s | 1,234 | 2 cores, Some \| CPU |"
+        r"| 2 min 05 s | 1,234 | tensorflow | 2 cores, Some \| CPU |"
     )
     assert another.startswith("| another (steps=10) | resnet20 | fashion_mini | 1 ")
     assert "| 10.00 | – | 10 |" in another
@@ -202,6 +203,14 @@ def test_table_keeps_other_hardware_apart():
     text = records.table([example(), example(hardware=gpus)])
     assert "| 2 × H200 |" in text
     assert len(text.splitlines()) == 4
+
+
+def test_table_keeps_other_backends_apart():
+    header, _, jax, tensorflow = records.table(
+        [example(), example(backend="jax")]
+    ).splitlines()
+    assert "| jax |" in jax
+    assert "| tensorflow |" in tensorflow
 
 
 def test_table_refuses_one_seed_twice():

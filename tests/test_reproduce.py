@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -16,12 +17,14 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import reproduce
+from keras_resnet import reproduce, run_folder
 from keras_resnet import run as runs
-from keras_resnet.config.recipes import RECIPES, smoke
+from keras_resnet.config.recipe import StepDecay, smoke
+from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from keras_resnet.evaluation import records
-from keras_resnet.training.callbacks import HISTORY, read_history
+from keras_resnet.training import loggers
+from keras_resnet.training.history import HISTORY, read_history
 
 FILES = {
     "model.keras",
@@ -199,6 +202,50 @@ def test_a_run_begun_before_the_backend_was_written_goes_on(finished, tmp_path):
     assert reproduce.train(output_dir=tmp_path, verbose=0) == folder
 
 
+class Stopped(Exception):
+    """In place of training: precision and XLA."""
+
+
+def test_a_run_goes_on_as_it_began(finished, tmp_path, monkeypatch, capsys):
+    def fit(model, *args, **kwargs):
+        raise Stopped(keras.config.dtype_policy().name, model.jit_compile)
+
+    monkeypatch.setattr(reproduce, "fit", fit)
+    path = tmp_path / finished.name / "settings.json"
+    path.parent.mkdir()
+    settings = json.loads((finished / "settings.json").read_text())
+    assert (settings["precision"], settings["xla"]) == ("float32", False)
+    other = {"precision": "mixed_bfloat16", "xla": True}
+    path.write_text(json.dumps(settings | other))
+    options = {"output_dir": tmp_path, "devices": "cpu"}
+    with pytest.raises(Stopped, match=r"\('mixed_bfloat16', True\)"):
+        reproduce.train(**options)
+    assert "goes on in mixed_bfloat16, with XLA, as it began" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"precision \(there 'mixed_bfloat16', here"):
+        reproduce.train(precision="float32", **options)
+    path.write_text(json.dumps(settings | {"precision": "mixed_float16"}))
+    with pytest.raises(ValueError, match="precision='mixed_float16', .* must go on so"):
+        reproduce.train(**options)
+
+
+@pytest.mark.slow
+def test_deterministic_runs_are_equal(tmp_path):
+    from tensorflow.python.framework import config
+
+    try:
+        folders = [
+            reproduce.train(output_dir=tmp_path / name, deterministic=True, verbose=0)
+            for name in "ab"
+        ]
+        assert config.is_op_determinism_enabled()
+    finally:
+        config.disable_op_determinism()
+    one, other = map(keras_resnet.load, folders)
+    assert one.record["overrides"] == {"deterministic": True}
+    for a, b in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_all_is_computed_in_the_devices_scope(tmp_path, monkeypatch):
     inside = []
 
@@ -208,18 +255,19 @@ def test_all_is_computed_in_the_devices_scope(tmp_path, monkeypatch):
         yield
         inside.pop()
 
-    def checked(name):
-        function = getattr(reproduce, name)
+    def checked(module, name):
+        function = getattr(module, name)
 
         def call(*args, **kwargs):
             assert inside, f"{name} was called outside of the device's scope."
             return function(*args, **kwargs)
 
-        monkeypatch.setattr(reproduce, name, call)
+        monkeypatch.setattr(module, name, call)
 
     monkeypatch.setattr(reproduce.strategy, "first_device", scope)
-    for name in ("compile_model", "fit", "measure", "show_examples"):
-        checked(name)
+    checked(reproduce.jobs, "compile_model")
+    for name in ("fit", "as_float32", "measure", "show_examples"):
+        checked(reproduce, name)
     reproduce.train(output_dir=tmp_path, devices="cpu", verbose=0)
 
 
@@ -253,11 +301,21 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         ({"data": "cifar10", "network": "resnet51"}, "Did you mean"),
         ({"steps": 3, "epochs": 1}, "not both"),
         ({"epochs": 0}, "must be positive"),
+        ({"epochs": 1e300}, "fewer than 2,147,483,648 updates"),
+        ({"epochs": 1e308}, "fewer than 2,147,483,648 updates"),
+        ({"steps": 10**30}, "less than 2,147,483,648"),
         ({"batch_size": 0}, "positive integer"),
         ({"batch_size": 10_000}, "must not exceed the 160 training images"),
         ({"devices": "abacus"}, "must be 'all'"),
         ({"precision": "float8"}, "must be one of"),
         ({"xla": "perhaps"}, "must be 'auto'"),
+        ({"learning_rate": 0}, "learning rate must be positive"),
+        ({"freeze": 1}, "give them as `weights`"),
+        ({"log": ("tensorbord",)}, "Did you mean 'tensorboard'"),
+        ({"deterministic": True, "xla": "on"}, "TensorFlow backend without XLA"),
+        ({"accumulate": 0}, "must be a positive integer"),
+        ({"accumulate": 2.0}, "must be a positive integer"),
+        ({"accumulate": 3}, "must divide the images .* that each device has, 16"),
     ],
 )
 def test_bad_input_writes_nothing(tmp_path, options, message):
@@ -364,7 +422,8 @@ def train_in_a_process(output_dir, *more):
     code = (
         "import sys; from tests.test_reproduce import small_splits; "
         "from keras_resnet import reproduce; "
-        "from keras_resnet.config.recipes import RECIPES, with_steps; "
+        "from keras_resnet.config.recipe import with_steps; "
+        "from keras_resnet.config.recipes import RECIPES; "
         "from dataclasses import replace; "
         "from keras_resnet.data import sources; splits = small_splits(); "
         "sources.load = lambda name, data_dir=None: splits; "
@@ -404,3 +463,135 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path):
     assert [row["step"] for row in histories[1]] == [4, 8, 12, 16, 20, 24]
     for a, b in zip(*histories, strict=True):
         assert (a["loss"], a["val_loss"]) == (b["loss"], b["val_loss"])
+
+
+def test_executions_of_several_steps_change_nothing(finished, tmp_path):
+    folder = reproduce.train(output_dir=tmp_path, steps_per_execution=2, verbose=0)
+    one, other = (keras_resnet.load(path).model for path in (finished, folder))
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    rows = [read_history(path / "history.csv") for path in (finished, folder)]
+    for row in (*rows[0], *rows[1]):
+        assert row.pop("images_per_second") > 0
+    assert rows[0] == rows[1]
+
+
+def test_a_plan_trains_nothing(tmp_path, monkeypatch):
+    with pytest.raises(TypeError, match="stepz"):
+        reproduce.plan(stepz=40)
+    sizes = ((0.0, 16), (0.5, 24))
+    recipe = replace(RECIPES["quickstart"], image_sizes=sizes)
+    monkeypatch.setitem(RECIPES, "quickstart", recipe)
+    starts = []
+    batches = reproduce.jobs.batches_in_fit
+
+    def counted(job, start=0):
+        starts.append(start)
+        return batches(job, start)
+
+    monkeypatch.setattr(reproduce.jobs, "batches_in_fit", counted)
+    text = reproduce.plan(output_dir=tmp_path / "runs", devices="cpu", steps=40)
+    assert not (tmp_path / "runs").exists()
+    assert starts == [0, 20]  # Each size is measured.
+    rows = dict(line.split(maxsplit=1) for line in text.splitlines())
+    assert rows["run"] == "quickstart: resnet20 on fashion_mini"
+    assert rows["batch"] == "16 images, 16 per device"
+    assert rows["updates"].startswith("40, 4.0 epochs of 160 images; 20 validations")
+    assert re.match(r"\d+\.\d GiB at the most", rows["memory"])
+    speed = r"[\d,.]+ images/s at"
+    assert re.match(f"{speed} 16 pixels, {speed} 24 pixels, median", rows["speed"])
+    assert re.match(r"\d+:\d\d:\d\d expected", rows["time"])
+    assert "steps=40 was asked for" in text
+
+
+def test_frozen_stages_stay(finished, tmp_path):
+    given = keras_resnet.load(finished).model
+    folder = reproduce.train(
+        data="fashion_mini",
+        network="resnet20",
+        weights=finished / "model.keras",
+        freeze=1,
+        steps=2,
+        batch_size=16,
+        output_dir=tmp_path,
+        verbose=0,
+    )
+    trained = keras_resnet.load(folder).model
+    for layer, before in zip(trained.layers, given.layers, strict=True):
+        if layer.name == "logits":
+            continue  # May begin anew.
+        frozen = layer.name.split("_")[0] in ("stem", "stage1")
+        for a, b in zip(layer.get_weights(), before.get_weights(), strict=True):
+            assert np.array_equal(a, b) == frozen, layer.name
+
+
+def test_a_student_learns_from_a_teacher(finished, tmp_path):
+    options = {"output_dir": tmp_path, "devices": "cpu", "verbose": 0}
+    folder = reproduce.train(teacher=finished, **options)
+    record = records.read(folder / "record.json")
+    assert record["overrides"]["teacher"] == str(finished.resolve())
+    alone = keras_resnet.load(finished).model.get_weights()
+    taught = keras_resnet.load(folder).model.get_weights()
+    assert len(alone) == len(taught)
+    assert any(not np.array_equal(a, b) for a, b in zip(alone, taught, strict=True))
+    with pytest.raises(ValueError, match="other settings"):
+        reproduce.train(**options)
+
+
+def test_tensorboard_gets_each_row_once(tmp_path, monkeypatch):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    schedule = StepDecay(learning_rate=0.01, at=(2,))
+    recipe = replace(RECIPES["quickstart"], schedule=schedule)
+    monkeypatch.setitem(RECIPES, "quickstart", recipe)
+    options = {"output_dir": tmp_path, "devices": "cpu", "log": ("tensorboard",)}
+    folder = reproduce.train(**options, verbose=0)
+    events = event_accumulator.EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    steps = [event.step for event in events.Tensors("val_accuracy")]
+    assert steps == [2, 4]
+    assert "training images" in events.Tags()["tensors"]
+    assert events.Tags()["graph"]
+
+
+def test_words_and_new_columns_do_not_lock_a_run_out(finished, tmp_path):
+    folder = tmp_path / finished.name
+    shutil.copytree(finished, folder)
+    path = folder / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["recipe"]["average"]
+    settings["recipe"]["source"] = "said otherwise"
+    path.write_text(json.dumps(settings))
+    assert reproduce.train(output_dir=tmp_path, verbose=0) == folder
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    pytest.importorskip("fcntl")
+    first = run_folder.lock(tmp_path)
+    with pytest.raises(RuntimeError, match="One process at a time"):
+        run_folder.lock(tmp_path)
+    first.close()
+    run_folder.lock(tmp_path).close()
+
+
+def test_a_teacher_of_other_colours_is_refused(finished, tmp_path):
+    folder = tmp_path / "teacher"
+    shutil.copytree(finished, folder)
+    record = json.loads((folder / "record.json").read_text())
+    record["preprocessing"]["mean"] = [1.0]
+    (folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="see the same colours"):
+        reproduce.train(teacher=folder, output_dir=tmp_path / "runs", verbose=0)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_logger_that_fails_ends_nothing(tmp_path, monkeypatch):
+    class Broken(loggers.WeightsAndBiases):
+        def begin(self):
+            raise ConnectionError("no network")
+
+    # Named like a package that is there.
+    monkeypatch.setitem(loggers.LOGGERS, "pytest", Broken)
+    with pytest.warns(UserWarning, match="Broken can't be told .*no network"):
+        folder = reproduce.train(output_dir=tmp_path, log=("pytest",), verbose=0)
+    assert (folder / "record.json").exists()

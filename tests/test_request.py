@@ -9,7 +9,7 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import pipelines, sources
-from keras_resnet.training.strategy import Devices
+from keras_resnet.training.machine import Devices
 
 
 def chosen(network):
@@ -66,7 +66,9 @@ def test_greyscale_images_suit_every_stem(network, side):
     ],
 )
 def test_defaults_follow_the_data(given, expected):
-    assert request.complete(*given) == expected
+    options = dict(zip(("recipe", "data", "val_fraction"), given, strict=True))
+    done = request.complete(options | {"seed": 3})
+    assert (done["recipe"], done["val_fraction"], done["seed"]) == (*expected, 3)
 
 
 @pytest.mark.parametrize(
@@ -79,36 +81,62 @@ def test_defaults_follow_the_data(given, expected):
 )
 def test_what_the_data_has_no_use_for_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
-        request.complete(*given)
+        request.complete(
+            dict(zip(("recipe", "data", "val_fraction"), given, strict=True))
+        )
 
 
 def test_epochs_become_updates():
     recipe = RECIPES["quickstart"]
-    longer = request.override(recipe, 13_300, None, 1.5, 100)
+    options = {"epochs": 1.5, "batch_size": 100, "learning_rate": 0.2}
+    longer = request.override(recipe, 13_300, options)
     assert longer.batch_size == 100
     assert longer.steps == 200
+    assert longer.schedule == replace(recipe.schedule, learning_rate=0.2)
+
+
+def test_weights_are_a_file_however_written_or_a_name(tmp_path, monkeypatch):
+    def weights(value):
+        options = dict.fromkeys(request.CHANGES) | {"weights": value}
+        return request.overrides(options)["weights"]
+
+    file = tmp_path / "resnet18.pth"
+    file.touch()
+    monkeypatch.chdir(tmp_path)
+    assert weights("resnet18.pth") == weights(file) == str(file.resolve())
+    assert weights("torchvision:IMAGENET1K_V1") == "torchvision:IMAGENET1K_V1"
 
 
 @pytest.mark.parametrize(
-    ("replicas", "n", "size"), [(1, 500, 64), (2, 500, 50), (4, 500, 20), (8, 496, 16)]
+    ("replicas", "images", "expected"),
+    [
+        (1, 500, (64, 8)),
+        (2, 500, (50, 10)),
+        (4, 500, (20, 25)),
+        (8, 500, (16, 31)),
+        (2, 194, (64, 3)),  # Two times a prime: only 2 divides it.
+        (8, 9, (8, 1)),
+        (2, 2, (2, 1)),
+    ],
 )
-def test_validation_divides_among_devices(replicas, n, size):
-    splits = sources.load("fashion_mini")  # 500 images for validation.
-    devices = Devices("cpu", tuple(f"cpu:{i}" for i in range(replicas)))
-    examples, batch_size = request.validation_in_fit(
-        RECIPES["quickstart"], splits, devices
-    )
-    assert (examples.size, batch_size) == (n, size)
+def test_validation_divides_among_devices(replicas, images, expected):
+    found = request.validation_in_fit(RECIPES["quickstart"], images, replicas)
+    assert found == expected
+
+
+@pytest.mark.parametrize("replicas", [2, 4, 8])
+def test_validation_in_large_batches_leaves_out_few_images(replicas):
+    recipe = replace(RECIPES["quickstart"], batch_size=128)
+    for images in range(200, 3000):
+        size, batches = request.validation_in_fit(recipe, images, replicas)
+        assert size % replicas == 0
+        assert 32 <= size <= 128
+        assert 0 <= images - size * batches <= 0.08 * images
 
 
 def test_more_devices_than_validation_images():
-    splits = sources.load("fashion_mini")
-    few = sources.Examples(splits.validation.images[:3], splits.validation.labels[:3])
-    devices = Devices("cpu", tuple(f"cpu:{i}" for i in range(4)))
     with pytest.raises(ValueError, match="give each of 4 devices its share"):
-        request.validation_in_fit(
-            RECIPES["quickstart"], replace(splits, validation=few), devices
-        )
+        request.validation_in_fit(RECIPES["quickstart"], 3, 4)
 
 
 def test_batches_divide_among_devices():
@@ -117,3 +145,23 @@ def test_batches_divide_among_devices():
         request.check_batch_size(
             RECIPES["quickstart"], sources.load("fashion_mini"), devices
         )
+
+
+@pytest.mark.parametrize(
+    ("count", "backend", "recipe", "message"),
+    [
+        (0, "tensorflow", "quickstart", "positive integer"),
+        (2, "torch", "quickstart", "must be 1 on PyTorch"),
+        (2, "tensorflow", "resnet110_cifar10", "warms up until the error falls"),
+        (3, "jax", "imagenette_fast", r"validate_every \(140\): any of 1, 2, 4, 5, 7,"),
+        (3, "jax", "resnet50_tv2_imagenet", r"average.every \(32\)"),
+    ],
+)
+def test_executions_must_divide(count, backend, recipe, message):
+    with pytest.raises(ValueError, match=message):
+        request.check_steps_per_execution(
+            RECIPES[recipe], count, Devices("cpu", ("cpu:0",)), backend
+        )
+    request.check_steps_per_execution(
+        RECIPES[recipe], 1, Devices("cpu", ("cpu:0",)), backend
+    )

@@ -3,11 +3,15 @@
 A load alone proves nothing: TensorFlow loads SavedModels whose variables are missing.
 """
 
+import re
+
 import keras
 import numpy as np
 import pytest
 
-from keras_resnet.export.saved_model import export_saved_model, gives_probabilities
+from keras_resnet.export.classifier import features_of, gives_probabilities
+from keras_resnet.export.saved_model import export_saved_model
+from tests.served import Served
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(
@@ -61,14 +65,8 @@ def load_signatures(path):
     """Returns a function that runs a signature in a session, as TF Serving does."""
 
     def run(signature, **inputs):
-        graph = tf.Graph()
-        with tf.compat.v1.Session(graph=graph) as session:
-            loaded = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path))
-            definition = loaded.signature_def[signature]
-            assert set(definition.inputs) == set(inputs)
-            feed = {definition.inputs[k].name: value for k, value in inputs.items()}
-            fetch = {k: info.name for k, info in definition.outputs.items()}
-            return session.run(fetch, feed)
+        with Served(path) as served:
+            return served(signature, **inputs)
 
     return run
 
@@ -123,6 +121,30 @@ def test_decoded_images_get_the_answer_of_keras(exported):
     assert answer["classes"].shape == answer["probabilities"].shape == (4, 5)
 
 
+def test_features_are_what_the_classifier_gets(exported):
+    model, path, channels = exported
+    images = np.random.default_rng(2).integers(0, 256, (3, 16, 16, channels), "uint8")
+    run = load_signatures(path)
+    features = run("features", images=images)["features"]
+    assert features.shape == (3, 16) and features.dtype == np.float32
+    kernel, bias = map(np.asarray, model.layers[-1].weights)
+    scores = np.asarray(tf.nn.softmax(features @ kernel + bias))
+    np.testing.assert_allclose(
+        scores, run("images", images=images)["scores"], atol=1e-5
+    )
+
+
+def test_features_come_before_the_last_layer_with_weights():
+    inputs = keras.Input((16,))
+    pooled = keras.layers.Dropout(0.5, name="kept")(keras.layers.Dense(5)(inputs))
+    logits = keras.layers.Dense(4)(pooled)
+    model = keras.Model(inputs, keras.layers.Softmax()(logits))
+    assert features_of(model) is pooled
+    nested = keras.Sequential([keras.Input((16,)), model])
+    with pytest.raises(ValueError, match="one graph"):
+        features_of(nested)
+
+
 def test_an_empty_request_gets_an_empty_answer(exported):
     _, path, channels = exported
     run = load_signatures(path)
@@ -132,12 +154,41 @@ def test_an_empty_request_gets_an_empty_answer(exported):
     ):
         assert answer["classes"].shape == answer["probabilities"].shape == (0, 5)
         assert answer["scores"].shape == (0, 7)
+    nothing = run("features", images=np.zeros((0, 16, 16, channels), "uint8"))
+    assert nothing["features"].shape == (0, 16)
 
 
 def test_labels_lie_beside_the_graph(exported):
     _, path, _ = exported
     text = (path / "assets.extra/labels.txt").read_text(encoding="utf-8")
     assert text.splitlines() == NAMES
+
+
+def test_files_given_lie_beside_the_labels(tmp_path):
+    path = export(classifier(), tmp_path, files={"preprocessing.json": "{}\n"})
+    assert (path / "assets.extra/preprocessing.json").read_text() == "{}\n"
+
+
+def test_the_same_export_has_the_same_bytes_but_for_names_of_functions(tmp_path):
+    """TensorFlow numbers them through the process; the fingerprint is of that."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    model = classifier()
+    one, two = export(model, tmp_path), export(model, tmp_path, version=2)
+    names = sorted(p.relative_to(one) for p in one.rglob("*") if p.is_file())
+    assert names == sorted(p.relative_to(two) for p in two.rglob("*") if p.is_file())
+    differ = {
+        str(name)
+        for name in names
+        if (one / name).read_bytes() != (two / name).read_bytes()
+    }
+    assert differ <= {"saved_model.pb", "fingerprint.pb"}
+
+    def without_numbers(path):
+        graph = SavedModel.FromString((path / "saved_model.pb").read_bytes())
+        return sorted(re.sub(r"\d+", "0", str(graph)).splitlines())
+
+    assert without_numbers(one) == without_numbers(two)
 
 
 def test_nothing_else_is_left_behind(exported):
@@ -239,3 +290,68 @@ def test_channels_first_is_an_error(tmp_path):
     model = keras.Model(inputs, keras.layers.Dense(7)(pool(inputs)))
     with pytest.raises(ValueError, match="channels last"):
         export(model, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="one backend's answers are enough"
+)
+def test_photographs_get_the_answer_of_predict(shared_data, tmp_path):
+    """All 200, as files.
+
+    Published weights can't be had without a network. This is ResNet-18 with random
+    convolutions, batch-norm statistics of these photographs, and a classifier that
+    tells them apart (least squares) with random logits of standard deviation 2 besides.
+    """
+    from keras_resnet.applications import create
+    from keras_resnet.config.architectures import ARCHITECTURES
+    from keras_resnet.config.preprocessing import default_preprocessing
+    from keras_resnet.data import preprocessing
+    from keras_resnet.exports import export_model
+    from keras_resnet.run import Run
+    from keras_resnet.training import batch_norm
+
+    files = sorted((shared_data / "imagenet_samples").glob("*.JPEG"))
+    assert len(files) == 200
+    prepared = default_preprocessing(ARCHITECTURES["resnet18"])
+    keras.utils.set_random_seed(0)
+    model = create("resnet18")
+    images = [
+        preprocessing.prepare(file.read_bytes(), prepared).numpy() for file in files
+    ]
+    batches = [
+        preprocessing.normalize(np.stack(images[i : i + 20]), prepared)
+        for i in range(0, 200, 20)
+    ]
+    batch_norm.recompute(model, [(batch, None) for batch in batches[::2]])
+    pooled = keras.Model(model.inputs, features_of(model))
+    features = np.concatenate([pooled(batch).numpy() for batch in batches])
+    mean, std = features.mean(0), features.std(0) + 1e-3
+    standard = (features - mean) / std
+    width = len(mean)
+    random = np.random.default_rng(0).normal(0, 2 / width**0.5, (width, 1000))
+    targets = np.zeros((200, 1000))
+    targets[np.arange(200), 5 * np.arange(200)] = 12.0
+    gram = standard @ standard.T + np.eye(200)
+    kernel = (random + standard.T @ np.linalg.solve(gram, targets)) / std[:, np.newaxis]
+    model.layers[-1].set_weights([kernel, -mean @ kernel])
+
+    names = tuple(f"class {i}" for i in range(1000))
+    run = Run(model, names, prepared, record={}, folder=tmp_path)
+    with Served(export_model(model, tmp_path, prepared, names)) as served:
+        greatest = right = 0
+        for i in range(0, 200, 20):
+            expected = run.predict(files[i : i + 20])
+            answer = served(
+                "serving_default",
+                image_bytes=[file.read_bytes() for file in files[i : i + 20]],
+            )
+            for j, row in enumerate(expected):
+                named = [name.decode() for name in answer["classes"][j]]
+                assert named == [name for name, _ in row], files[i + j].name
+                given = answer["probabilities"][j] - [share for _, share in row]
+                greatest = max(greatest, np.abs(given).max())
+                right += row[0][0] == f"class {5 * (i + j)}"
+    assert right >= 150  # Each photograph has an answer of its own.
+    assert greatest <= 1e-4
+    print(f"greatest difference of a probability: {greatest:.1e}, named: {right}")

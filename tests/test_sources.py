@@ -1,4 +1,5 @@
 import hashlib
+import io
 import re
 import shutil
 from dataclasses import replace
@@ -9,9 +10,10 @@ import pytest
 from PIL import Image
 
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.data import sources
+from keras_resnet.data import folders, sources
 from keras_resnet.data.bundled import make_fashion_mini
-from keras_resnet.data.sources import Examples, load, load_folder
+from keras_resnet.data.examples import Examples, split_off_validation
+from keras_resnet.data.sources import load
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +147,11 @@ def test_imagenette(shared_data):
     assert len(imagenette.class_names) == 10
 
 
-def test_a_streamed_set_reads_the_same_records(shared_data, monkeypatch):
+def test_a_streamed_set_reads_the_same_records(shared_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     spec = DATASETS["imagenette"]
     builder = sources._prepared_builder(spec.tfds, shared_data / "tfds")
-    splits = sources._load_streamed("imagenette", spec, builder)
+    splits = sources._load_streamed("imagenette", spec, builder, 0.01)
     assert (splits.train.size, splits.validation.size) == (8_969, 500)
     image, label = next(splits.test.read().as_numpy_iterator())
     assert image[:2] == b"\xff\xd8" and 0 <= label < 10
@@ -224,7 +227,7 @@ def test_a_folder_is_split_by_class(tmp_path):
     write_images(tmp_path, ("dog", "cat"), 20)
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "cat" / "notes.txt").write_text("no image")
-    splits = load_folder(tmp_path)
+    splits = folders.load(tmp_path)
     assert splits.class_names == ("cat", "dog")
     assert splits.test is None
     assert splits.train.kind == "files"
@@ -234,7 +237,7 @@ def test_a_folder_is_split_by_class(tmp_path):
     assert len(paths) == 40
     labels = dict(zip(splits.train.images, splits.train.labels, strict=True))
     assert all(label == ("dog" in path) for path, label in labels.items())
-    again = load_folder(tmp_path)
+    again = folders.load(tmp_path)
     assert again.validation.images.tolist() == splits.validation.images.tolist()
     assert again.sha256 == splits.sha256
 
@@ -242,17 +245,17 @@ def test_a_folder_is_split_by_class(tmp_path):
 def test_the_fingerprint_of_a_folder_covers_paths_and_sizes(tmp_path):
     write_images(tmp_path / "a", ("cat", "dog"), 10)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    first = load_folder(tmp_path / "a").sha256
-    assert load_folder(tmp_path / "b").sha256 == first
+    first = folders.load(tmp_path / "a").sha256
+    assert folders.load(tmp_path / "b").sha256 == first
     (tmp_path / "b" / "cat" / "00.png").rename(tmp_path / "b" / "cat" / "zz.png")
-    assert load_folder(tmp_path / "b").sha256 != first
+    assert folders.load(tmp_path / "b").sha256 != first
 
 
 def test_given_splits_are_kept(tmp_path):
     write_images(tmp_path / "train", ("dog", "cat"), 5)
     write_images(tmp_path / "val", ("dog", "cat"), 2)
     write_images(tmp_path / "test", ("dog",), 3)
-    splits = load_folder(tmp_path)
+    splits = folders.load(tmp_path)
     assert (splits.train.size, splits.validation.size, splits.test.size) == (10, 4, 3)
     assert splits.class_names == ("cat", "dog")
     assert set(splits.test.labels) == {1}
@@ -261,20 +264,20 @@ def test_given_splits_are_kept(tmp_path):
 def test_a_test_folder_lends_nothing_to_validation(tmp_path):
     write_images(tmp_path / "train", ("dog", "cat"), 10)
     write_images(tmp_path / "test", ("dog", "cat"), 3)
-    splits = load_folder(tmp_path)
+    splits = folders.load(tmp_path)
     assert (splits.train.size, splits.validation.size, splits.test.size) == (18, 2, 6)
 
 
 def test_classes_may_be_called_train_and_test(tmp_path):
     write_images(tmp_path, ("train", "test"), 10)
-    assert load_folder(tmp_path).class_names == ("test", "train")
+    assert folders.load(tmp_path).class_names == ("test", "train")
 
 
 def test_a_class_unknown_to_the_training_set_is_refused(tmp_path):
     write_images(tmp_path / "train", ("dog", "cat"), 5)
     write_images(tmp_path / "validation", ("dog", "cow"), 5)
     with pytest.raises(ValueError, match=r"folders \['cow'\]"):
-        load_folder(tmp_path)
+        folders.load(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut"])
@@ -284,36 +287,143 @@ def test_a_damaged_image_is_named(tmp_path, damage):
     contents = file.read_bytes()
     file.write_bytes({"empty": b"", "text": b"hello", "cut": contents[:-80]}[damage])
     with pytest.raises(ValueError, match=str(file)):
-        load_folder(tmp_path)
+        folders.load(tmp_path)
+
+
+def test_few_damaged_images_are_left_out_and_named(tmp_path):
+    write_images(tmp_path / "train", ("cat", "dog"), 12)
+    write_images(tmp_path / "val", ("cat", "dog"), 3)
+    whole = folders.load(tmp_path)
+    assert whole.skipped == ()
+    bad = [tmp_path / "train" / "dog" / "06.JPG", tmp_path / "val" / "cat" / "02.bmp"]
+    for file in bad:
+        file.write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"at most 1.0% .* 1 of 24 are bad: .*06.JPG"):
+        folders.load(tmp_path)
+    splits = folders.load(tmp_path, bad_share=0.2)
+    assert (splits.train.size, splits.validation.size) == (23, 5)
+    assert not {str(f) for f in bad} & {*splits.train.images, *splits.validation.images}
+    assert [name.split(" (")[0] for name in splits.skipped] == [str(f) for f in bad]
+    assert splits.sha256 != whole.sha256
+
+
+def test_a_class_may_not_lose_all_of_its_images(tmp_path):
+    write_images(tmp_path, ("cat", "dog"), 10)
+    (tmp_path / "cow").mkdir()
+    (tmp_path / "cow" / "1.png").write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"none of \['cow'\]"):
+        folders.load(tmp_path, bad_share=0.5)
+
+
+class FakeSplits(dict):
+    """Of 40 examples each, under any name."""
+
+    def __missing__(self, split):
+        return SimpleNamespace(num_examples=40, filepaths=[])
+
+
+def fake_builder(monkeypatch, contents, labels):
+    """A builder of TensorFlow Datasets, of one split for all."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(
+        sources,
+        "_records",
+        lambda builder, split: tf.data.Dataset.from_tensor_slices((contents, labels)),
+    )
+    features = {"label": SimpleNamespace(names=["0"])}
+    info = SimpleNamespace(
+        full_name="fake/1.0.0", features=features, splits=FakeSplits()
+    )
+    return SimpleNamespace(info=info, version="1.0.0", data_path="fake")
+
+
+def images_and_labels_with_two_bad():
+    """40 files, of which the 8th is none, and the 31st has no class of ten."""
+    rng = np.random.default_rng(0)
+    contents = []
+    for _ in range(40):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8)).save(file, "PNG")
+        contents.append(file.getvalue())
+    labels = np.arange(40) % 10
+    contents[7], labels[30] = b"hello", 10
+    return contents, labels
+
+
+def test_bad_records_of_a_streamed_set_are_looked_for_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    contents, labels = images_and_labels_with_two_bad()
+    builder = fake_builder(monkeypatch, contents, labels)
+    spec = replace(DATASETS["cifar10"], storage="stream", validation=10)
+    with pytest.raises(ValueError, match=r"fake/1.0.0, where 2 of 40 are bad"):
+        sources._load_streamed("fake", spec, builder, 0.01)
+    looked = []
+    monkeypatch.setattr(sources, "bad_records", lambda *_: looked.append(1) or {})
+    splits = sources._load_streamed("fake", spec, builder, 0.05)
+    # The first split was looked through before the error, and is not again.
+    assert len(looked) == 2
+    assert splits.train.size == 38
+    read = list(splits.train.read().as_numpy_iterator())
+    kept = [i for i in range(40) if i not in (7, 30)]
+    assert [image for image, _ in read] == [contents[i] for i in kept]
+    assert [label for _, label in read] == labels[kept].tolist()
+    assert [name.split(" (")[0] for name in splits.skipped] == [
+        "train[10:][7]",
+        "train[10:][30]",
+    ]
+    assert "label 10, must be 0 to 9" in splits.skipped[1]
+
+
+@pytest.mark.parametrize("storage", ["pixels", "encoded"])
+def test_bad_records_are_left_out_and_named(monkeypatch, storage):
+    contents, labels = images_and_labels_with_two_bad()
+    builder = fake_builder(monkeypatch, contents, labels)
+    spec = replace(DATASETS["cifar10"], storage=storage, validation=10)
+    with pytest.raises(ValueError, match=r"'train' of fake/1.0.0, where 2 of 40"):
+        sources._load_into_memory("fake", spec, builder, 0.01)
+    splits = sources._load_into_memory("fake", spec, builder, 0.05)
+    assert (splits.train.size, splits.validation.size, splits.test.size) == (28, 10, 38)
+    names = [name.split(" (")[0] for name in splits.skipped]
+    assert names == ["train[7]", "train[30]", "test[7]", "test[30]"]
+    assert "label 10, must be 0 to 9" in splits.skipped[1]
+    kept = [i for i in range(40) if i not in (7, 30)]
+    assert splits.test.labels.tolist() == labels[kept].tolist()
+    assert splits.test.kind == storage
+    last = splits.test.images[-1]
+    expected = np.asarray(Image.open(io.BytesIO(contents[-1])))
+    if storage == "encoded":
+        last = np.asarray(Image.open(io.BytesIO(last)))
+    np.testing.assert_array_equal(last, expected)
 
 
 def test_folders_without_a_data_set_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="isn't a folder"):
-        load_folder(tmp_path / "nowhere")
+        folders.load(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="at least two classes"):
-        load_folder(tmp_path)
+        folders.load(tmp_path)
     write_images(tmp_path, ("only",), 3)
     with pytest.raises(ValueError, match=r"at least two classes.*\['only'\]"):
-        load_folder(tmp_path)
+        folders.load(tmp_path)
     (tmp_path / "void").mkdir()
     with pytest.raises(FileNotFoundError, match="void must hold images"):
-        load_folder(tmp_path)
+        folders.load(tmp_path)
 
 
 def test_too_few_images_to_split_are_refused(tmp_path):
     write_images(tmp_path, ("cat", "dog"), 2)
     with pytest.raises(ValueError, match="must take at least one example"):
-        load_folder(tmp_path)
+        folders.load(tmp_path)
     with pytest.raises(ValueError, match="must keep an example to train on"):
-        load_folder(tmp_path, validation_fraction=0.75)
+        folders.load(tmp_path, validation_fraction=0.75)
     with pytest.raises(ValueError, match="validation_fraction=1.5"):
-        load_folder(tmp_path, validation_fraction=1.5)
+        folders.load(tmp_path, validation_fraction=1.5)
 
 
 def test_shares_that_do_not_divide_are_rounded_to_the_exact_total():
     labels = np.repeat([0, 1, 2], [10, 20, 37]).astype(np.int32)
     images = np.arange(67, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    train, validation = sources._split_off_validation(Examples(images, labels), 10)
+    train, validation = split_off_validation(Examples(images, labels), 10)
     assert np.bincount(validation.labels).tolist() == [1, 3, 6]
     kept = np.concatenate([train.images.ravel(), validation.images.ravel()])
     assert sorted(kept) == list(range(67))

@@ -1,13 +1,44 @@
-"""Networks of repositories that are no packages, and random numbers for any network.
+"""PyTorch's networks to compare with, and random numbers for any network.
 
-Each network is written anew after its repository, with the names of its state dict:
+Those of repositories that are no packages are written anew after them, with the names
+of their state dicts:
 akamaster/pytorch_resnet_cifar10, szagoruyko/wide-residual-networks (pytorch/) and
 fyu/drn. Global average pooling stands for theirs over a map of fixed size.
 """
 
+import importlib
+import sys
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+# --- Packages ---------------------------------------------------------------------
+
+
+def import_torchvision():
+    """The package, also where its compiled operators are of another PyTorch's build.
+
+    Networks and transforms of images need none of them: it is enough that the two it
+    looks for have a name.
+
+    Raises:
+        ImportError: If it is not installed.
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms" not in str(error):
+            raise
+    for name in ("nms", "qnms"):
+        torch.library.define(
+            f"torchvision::{name}",
+            "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+        )
+    for module in [name for name in sys.modules if name.startswith("torchvision")]:
+        del sys.modules[module]
+    return importlib.import_module("torchvision")
+
 
 # --- Random numbers ---------------------------------------------------------------
 

@@ -48,6 +48,41 @@ def training_curves(history, path, *, title):
     return _save(figure, path)
 
 
+def training_errors(histories, path, *, title):
+    """Draws the training errors of several networks, as He et al. 2016a, fig. 6, do.
+
+    Args:
+        histories: By label, what `training_curves` takes.
+        path: File to write, as PNG, PDF or SVG by its suffix.
+        title: Said above the curves.
+
+    Returns:
+        `pathlib.Path` of the file, written in one move.
+
+    Raises:
+        ValueError: If there are more than four histories, or none.
+    """
+    styles = [(c, s) for s in ("--", "-") for c in (BLUE, VERMILLION)]
+    if not 1 <= len(histories) <= len(styles):
+        raise ValueError(
+            f"`histories` must be 1 to {len(styles)}. Received: {list(histories)}."
+        )
+    figure = _figure((6.4, 4.6))
+    axis = figure.subplots()
+    for (label, history), (color, line) in zip(histories.items(), styles, strict=False):
+        steps, values = _points(_rows(history), "accuracy", lambda v: 100 * (1 - v))
+        label = f"{label}: {values[-1]:.1f} %"
+        axis.plot(steps, values, color=color, linestyle=line, marker="o", label=label)
+    axis.set(xlabel="updates", ylabel="training error, %")
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axis.legend(title="at the end", alignment="left", edgecolor="none")
+    axis.grid(color="0.9")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontweight="bold")
+    return _save(figure, path)
+
+
 def example_predictions(images, labels, probabilities, class_names, path):
     """Draws images with what was predicted, how surely, and what is true.
 
@@ -87,6 +122,29 @@ def example_predictions(images, labels, probabilities, class_names, path):
         _caption(axis, class_names, predicted, int(label), scores[predicted])
     count = f"{len(images) - wrong} of {len(images)} right"
     figure.suptitle(f"Predictions ({count})", fontweight="bold")
+    return _save(figure, path)
+
+
+def image_grid(images, path, *, columns):
+    """Draws images side by side, with nothing around them.
+
+    Args:
+        images: uint8 of shape ``(n, height, width, channels)``, 1 or 3 channels.
+        path: File to write; JPEG and PNG keep the pixels' size.
+        columns: Images in a row.
+
+    Returns:
+        `pathlib.Path` of the file, written in one move.
+    """
+    rows = math.ceil(len(images) / columns)
+    height, width = images.shape[1:3]
+    # 150 dots an inch, and 4 of them between the images.
+    figure = _figure((columns * (width + 4) / 150, rows * (height + 4) / 150))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, image in zip(axes.flat, images, strict=False):
+        axis.imshow(image[..., 0] if image.shape[-1] == 1 else image, "gray")
     return _save(figure, path)
 
 

@@ -141,6 +141,19 @@ DATASETS = {
         # fb.resnet.torch, datasets/cifar100.lua.
         100, (129.3, 124.1, 112.4), (68.2, 65.4, 70.4), "Krizhevsky 2009"
     ),
+    "svhn": DatasetSpec(
+        classes=10,
+        # Zagoruyko & Komodakis 2016 train on both, 604,388 images: 1.9 GB of pixels.
+        train="train+extra",
+        validation=6_000,
+        # The same: divided by 255, no mean.
+        preprocessing=Preprocessing(
+            channels=3, resize=None, size=(32, 32), mean=(0.0,) * 3, std=(255.0,) * 3
+        ),
+        tfds="svhn_cropped",
+        storage="pixels",
+        source="Netzer et al. 2011",
+    ),
     "imagenette": _imagenet(
         "imagenette/160px-v2", 10, "validation", 500, "encoded", "fastai/imagenette"
     ),

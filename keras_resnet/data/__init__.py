@@ -1,6 +1,9 @@
 """From files to batches: sources, preprocessing, augmentation and pipelines.
 
-- `sources`: raw examples from TensorFlow Datasets, image folders and the bundled set.
+- `examples`: what a data set is, split.
+- `sources`: those of TensorFlow Datasets and the bundled one, by name.
+- `folders`: folders of images.
+- `damage`: examples that can't be trained on, found and named.
 - `preprocessing`: deterministic, image to image.
 - `augmentation`: random, image to image, with the seed as an argument.
 - `pipelines`: examples and functions to shuffled, batched, prefetched `tf.data`.

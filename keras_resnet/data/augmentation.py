@@ -12,10 +12,14 @@ PCA_EIGENVECTORS = (
     (-0.5808, -0.0045, -0.8140),
     (-0.5836, -0.6948, 0.4203),
 )
+# What of each channel is seen as brightness: fb.resnet.torch, datasets/transforms.lua.
+LUMA = (0.299, 0.587, 0.114)
+# Crops that are drawn before an image gets its central square instead: there, too.
+TRIES = 10
 
 
-def pad_crop_flip(images, seed, *, padding, flip=True):
-    """Pads with zeros, crops to the original size, flips; He et al. 2016a, sec. 4.2.
+def pad_crop_flip(images, seed, *, padding, flip=True, mode="zero", share=(0, 1)):
+    """Pads, crops to the original size, flips; He et al. 2016a, sec. 4.2.
 
     The papers pad images from which the mean has been subtracted: pass normalized
     images. Every image gets its own crop and its own flip.
@@ -25,6 +29,10 @@ def pad_crop_flip(images, seed, *, padding, flip=True):
         seed: Integer tensor ``(2,)``.
         padding: Pixels added on each side.
         flip: Whether half of the images are mirrored left to right.
+        mode: ``"zero"``, or ``"reflect"`` for the image, reflected at its outermost
+            pixels; Zagoruyko & Komodakis 2016 (augmentation.lua).
+        share: Which of how many equal parts of a batch ``images`` are; each image gets
+            what it would get in the whole batch.
 
     Returns:
         Tensor like ``images``.
@@ -32,14 +40,19 @@ def pad_crop_flip(images, seed, *, padding, flip=True):
     import tensorflow as tf
 
     count, height, width, channels = tf.unstack(tf.shape(images))
+    whole, here = share[1] * count, slice(share[0] * count, (share[0] + 1) * count)
     row_seed, column_seed, flip_seed = _split(seed, 3)
     # Which rows and which columns of the padded image the result shows.
-    rows = _integers([count, 1], row_seed, 0, 2 * padding) + tf.range(height)
-    columns = _integers([count, 1], column_seed, 0, 2 * padding) + tf.range(width)
+    rows = _integers([whole, 1], row_seed, 0, 2 * padding)[here] + tf.range(height)
+    columns = _integers([whole, 1], column_seed, 0, 2 * padding)[here] + tf.range(width)
     if flip:
-        mirrored = tf.random.stateless_uniform([count, 1], flip_seed) < 0.5
+        mirrored = tf.random.stateless_uniform([whole, 1], flip_seed)[here] < 0.5
         columns = tf.where(mirrored, columns[:, ::-1], columns)
-    padded = tf.pad(images, [[0, 0], [padding] * 2, [padding] * 2, [0, 0]])
+    padded = tf.pad(
+        images,
+        [[0, 0], [padding] * 2, [padding] * 2, [0, 0]],
+        mode={"zero": "CONSTANT", "reflect": "REFLECT"}[mode],
+    )
     # One gather over the pixels of the batch, laid end to end: a map over images takes
     # about twice the time.
     rows += tf.range(count)[:, tf.newaxis] * (height + 2 * padding)
@@ -85,10 +98,162 @@ def scale_crop_flip(image, seed, *, shorter_side=(256, 480), crop=224, flip=True
         ]
     )
     image = resize_then_crop(image, resized, corner, size)
-    if flip:
-        mirrored = tf.random.stateless_uniform([], flip_seed) < 0.5
-        image = tf.where(mirrored, image[:, ::-1], image)
+    return random_flip(image, flip_seed) if flip else image
+
+
+def inception_crop(
+    image, seed, *, size, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), channels=3, flip=True
+):
+    """Cuts out a random part, resizes it, flips; Szegedy et al. 2015, sec. 6.
+
+    As fb.resnet.torch has it (datasets/transforms.lua, RandomSizedCrop), but resized as
+    `preprocessing.resize_window` says instead of bicubically.
+
+    Args:
+        image: Tensor ``(height, width, channels)``, values from 0 to 255, or the bytes
+            of an image file, a scalar string tensor: of a JPEG only the crop is decoded.
+        seed: Integer tensor ``(2,)``.
+        size: Height and width of the result: integers or integer tensors.
+        area: Smallest and largest share of the image's area, see `random_window`.
+        aspect: Smallest and largest width over height.
+        channels: 1 or 3; of a file.
+        flip: Whether half of the images are mirrored left to right.
+
+    Returns:
+        float32 tensor ``(*size, channels)``, values from 0 to 255.
+    """
+    import tensorflow as tf
+
+    from keras_resnet.data.preprocessing import decode_window, resize_window
+
+    image = tf.convert_to_tensor(image)
+    window_seed, flip_seed = _split(seed, 2)
+
+    def choose(shape):
+        return random_window(shape, window_seed, area=area, aspect=aspect)
+
+    if image.dtype == tf.string:
+        image = decode_window(image, choose, channels, size)
+    else:
+        top, left, height, width = tf.unstack(choose(tf.shape(image)[:2]))
+        image = image[top : top + height, left : left + width]
+    image = resize_window(image, size)
+    return random_flip(image, flip_seed) if flip else image
+
+
+def random_window(shape, seed, *, area, aspect):
+    """Where an Inception crop lies; fb.resnet.torch, datasets/transforms.lua.
+
+    Its share of the image's area and its ``width / height`` are uniform, then width and
+    height change places in half of the cases. Ten such windows are drawn; the first
+    that fits into the image gets a place at random, and if none fits, it is the largest
+    square in the middle.
+
+    Args:
+        shape: Height and width of the image, int32 ``(2,)``.
+        seed: Integer tensor ``(2,)``.
+        area: Smallest and largest share of the image's area.
+        aspect: Smallest and largest width over height.
+
+    Returns:
+        int32 ``(4,)``: top, left, height and width in pixels.
+    """
+    import tensorflow as tf
+
+    draws = tf.unstack(tf.random.stateless_uniform([5, TRIES], seed))
+    shape = tf.cast(shape, tf.float32)
+    pixels = _between(area, draws[0]) * tf.reduce_prod(shape)
+    ratio = _between(aspect, draws[1])
+    ratio = tf.where(draws[2] < 0.5, 1 / ratio, ratio)
+    sizes = tf.stack([tf.sqrt(pixels / ratio), tf.sqrt(pixels * ratio)], axis=1)
+    sizes = tf.maximum(tf.round(sizes), 1)
+    fits = tf.reduce_all(sizes <= shape, axis=1)
+    first = tf.argmax(fits)
+    size = sizes[first]
+    corner = tf.floor(tf.stack([draws[3][first], draws[4][first]]) * (shape - size + 1))
+    # A float32 just below 1, times the room, can round up to it.
+    corner = tf.minimum(corner, shape - size)
+    side = tf.reduce_min(shape)
+    size = tf.where(fits[first], size, side)
+    corner = tf.where(fits[first], corner, tf.floor((shape - side) / 2))
+    return tf.cast(tf.concat([corner, size], axis=0), tf.int32)
+
+
+def random_flip(image, seed):
+    """Mirrors half of the images left to right.
+
+    Args:
+        image: Tensor ``(height, width, channels)``.
+        seed: Integer tensor ``(2,)``.
+
+    Returns:
+        Tensor like ``image``.
+    """
+    import tensorflow as tf
+
+    # Slicing by -1 takes twenty times as long as this.
+    return tf.cond(
+        tf.random.stateless_uniform([], seed) < 0.5,
+        lambda: tf.reverse(image, [1]),
+        lambda: image,
+    )
+
+
+def color_jitter(image, seed, *, strength=0.4):
+    """Changes brightness, contrast and saturation, in random order.
+
+    Each is multiplied by a factor of its own, uniform in ``1 - strength`` to ``1 +
+    strength``; fb.resnet.torch, datasets/transforms.lua, ColorJitter. Like there, and
+    unlike in torchvision, values are neither rounded nor clipped.
+
+    Args:
+        image: float32 tensor ``(height, width, 3)``, RGB values from 0 to 255.
+        seed: Integer tensor ``(2,)``.
+        strength: Largest change.
+
+    Returns:
+        Tensor like ``image``. Values may leave [0, 255].
+
+    Raises:
+        ValueError: If the image isn't RGB.
+    """
+    import tensorflow as tf
+
+    _check_rgb(image)
+    order_seed, factor_seed = _split(seed, 2)
+    order = tf.random.experimental.stateless_shuffle(tf.range(3), order_seed)
+    factors = tf.random.stateless_uniform([3], factor_seed, 1 - strength, 1 + strength)
+    changes = [adjust_brightness, adjust_contrast, adjust_saturation]
+    for k in range(3):
+        branches = [
+            lambda image=image, change=change, factor=factor: change(image, factor)
+            for change, factor in zip(changes, tf.unstack(factors), strict=True)
+        ]
+        image = tf.switch_case(order[k], branches)
     return image
+
+
+def adjust_brightness(image, factor):
+    """The image, blended with black. Takes and returns RGB images as float32."""
+    return image * factor
+
+
+def adjust_contrast(image, factor):
+    """The image, blended with its mean luma. Takes and returns RGB images as float32."""
+    import tensorflow as tf
+
+    return image * factor + (1 - factor) * tf.reduce_mean(_luma(image))
+
+
+def adjust_saturation(image, factor):
+    """The image, blended with its luma. Takes and returns RGB images as float32."""
+    return image * factor + (1 - factor) * _luma(image)
+
+
+def _luma(image):
+    import tensorflow as tf
+
+    return tf.linalg.matvec(image, tf.constant(LUMA))[..., tf.newaxis]
 
 
 def pca_color(image, seed, *, alpha_std=0.1):
@@ -108,14 +273,22 @@ def pca_color(image, seed, *, alpha_std=0.1):
     """
     import tensorflow as tf
 
+    _check_rgb(image)
+    alpha = tf.random.stateless_normal([3], seed, stddev=alpha_std)
+    shift = tf.linalg.matvec(PCA_EIGENVECTORS, alpha * PCA_EIGENVALUES)
+    return image + 255.0 * shift
+
+
+def _check_rgb(image):
     if image.shape[-1] != 3:
         raise ValueError(
             f"`image` must have 3 channels. Received: an image of shape {image.shape}. "
             "Switch the colour noise off for greyscale images."
         )
-    alpha = tf.random.stateless_normal([3], seed, stddev=alpha_std)
-    shift = tf.linalg.matvec(PCA_EIGENVECTORS, alpha * PCA_EIGENVALUES)
-    return image + 255.0 * shift
+
+
+def _between(ends, share):
+    return ends[0] + (ends[1] - ends[0]) * share
 
 
 def _split(seed, count):

@@ -46,7 +46,7 @@ _TYPES = {
     "deviations": list,
 }
 KEYS = tuple(_TYPES)
-DATASET_KEYS = ("name", "version", "sha256", "splits")
+DATASET_KEYS = ("name", "version", "sha256", "splits", "skipped")
 METRIC_KEYS = ("top1_error", "top5_error", "loss", "n")  # Errors in percent.
 
 _SHOWN = (  # What a run leaves for people to look at.
@@ -165,7 +165,7 @@ def read(path) -> dict:
 
 
 def table(records) -> str:
-    """Renders a Markdown table of results, one row per recipe (and hardware).
+    """Renders a Markdown table of results, one row per recipe, backend and hardware.
 
     Runs of one recipe that differ in nothing but the seed make one row: mean test
     top-1 error with the sample standard deviation, mean time and speed.
@@ -179,7 +179,7 @@ def table(records) -> str:
     """
     header = (
         "recipe", "network", "data set", "seeds", "test top-1 error, %",
-        "target, %", "steps", "wall time", "images/s", "hardware",
+        "target, %", "steps", "wall time", "images/s", "backend", "hardware",
     )  # fmt: skip
     groups = {}
     for record in records:
@@ -251,7 +251,9 @@ def _check(record, what):
                 f"{what} must have a {_names(types)} as `{key}`. "
                 f"Received: {key}={value!r}."
             )
-    _check_keys(record["dataset"], DATASET_KEYS, f"{what}, `dataset`,")
+    # Records of before 0.2 say nothing of examples that were left out.
+    dataset = {"skipped": [], **record["dataset"]}
+    _check_keys(dataset, DATASET_KEYS, f"{what}, `dataset`,")
     for key in ("train", "validation", "test"):
         if record[key] is not None:
             _check_keys(record[key], METRIC_KEYS, f"{what}, `{key}`,")
@@ -278,6 +280,7 @@ def _group(record):
         json.dumps(record["overrides"], sort_keys=True),
         record["network"],
         record["dataset"]["name"],
+        record["backend"],
         _hardware(record),
     )
 
@@ -305,6 +308,7 @@ def _row(runs):
         "–".join(f"{value:,}" for value in dict.fromkeys((steps[0], steps[-1]))),
         _duration(seconds),
         f"{speed:,.0f}",
+        first["backend"],
         _hardware(first),
     )
 

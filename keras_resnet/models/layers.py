@@ -35,6 +35,8 @@ class GroupedConv2D(layers.Conv2D):
     is Keras's layer. Weights and results are the same.
     """
 
+    computes_as = layers.Conv2D  # What `export.fold` asks.
+
     def convolution_op(self, inputs, kernel):
         """Convolves; see `keras.layers.Conv2D`."""
         if keras.backend.backend() == "torch" or not _only_cpus():

@@ -184,6 +184,32 @@ def unchanged(x, *, name):
     return x
 
 
+def freeze(model, stages):
+    """Keeps the stem and the first stages of a network as they are in training.
+
+    Their weights do not move, and their batch norms use and keep their statistics.
+
+    Args:
+        model: Of `build` or `backbone`, not yet compiled.
+        stages: How many stages; 0 freezes the stem alone.
+
+    Raises:
+        ValueError: If the network hasn't as many stages.
+    """
+    # "stage2_block1_1_conv" is a layer of the second stage.
+    parts = [layer.name.split("_")[0] for layer in model.layers]
+    there = {part for part in parts if part.startswith("stage")}
+    if not isinstance(stages, int) or not 0 <= stages <= len(there):
+        raise ValueError(
+            f"`stages` (--freeze) must be from 0 to {len(there)}, the network's stages. "
+            f"Received: stages={stages!r}."
+        )
+    frozen = {"stem", *(f"stage{number}" for number in range(1, stages + 1))}
+    for layer, part in zip(model.layers, parts, strict=True):
+        if part in frozen:
+            layer.trainable = False
+
+
 def dropout(x, *, rate, name):
     """Dropout between convolutions (Zagoruyko & Komodakis 2016, sec. 2.4)."""
     return layers.Dropout(rate, name=f"{name}_dropout")(x)

@@ -1,32 +1,24 @@
-"""What happens between updates: learning rates that react, logs, guards.
+"""What happens between updates: learning rates that react, counting, guards.
 
 A callback with a state that must survive a restart has ``state()``, which gives it
 as JSON takes it, and ``restore(state)``.
 """
 
 import collections
-import csv
 import math
-import os
-import time
 
 import keras
-
-HISTORY = (
-    "step",
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "images_per_second",
-)
 
 
 def current_learning_rate(optimizer):
     """The learning rate of the next update, as a float."""
     return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+
+def synchronize(model):
+    """Makes a model's variables current while `fit` runs; JAX's are not by themselves."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()
 
 
 def steps_done(optimizer):
@@ -75,17 +67,33 @@ class WarmUpUntilLearning(keras.callbacks.Callback):
         self.error_threshold = error_threshold
         self.correct = collections.deque(maxlen=window)
         self.warmup_steps = None
+        self.batches, self.summed = 0, 0.0  # Since the epoch began.
+        self.restored = None
 
     def state(self):
-        return {"warmup_steps": self.warmup_steps, "correct": list(self.correct)}
+        return {
+            "warmup_steps": self.warmup_steps,
+            "correct": list(self.correct),
+            "batches": self.batches,
+            "summed": self.summed,
+        }
 
     def restore(self, state):
         self.warmup_steps = state["warmup_steps"]
         self.correct.clear()
-        # Checkpoints of before it was saved lack it.
-        self.correct.extend(state.get("correct", ()))
+        self.correct.extend(state["correct"])
+        self.restored = state
 
     def on_epoch_begin(self, epoch, logs=None):
+        self.batches, self.summed = 0, 0.0
+        if self.restored:  # Perhaps in the middle of an epoch.
+            self.batches, self.summed = (
+                self.restored["batches"],
+                self.restored["summed"],
+            )
+            self.restored = None
+
+    def on_epoch_end(self, epoch, logs=None):
         self.batches, self.summed = 0, 0.0
 
     def on_train_batch_begin(self, batch, logs=None):
@@ -157,25 +165,44 @@ class ReduceOnPlateau(keras.callbacks.Callback):
             self.waited = 0
 
 
-class StopAfter(keras.callbacks.Callback):
-    """Ends training after so many updates, which `fit` can't when they don't divide
-    into epochs."""
+class Steps(keras.callbacks.Callback):
+    """Counts the batches trained on, and ends training after the last.
 
-    def __init__(self, steps):
+    The optimizer's own count stands still when an update is left out because float16
+    overflowed (`keras.optimizers.LossScaleOptimizer`). Place it before what reads it.
+
+    Args:
+        last: Steps in total, which need not divide into `fit`'s epochs.
+        done: Of them, those that are behind.
+    """
+
+    def __init__(self, last, done=0):
         super().__init__()
-        self.steps = steps
+        self.last = last
+        self.done = done
 
-    def on_train_begin(self, logs=None):
-        self.done = steps_done(self.model.optimizer)
+    def on_epoch_begin(self, epoch, logs=None):
+        self.before = self.done
 
     def on_train_batch_end(self, batch, logs=None):
-        self.done += 1
-        if self.done >= self.steps:
+        # Not one more each time: `steps_per_execution` of them may be one call.
+        self.done = self.before + batch + 1
+        if self.done >= self.last:
             self.model.stop_training = True
 
 
 class StopAtNaN(keras.callbacks.Callback):
-    """Raises `FloatingPointError` at the first loss that is not finite."""
+    """Raises `FloatingPointError` at the first loss that is not finite.
+
+    Args:
+        steps: `Steps`.
+        advice: Function that gives a sentence for the error's end.
+    """
+
+    def __init__(self, steps, advice=lambda: ""):
+        super().__init__()
+        self.steps = steps
+        self.advice = advice
 
     def on_train_batch_end(self, batch, logs=None):
         self._check(float(logs["loss"]))
@@ -186,102 +213,19 @@ class StopAtNaN(keras.callbacks.Callback):
 
     def _check(self, loss):
         if not math.isfinite(loss):
-            optimizer = self.model.optimizer
+            synchronize(self.model)
             raise FloatingPointError(
-                f"The loss is {loss} after update {steps_done(optimizer)} at learning "
-                f"rate {current_learning_rate(optimizer):g}. The last checkpoint is "
-                "from before it; train again with a lower learning rate, or with "
-                "--precision float32 if the precision was mixed."
+                f"The loss is {loss} after update {self.steps.done} at learning rate "
+                f"{last_learning_rate(self.model.optimizer):g}."
+                f"{self.advice()}"
             )
 
 
-class HistoryLog(keras.callbacks.Callback):
-    """Writes ``history.csv``: a row for every validation, with the columns `HISTORY`.
-
-    ``loss`` and ``accuracy`` (a fraction) are running means over the training batches
-    since the last validation, ``learning_rate`` that of the last update.
-
-    Args:
-        path: The file. Rows that it already holds up to the model's step are kept, so
-            that a run that goes on has neither gaps nor doubles.
-        batch_size: Images per update.
-        examples: Images per epoch.
-
-    Attributes:
-        seconds: Of training and validation so far, over all parts of the run.
-    """
-
-    def __init__(self, path, *, batch_size, examples):
-        super().__init__()
-        self.path = path
-        self.batch_size = batch_size
-        self.examples = examples
-        self.seconds = 0.0
-
-    def state(self):
-        return {"seconds": self.seconds}
-
-    def restore(self, state):
-        self.seconds = state["seconds"]
-
-    def on_train_begin(self, logs=None):
-        done = steps_done(self.model.optimizer)
-        rows = read_history(self.path) if self.path.exists() else []
-        kept = [row for row in rows if row["step"] <= done]
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY)
-            writer.writeheader()
-            writer.writerows(kept)
-        os.replace(temporary, self.path)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches = 0
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.batches += 1
-        if self.batches == 1:  # The first update also traces and compiles.
-            self.first = time.perf_counter()
-
-    def on_test_begin(self, logs=None):
-        self.trained = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        optimizer = self.model.optimizer
-        step = steps_done(optimizer)
-        timed = max(1, self.batches - 1)
-        seconds = self.trained - (self.first if self.batches > 1 else self.started)
-        row = {
-            "step": step,
-            "epoch": round(step * self.batch_size / self.examples, 3),
-            **{name: f"{logs[name]:.6g}" for name in HISTORY[2:6]},
-            "learning_rate": f"{learning_rate_of_update(optimizer, step):.6g}",
-            "images_per_second": f"{timed * self.batch_size / seconds:.1f}",
-        }
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, HISTORY).writerow(row)
-        self.seconds += time.perf_counter() - self.started
-
-
-def learning_rate_of_update(optimizer, step):
-    """The learning rate that update number ``step`` (from 1) was made with."""
+def last_learning_rate(optimizer):
+    """The learning rate that the last update was made with, as a float."""
     # Under mixed_float16 Keras wraps the optimizer to scale the loss.
     schedule = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
-        return float(keras.ops.convert_to_numpy(schedule(step - 1)))
+        last = max(0, steps_done(optimizer) - 1)
+        return float(keras.ops.convert_to_numpy(schedule(last)))
     return current_learning_rate(optimizer)
-
-
-def read_history(path):
-    """The rows of a ``history.csv``, values as numbers."""
-    with open(path, newline="") as file:
-        # A full disk can leave a last row that is cut short.
-        rows = [row for row in csv.DictReader(file) if None not in row.values()]
-    return [
-        {
-            name: int(value) if name == "step" else float(value)
-            for name, value in row.items()
-        }
-        for row in rows
-    ]

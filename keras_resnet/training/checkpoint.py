@@ -1,66 +1,188 @@
-"""How a run goes on after it was stopped: what is saved, atomically.
+"""How a run goes on after it was stopped: what is saved, when, and atomically.
 
-A checkpoint is a folder ``step_<updates>`` with the weights of model and optimizer
-and the state of the callbacks. It appears under that name only when it is complete.
+A checkpoint is a folder ``step_<updates>`` with the variables of model, optimizer and
+metrics, and the state of the callbacks. It appears under that name only when it is
+complete.
 """
 
+import contextlib
 import json
 import os
 import shutil
+import signal
+import threading
+import time
+import zipfile
 
 import keras
+import numpy as np
 
-from keras_resnet.training.callbacks import steps_done
+from keras_resnet.training import machine, strategy
+from keras_resnet.training.callbacks import synchronize
+from keras_resnet.training.distillation import teacher_of, without_teacher
 
 KEPT = 2  # The last, and one more should the disk have lost the last.
+SECONDS_BETWEEN = 600  # At most so much work is done twice after a power cut.
+# What asks a process to end: Ctrl-C, `kill` and Kubernetes, SLURM's early warning, and
+# a terminal that is gone.
+SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
+# Updates between two questions of several workers whether one of them was asked to end.
+ASKED_EVERY = 10
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Saves a checkpoint after every validation.
+    """Saves a checkpoint after every validation, every ten minutes, and on a signal.
+
+    A signal ends training as soon as the update, or the validation, that it met is done
+    and saved: `KeyboardInterrupt` for SIGINT, else `SystemExit` with 128 plus the
+    signal's number. A second one acts at once. Several workers ask each other every
+    `ASKED_EVERY` updates, and after each validation: a signal to any of them ends all,
+    at the same update.
 
     Args:
         folder: Where checkpoints lie.
         stateful: The callbacks whose state belongs to the run, by name.
+        steps: `callbacks.Steps`.
+        epoch_ends: Function from the updates done to whether a validation, and with it
+            a checkpoint, follows at once.
+        metrics: What `restore` gave for the metrics of an epoch that was left in its
+            middle.
+        devices: `machine.Devices`. Of several workers, the chief alone writes.
     """
 
-    def __init__(self, folder, stateful):
+    def __init__(
+        self, folder, stateful, steps, epoch_ends, metrics=(), devices=machine.ALONE
+    ):
         super().__init__()
         self.folder = folder
         self.stateful = stateful
+        self.steps = steps
+        self.epoch_ends = epoch_ends
+        self.metrics = metrics
+        self.devices = devices
+        self.received = None
+        self.handlers = {}
+
+    def on_train_begin(self, logs=None):
+        self.saved = time.monotonic()
+        # Python allows handlers in the main thread alone.
+        if self.handlers or threading.current_thread() != threading.main_thread():
+            return
+        for name in SIGNALS:
+            number = getattr(signal, name, None)
+            if number is None:
+                continue
+            if name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN:
+                continue  # As `nohup` wants it.
+            self.handlers[number] = signal.signal(number, self._receive)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # `fit` has just set them to zero.
+        for variable, array in zip(
+            self.model.metrics_variables, self.metrics, strict=bool(self.metrics)
+        ):
+            strategy.write(variable, array)
+        self.metrics = ()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.epoch_ends(self.steps.done):
+            return
+        due = self.devices.workers == 1 or self.steps.done % ASKED_EVERY == 0
+        asked = self._asked() if due else 0
+        late = time.monotonic() - self.saved > SECONDS_BETWEEN
+        if asked or late:
+            self._save()
+        if asked:
+            self.leave_if_asked()
 
     def on_epoch_end(self, epoch, logs=None):
-        states = {name: callback.state() for name, callback in self.stateful.items()}
-        save(self.folder, self.model, states)
+        self._save()
+        self.leave_if_asked()
+
+    def release(self):
+        """Gives signals back to those who handled them before training."""
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers = {}
+
+    def _receive(self, number, frame):
+        if self.received:
+            self._leave(number)
+        self.received = number
+
+    def _save(self):
+        synchronize(self.model)
+        if self.devices.chief:
+            states = {name: one.state() for name, one in self.stateful.items()}
+            save(self.folder, self.model, states, self.steps.done)
+        self.saved = time.monotonic()
+
+    def _asked(self):
+        """The signal that came, here or to another worker; 0 if none."""
+        return max(strategy.everyones(self.received or 0, self.devices))
+
+    def leave_if_asked(self):
+        """Ends the process if a signal has come, and the other workers' with it.
+
+        They get here when the chief has saved.
+        """
+        number = self._asked()
+        if number:
+            self._leave(number)
+
+    def _leave(self, number):
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
 
 
-def save(folder, model, states):
-    """Writes the checkpoint of a compiled model's current step.
+def save(folder, model, states, step):
+    """Writes a checkpoint.
 
     Args:
         folder: Where checkpoints lie; older ones but `KEPT` are removed.
         model: Compiled.
-        states: What else must survive, as JSON takes it.
+        states: What else must survive, by name: as JSON takes it, but for a list of
+            NumPy arrays under ``"arrays"``.
+        step: Steps done.
 
     Raises:
+        FloatingPointError: If a weight is not finite. Those written before stay.
         OSError: If it can't be written, for lack of space or of rights. Those written
             before stay as they are.
     """
+    arrays = {
+        f"{group}.{index}": strategy.read(variable)
+        for group, variables in _groups(model).items()
+        for index, variable in enumerate(variables)
+    }
+    for name, array in arrays.items():
+        if name.startswith("model.") and not np.all(np.isfinite(array)):
+            raise FloatingPointError(
+                f"The weights are not finite after update {step}.{advice(folder)}"
+            )
+    states = {name: dict(state) for name, state in states.items()}
+    states["teacher"] = _teacher(model)
+    for name, state in states.items():
+        for index, array in enumerate(state.pop("arrays", ())):
+            arrays[f"{name}.{index}"] = array
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step_{steps_done(model.optimizer):08d}"
+    final = folder / f"step_{step:08d}"
     temporary = folder / f"writing_{final.name}"
     try:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
-        model.save_weights(temporary / "state.weights.h5")
+        np.savez(temporary / "variables.npz", **arrays)
         (temporary / "state.json").write_text(json.dumps(states))
         for file in temporary.iterdir():
             with file.open("rb") as written:
                 os.fsync(written.fileno())
-    except (OSError, RuntimeError) as error:  # h5py raises RuntimeError as well.
+    except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise OSError(
+            error.errno,
             f"The checkpoint {final} can't be written: {error}. Free some space and run "
-            "the same command: it goes on from the checkpoint before."
+            "the same command: it goes on from the checkpoint before.",
         ) from error
     if final.exists():
         shutil.rmtree(final)
@@ -69,9 +191,35 @@ def save(folder, model, states):
         shutil.rmtree(old)
 
 
+def _groups(model):
+    """The variables that decide how a run goes on, in an order that stays."""
+    return {
+        # With the states of random generators.
+        "model": without_teacher(model.variables, model),
+        "optimizer": model.optimizer.variables,
+        "metrics": model.metrics_variables,
+    }
+
+
+def _teacher(model):
+    """What tells whether a run goes on with the teacher that it began with."""
+    teacher = teacher_of(model)
+    return {} if teacher is None else {"sha256": teacher.sha256}
+
+
 def checkpoints(folder):
     """The complete checkpoints in a folder, oldest first."""
     return sorted(folder.glob("step_*"))
+
+
+def advice(folder):
+    """What to do after divergence, in a sentence that names the last checkpoint."""
+    last = [path.name for path in checkpoints(folder)[-1:]]
+    where = f"The last checkpoint, {last[0]}, is good" if last else "None was saved"
+    return (
+        f" {where}. Train again in another --output-dir with a lower --learning-rate, or "
+        "with --precision float32 if the precision was mixed."
+    )
 
 
 def restore(folder, model, stateful):
@@ -83,33 +231,79 @@ def restore(folder, model, stateful):
         stateful: The callbacks by the names under which their state was saved.
 
     Returns:
-        Updates done: 0 if there is no checkpoint.
+        Updates done, 0 if there is no checkpoint, and the values of the metrics'
+        variables, which `fit` sets to zero when it begins.
 
     Raises:
-        ValueError: If there are checkpoints and none of them can be read.
+        ValueError: If there are checkpoints and none of them can be read, or the last
+            one holds something else than what training goes on with.
     """
     model.optimizer.build(model.trainable_variables)
+    # Half-written ones of a process that was killed.
+    for temporary in folder.glob("writing_step_*"):
+        shutil.rmtree(temporary, ignore_errors=True)
     found = checkpoints(folder)
     for checkpoint in reversed(found):
         try:
             states = json.loads((checkpoint / "state.json").read_text())
-            model.load_weights(checkpoint / "state.weights.h5")
-        except (OSError, ValueError, KeyError) as error:
+            with np.load(checkpoint / "variables.npz") as file:
+                arrays = dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             failure = error
+            print(f"{checkpoint} can't be read ({error}) and is passed over.")
+            with contextlib.suppress(OSError):
+                # Else it would count as the last one, and as good.
+                checkpoint.rename(folder / f"damaged_{checkpoint.name}")
             continue
-        if steps_done(model.optimizer) != int(checkpoint.name.removeprefix("step_")):
+        _assign(model, arrays, checkpoint)
+        _give_states(stateful, model, states, arrays, checkpoint)
+        if states.get("teacher", {}) != _teacher(model):
             raise ValueError(
-                f"{checkpoint} must have been saved under the precision that training "
-                "goes on with: its optimizer has other variables. Give the --precision "
-                "that the run began with."
+                f"{checkpoint} must have been saved with the teacher that training goes "
+                "on with. Received: one of other weights. Give the run's folder "
+                "(--teacher) as it was when training began."
             )
-        for name, callback in stateful.items():
-            callback.set_model(model)
-            callback.restore(states[name])
-        return steps_done(model.optimizer)
+        done = int(checkpoint.name.removeprefix("step_"))
+        return done, _group(arrays, "metrics")
     if found:
         raise ValueError(
             f"None of the checkpoints in {folder} can be read ({failure}). Remove that "
             "folder to train from the beginning."
         )
-    return 0
+    return 0, []
+
+
+def _group(arrays, name):
+    """The arrays of one group, in their order."""
+    count = sum(key.rpartition(".")[0] == name for key in arrays)
+    return [arrays[f"{name}.{index}"] for index in range(count)]
+
+
+def _give_states(stateful, model, states, arrays, checkpoint):
+    """Gives the callbacks the states of a checkpoint."""
+    try:
+        for name, callback in stateful.items():
+            callback.set_model(model)
+            own = _group(arrays, name)
+            callback.restore(states[name] | ({"arrays": own} if own else {}))
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{checkpoint / 'state.json'} must hold the state of {', '.join(stateful)} "
+            f"as this version of keras_resnet saves it, and it doesn't ({error!r}). Go "
+            f"on with the version that saved it, or remove {checkpoint}: training then "
+            "goes on from the checkpoint before, or from the beginning."
+        ) from error
+
+
+def _assign(model, arrays, checkpoint):
+    """Gives model and optimizer the values of a checkpoint."""
+    for name, variables in list(_groups(model).items())[:2]:
+        values = _group(arrays, name)
+        if len(values) != len(variables):
+            raise ValueError(
+                f"{checkpoint} must have been saved under the precision that training "
+                f"goes on with: its {name} has {len(values)} variables instead of "
+                f"{len(variables)}. Give what the run began with."
+            )
+        for variable, value in zip(variables, values, strict=True):
+            strategy.write(variable, value)

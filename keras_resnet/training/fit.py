@@ -4,17 +4,30 @@ import math
 
 import keras
 
-from keras_resnet.config.recipes import PlateauDecay
-from keras_resnet.training import callbacks, checkpoint, optimizers
+from keras_resnet.config.recipe import PlateauDecay
+from keras_resnet.training import (
+    callbacks,
+    checkpoint,
+    history,
+    machine,
+    optimizers,
+    strategy,
+)
+from keras_resnet.training.averaging import AverageWeights
+from keras_resnet.training.progress import Progress
+
+NO_DECAY = ("gamma", "beta", "bias")
 
 
-def compile_model(model, recipe, *, xla):
+def compile_model(model, recipe, *, xla, steps_per_execution=1):
     """Compiles a model that gives logits with the recipe's optimizer.
 
     Args:
         model: A `keras.Model` from images to logits ``(batch, classes)``.
         recipe: A `Recipe`.
         xla: Whether to compile with XLA.
+        steps_per_execution: Updates that Python starts at a time; must divide the
+            recipe's steps and those between validations.
 
     Raises:
         ValueError: If the recipe warms up and the backend is JAX.
@@ -33,20 +46,42 @@ def compile_model(model, recipe, *, xla):
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
         coupled_weight_decay=recipe.weight_decay,
+        exclude_from_decay=() if recipe.decay_all else NO_DECAY,
     )
+    if recipe.soft_labels:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+        accuracy = keras.metrics.CategoricalAccuracy("accuracy")
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
     model.compile(
         optimizer,
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
+        loss,
+        metrics=[accuracy],
         jit_compile=xla,
+        steps_per_execution=steps_per_execution,
     )
 
 
-def fit(model, recipe, batches, validation, folder, *, examples, extra=(), verbose=1):
+def fit(
+    model,
+    recipe,
+    batches,
+    validation,
+    folder,
+    *,
+    examples,
+    devices=machine.ALONE,
+    before_saving=(),
+    loggers=(),
+    verbose=1,
+):
     """Trains a compiled model to the recipe's last update.
 
-    Goes on from the last checkpoint in ``folder``. Every ``recipe.validate_every``
-    updates it validates, writes a row of ``history.csv`` and saves a checkpoint.
+    Goes on from the last checkpoint in ``folder``, in the middle of an epoch too. An
+    epoch, to Keras, are the ``recipe.validate_every`` updates between two validations;
+    after each, a row of ``history.csv`` is written and a checkpoint saved. Inside of
+    `strategy.distribution`.
 
     Args:
         model: As `compile_model` left it.
@@ -55,42 +90,92 @@ def fit(model, recipe, batches, validation, folder, *, examples, extra=(), verbo
         validation: Batches of images and labels.
         folder: The run's, a `pathlib.Path`.
         examples: Number of training examples.
-        extra: Callbacks that must act before the run is saved.
-        verbose: Of `keras.Model.fit`.
+        devices: `machine.Devices`. Of several workers, the chief alone writes and says
+            anything.
+        before_saving: Callbacks that must act before the run is saved.
+        loggers: Of `training.loggers`.
+        verbose: 0 for silence, 1 for a line that redraws itself, 2 for a line per
+            validation.
 
     Returns:
         Seconds that earlier parts of the run trained for.
 
     Raises:
         FloatingPointError: If the loss is no longer finite.
+        KeyboardInterrupt, SystemExit: If a signal ended it; a checkpoint was saved.
     """
-    log = callbacks.HistoryLog(
-        folder / "history.csv", batch_size=recipe.batch_size, examples=examples
+    steps = callbacks.Steps(recipe.steps)
+    log = history.HistoryLog(
+        folder / "history.csv",
+        steps,
+        batch_size=recipe.batch_size,
+        examples=examples,
     )
     stateful = {"history": log, **reactive_schedules(recipe)}
+    if recipe.average:
+        stateful["average"] = AverageWeights(recipe.average, steps)
     checkpoints = folder / "checkpoints"
-    done = checkpoint.restore(checkpoints, model, stateful)
+    steps.done, metrics = checkpoint.restore(checkpoints, model, stateful)
+    done = steps.done
     earlier = log.seconds
+    if done % model.steps_per_execution:
+        raise ValueError(
+            "The run stands in the middle of an execution: `steps_per_execution` "
+            f"(--steps-per-execution) must divide the {done} updates done. "
+            f"Received: steps_per_execution={model.steps_per_execution}. Go on with 1."
+        )
+    strategy.agree(
+        done,
+        devices,
+        "All workers must go on from the same update: give them an --output-dir that "
+        "all of them see.",
+    )
+    verbose = verbose if devices.chief else 0
     if done and verbose:
         print(f"Going on from update {done:,} of {recipe.steps:,}.")
-    if done >= recipe.steps:
-        return earlier
-    model.fit(
-        batches(done),
-        validation_data=validation,
-        initial_epoch=done // recipe.validate_every,
-        epochs=math.ceil(recipe.steps / recipe.validate_every),
-        steps_per_epoch=recipe.validate_every,
-        shuffle=False,  # The batches come in an order of their own.
-        callbacks=[
-            callbacks.StopAtNaN(),
-            callbacks.StopAfter(recipe.steps),
-            *extra,
-            *stateful.values(),
-            checkpoint.Checkpoint(checkpoints, stateful),
-        ],
-        verbose=verbose,
+
+    def epoch_ends(step):
+        return step % recipe.validate_every == 0 or step == recipe.steps
+
+    in_epoch = metrics if done % recipe.validate_every else ()
+    saving = checkpoint.Checkpoint(
+        checkpoints, stateful, steps, epoch_ends, in_epoch, devices
     )
+    chosen = [
+        steps,
+        callbacks.StopAtNaN(steps, lambda: checkpoint.advice(checkpoints)),
+        *before_saving,
+        *(one for one in stateful.values() if one is not log or devices.chief),
+        *loggers,
+        saving,
+    ]
+    if verbose:
+        chosen.append(Progress(recipe, examples, steps, redraw=verbose == 1))
+    if in_epoch:
+        # Keras makes a metric's variables with its first batch: here, of validation.
+        model.evaluate(validation, steps=1, verbose=0)
+    try:
+        while steps.done < recipe.steps:
+            epoch, into_epoch = divmod(steps.done, recipe.validate_every)
+            # `fit` has one length for all its epochs: the rest of one is a call.
+            last = epoch + 1 if into_epoch else recipe.steps / recipe.validate_every
+            model.fit(
+                batches(steps.done),
+                validation_data=validation,
+                initial_epoch=epoch,
+                epochs=math.ceil(last),
+                steps_per_epoch=recipe.validate_every - into_epoch,
+                shuffle=False,  # The batches come in an order of their own.
+                callbacks=chosen,
+                verbose=0,
+            )
+    finally:
+        saving.release()
+        for logger in loggers:
+            logger.end()
+    saving.leave_if_asked()  # After the last one that it could act upon.
+    if recipe.average:
+        stateful["average"].put_in()
     return earlier
 
 

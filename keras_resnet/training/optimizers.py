@@ -2,7 +2,12 @@
 
 import keras
 
-from keras_resnet.config.recipes import OneCycle, PlateauDecay, StepDecay
+from keras_resnet.config.recipe import (
+    CosineDecay,
+    PlateauDecay,
+    PolynomialDecay,
+    StepDecay,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
@@ -74,12 +79,41 @@ class CoupledSGD(keras.optimizers.SGD):
         }
 
 
+@keras.saving.register_keras_serializable(package="keras_resnet")
+class BurnIn(keras.optimizers.schedules.LearningRateSchedule):
+    """Darknet's polynomial decay: a rise with a power, then a fall with the same.
+
+    Args:
+        learning_rate: That both are a share of.
+        steps: Updates in total.
+        warmup_steps: Updates of the rise, after which the fall is where it would be
+            without one.
+        power: Of both.
+    """
+
+    def __init__(self, learning_rate, steps, warmup_steps, power):
+        self.learning_rate = learning_rate
+        self.steps = steps
+        self.warmup_steps = warmup_steps
+        self.power = power
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        rise = step / max(1, self.warmup_steps)
+        fall = keras.ops.maximum(0.0, 1 - step / self.steps)
+        share = keras.ops.where(step < self.warmup_steps, rise, fall)
+        return self.learning_rate * share**self.power
+
+    def get_config(self):
+        return dict(vars(self))
+
+
 def learning_rate(schedule, steps):
     """The Keras form of a recipe's schedule: a float or a `LearningRateSchedule`.
 
     Args:
-        schedule: `StepDecay`, `OneCycle` or `PlateauDecay`; the last begins as a
-            float that the callback `ReduceOnPlateau` lowers.
+        schedule: One of `config/recipe.py`; a `PlateauDecay` begins as a float that
+            the callback `ReduceOnPlateau` lowers.
         steps: Updates in total.
     """
     rate = schedule.learning_rate
@@ -95,15 +129,17 @@ def learning_rate(schedule, steps):
                 [step - 1 for step in at],
                 [rate * factor**drops for drops in range(len(at) + 1)],
             )
-        case OneCycle(warmup=warmup):
+        case CosineDecay(warmup=warmup, warmup_from=share):
             rise = round(warmup * steps)
             return keras.optimizers.schedules.CosineDecay(
-                0.0 if rise else rate,
+                share * rate if rise else rate,
                 max(1, steps - rise),
                 warmup_target=rate if rise else None,
                 warmup_steps=rise,
             )
+        case PolynomialDecay(power=power, warmup=warmup):
+            return BurnIn(rate, steps, round(warmup * steps), power)
     raise TypeError(
-        "`schedule` must be a StepDecay, OneCycle or PlateauDecay. "
+        "`schedule` must be a StepDecay, CosineDecay, PolynomialDecay or PlateauDecay. "
         f"Received: schedule={schedule!r}."
     )

@@ -1,137 +1,17 @@
-"""Devices, distribution, precision and XLA: what is asked for, or an error.
+"""Computing on several devices: where to build, what `fit` reads, what replicas hold.
 
-The only module of `training` that knows backends.
+With `distributed` (training steps), `batch_norm`, `machine` and `workers` (several
+processes), the modules of `training` that know backends.
 """
 
 import contextlib
-import pathlib
-import re
-from dataclasses import dataclass
+import functools
+import warnings
 
 import keras
+import numpy as np
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-
-
-@dataclass(frozen=True)
-class Devices:
-    """What a run computes on.
-
-    Attributes:
-        kind: ``"cpu"`` or ``"gpu"``.
-        names: Of the devices, in the backend's spelling.
-    """
-
-    kind: str
-    names: tuple[str, ...]
-
-
-def find_devices(request="all"):
-    """Finds the devices that are asked for; call it before anything computes.
-
-    Args:
-        request: ``"all"`` (every GPU, else the CPU), ``"gpu:0,1"`` (these), or
-            ``"cpu:2"`` (two logical devices on the CPU, for trying distribution out).
-
-    Raises:
-        ValueError: If ``request`` is not understood or there are no such devices.
-    """
-    match = re.fullmatch(r"all|cpu(?::(\d+))?|gpu(?::(\d+(?:,\d+)*))?", request)
-    if match is None:
-        raise ValueError(
-            "`devices` must be 'all', 'cpu', 'cpu:COUNT', 'gpu' or 'gpu:INDEX,INDEX'. "
-            f"Received: devices={request!r}."
-        )
-    backend = keras.backend.backend()
-    if request.startswith("cpu"):
-        return _cpus(backend, int(match[1] or 1))
-    gpus = _gpus(backend)
-    if request == "all" and not gpus:
-        return _cpus(backend, 1)
-    indices = map(int, match[2].split(",")) if match[2] else range(len(gpus))
-    try:
-        chosen = tuple(gpus[index] for index in dict.fromkeys(indices))
-    except IndexError:
-        chosen = ()
-    if not chosen:
-        raise ValueError(
-            f"`devices` names GPUs that {backend} does not see: it sees {len(gpus)}. "
-            f"Received: devices={request!r}."
-        )
-    if backend == "tensorflow":
-        _hide_other_gpus(chosen)
-    return _checked(backend, Devices("gpu", chosen))
-
-
-def _checked(backend, devices):
-    if backend == "torch" and len(devices.names) > 1:
-        raise ValueError(
-            "On the PyTorch backend training uses one device: Keras has no data "
-            "parallelism there. Use --backend tensorflow or jax, or name one device. "
-            f"Received: {len(devices.names)} devices."
-        )
-    return devices
-
-
-def _cpus(backend, count):
-    if count < 1:
-        raise ValueError("`devices` must name at least one CPU. Received: 'cpu:0'.")
-    names = tuple(f"cpu:{index}" for index in range(count))
-    devices = _checked(backend, Devices("cpu", names))
-    if backend == "tensorflow":
-        _logical_cpus(count)
-    elif backend == "jax" and count > 1:
-        import jax
-
-        jax.config.update("jax_num_cpu_devices", count)
-    return devices
-
-
-def _logical_cpus(count):
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
-    if count == 1:
-        return
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    try:
-        tf.config.set_logical_device_configuration(
-            cpu, [tf.config.LogicalDeviceConfiguration()] * count
-        )
-    except RuntimeError as error:
-        if len(tf.config.list_logical_devices("CPU")) != count:
-            raise ValueError(
-                f"'cpu:{count}' must be asked for before TensorFlow computes anything. "
-                f"TensorFlow said: {error}"
-            ) from error
-
-
-def _gpus(backend):
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        return [
-            f"gpu:{i}" for i, _ in enumerate(tf.config.list_physical_devices("GPU"))
-        ]
-    if backend == "jax":
-        import jax
-
-        try:
-            return [f"gpu:{device.id}" for device in jax.devices("gpu")]
-        except RuntimeError:
-            return []
-    import torch
-
-    return [f"gpu:{i}" for i in range(torch.cuda.device_count())]
-
-
-def _hide_other_gpus(chosen):
-    import tensorflow as tf
-
-    physical = tf.config.list_physical_devices("GPU")
-    tf.config.set_visible_devices(
-        [physical[int(name.removeprefix("gpu:"))] for name in chosen], "GPU"
-    )
+from keras_resnet.training import workers
 
 
 def first_device(devices):
@@ -146,13 +26,16 @@ def distribution(devices):
     """The scope in which to build and fit a model on these devices.
 
     One device: that device. Several: `tf.distribute.MirroredStrategy` on TensorFlow,
-    `keras.distribution.DataParallel` on JAX.
+    `keras.distribution.DataParallel` on JAX. Several workers on TensorFlow:
+    `tf.distribute.MultiWorkerMirroredStrategy`, and `WorkerLost` if another one does
+    not answer any more.
     """
-    if len(devices.names) == 1:
+    if devices.workers > 1:
+        return _of_workers(devices)
+    if devices.replicas == 1:
         return first_device(devices)
     if keras.backend.backend() == "jax":
-        parallel = keras.distribution.DataParallel(devices=list(devices.names))
-        return parallel.scope()
+        return _data_parallel(list(devices.names))
     import tensorflow as tf
 
     names = [f"{devices.kind}:{index}" for index in range(len(devices.names))]
@@ -161,159 +44,142 @@ def distribution(devices):
     return tf.distribute.MirroredStrategy(names, cross_device_ops=reduction).scope()
 
 
-def choose_precision(request, devices, spec):
-    """The Keras dtype policy to train under.
+@contextlib.contextmanager
+def _of_workers(devices):
+    """The scope of several workers, in which the loss of one is named as such."""
+    if keras.backend.backend() == "jax":
+        scope = _data_parallel(keras.distribution.list_devices(devices.kind))
+    else:
+        scope = workers.joined().scope()
+    with workers.losses_named(devices.workers), scope:
+        yield
 
-    ``"auto"`` is mixed_bfloat16 on GPUs that compute in it, mixed_float16 on other
-    GPUs with tensor cores, and float32 on the CPU, except for ImageNet's bottleneck
-    nets where the CPU has bfloat16 instructions: there it gave 12.6 images/s instead
-    of 10-12 for ResNet-50, and nothing for ResNet-20 (docs/decisions/0005).
 
-    Raises:
-        ValueError: If ``request`` is unknown or these devices can't honour it.
+def _data_parallel(names):
+    return keras.distribution.DataParallel(
+        devices=names, auto_shard_dataset=False
+    ).scope()
+
+
+def placed(batches, devices):
+    """A worker's batches as `fit` takes them, inside of `distribution`.
+
+    Args:
+        batches: `tf.data.Dataset` of this worker's share of each batch, which must
+            divide by its devices.
+        devices: `Devices`.
+
+    Returns:
+        ``batches``, but on TensorFlow with several workers distributed already: Keras
+        would let each worker take a part of its share.
     """
-    if request not in PRECISIONS:
-        raise ValueError(
-            f"`precision` must be one of {', '.join(PRECISIONS)}. "
-            f"Received: precision={request!r}."
-        )
-    if request == "mixed_float16" and devices.kind == "cpu":
-        raise ValueError(
-            "'mixed_float16' needs a GPU: CPUs emulate it. Use 'mixed_bfloat16' or "
-            "'float32'. Received: precision='mixed_float16' on the CPU."
-        )
-    if request != "auto":
-        return request
-    if devices.kind == "cpu":
-        large = spec.dataset == "imagenet" and spec.depth >= 50
-        return "mixed_bfloat16" if large and _cpu_has_bfloat16() else "float32"
-    capability = _compute_capability()
-    if capability >= (8, 0):
-        return "mixed_bfloat16"
-    return "mixed_float16" if capability >= (7, 0) else "float32"
-
-
-def _cpu_has_bfloat16():
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
-
-
-def _compute_capability():
-    """Of the first GPU; tensor cores since (7, 0), bfloat16 since (8, 0)."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpu = tf.config.get_visible_devices("GPU")[0]
-        details = tf.config.experimental.get_device_details(gpu)
-        return details.get("compute_capability", (0, 0))
-    if backend == "jax":
-        import jax
-
-        capability = getattr(jax.devices("gpu")[0], "compute_capability", "0.0")
-        return tuple(int(part) for part in str(capability).split("."))
-    import torch
-
-    return torch.cuda.get_device_capability()
-
-
-def choose_xla(request, devices):
-    """Whether to compile with XLA; `keras.Model.compile`'s ``jit_compile``.
-
-    ``"auto"`` compiles on one GPU and on JAX (always compiled), not on the CPU, where
-    it halves TensorFlow's training speed where oneDNN is used (docs/decisions/0005).
-
-    Raises:
-        ValueError: If it can't be had as asked.
-    """
-    if request not in ("auto", "on", "off"):
-        raise ValueError(
-            f"`xla` must be 'auto', 'on' or 'off'. Received: xla={request!r}."
-        )
-    backend = keras.backend.backend()
-    several = len(devices.names) > 1
-    if backend == "jax":
-        if request == "off":
-            raise ValueError(
-                "JAX always compiles with XLA. Received: xla='off' on the JAX backend."
-            )
-        return True
-    if backend == "torch":
-        if request == "on":
-            raise ValueError(
-                "The PyTorch backend has no XLA. Use --backend tensorflow or jax. "
-                "Received: xla='on'."
-            )
-        return False
-    if several and request == "on":
-        raise ValueError(
-            "XLA can't be used under MirroredStrategy: TensorFlow fails on variables of "
-            "other devices. Use one device, or --backend jax. Received: xla='on' with "
-            f"{len(devices.names)} devices."
-        )
-    return request == "on" or (
-        request == "auto" and devices.kind == "gpu" and not several
-    )
-
-
-def synchronize_batch_norm(model, synchronized):
-    """Makes batch norms take their statistics over all replicas, or no longer.
-
-    Raises:
-        ValueError: On other backends than TensorFlow. (JAX's `DataParallel` always
-            takes them over the global batch.)
-    """
-    if keras.backend.backend() != "tensorflow":
-        raise ValueError(
-            "Synchronized batch norm is TensorFlow's; JAX's DataParallel takes the "
-            "statistics over the global batch anyway. Received: the "
-            f"{keras.backend.backend()} backend."
-        )
-    for layer in batch_norms(model):
-        layer.synchronized = synchronized
-
-
-def batch_norms(model):
-    """The batch normalization layers of a functional model."""
-    return [
-        layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-
-
-class AverageBatchNorm(keras.callbacks.Callback):
-    """Gives every replica the mean of all replicas' batch-norm statistics.
-
-    Under MirroredStrategy each replica keeps moving statistics of its own share of the
-    batch, and saving takes the first replica's. This averages them before each
-    validation, at the end of each epoch and of training: place it before what saves.
-    """
-
-    def on_test_begin(self, logs=None):
-        average_batch_norm(self.model)
-
-    def on_epoch_end(self, epoch, logs=None):
-        average_batch_norm(self.model)
-
-    def on_train_end(self, logs=None):
-        average_batch_norm(self.model)
-
-
-def replica_callbacks(devices):
-    """What `fit` needs so that replicas agree: nothing on one device or on JAX."""
-    mirrored = len(devices.names) > 1 and keras.backend.backend() == "tensorflow"
-    return [AverageBatchNorm()] if mirrored else []
-
-
-def average_batch_norm(model):
-    """Averages moving means and variances over the replicas of a mirrored model."""
+    if devices.workers == 1 or keras.backend.backend() != "tensorflow":
+        return batches
     import tensorflow as tf
 
-    for layer in batch_norms(model):
-        for variable in (layer.moving_mean, layer.moving_variance):
-            replicas = getattr(variable.value, "values", None)
-            if replicas:
-                mean = tf.reduce_mean([replica.read_value() for replica in replicas], 0)
-                for replica in replicas:
-                    replica.assign(mean)
+    # Each element goes to one of this worker's devices.
+    here = len(devices.names)
+    if here > 1:
+        batches = batches.map(
+            lambda *batch: tuple(
+                tf.reshape(part, (here, -1, *part.shape[1:])) for part in batch
+            )
+        ).unbatch()
+        # Keras takes the number of elements for that of steps, and misses some.
+        warnings.filterwarnings("ignore", "Your input ran out of data")
+    return workers.joined().distribute_datasets_from_function(lambda context: batches)
+
+
+def agree(number, devices, what):
+    """Raises `ValueError` unless all workers have the same number.
+
+    Args:
+        number: Of this worker, an int.
+        devices: `Devices`.
+        what: What the number is, and what to do if workers differ: for the error.
+    """
+    numbers = everyones(number, devices)
+    if len(set(numbers)) > 1:
+        raise ValueError(f"{what} Received: {numbers}, worker by worker.")
+
+
+def everyones(number, devices):
+    """A number of each worker, in their order; all of them must ask for it.
+
+    Args:
+        number: Of this worker, an int.
+        devices: `Devices`.
+
+    Returns:
+        List of ints.
+    """
+    if devices.workers == 1:
+        return [number]
+    if keras.backend.backend() == "jax":
+        from jax.experimental import multihost_utils
+
+        return multihost_utils.process_allgather(np.int32(number)).tolist()
+    found = _gather_on_tensorflow()(number)
+    local = workers.joined().experimental_local_results(found)
+    return local[0].numpy().tolist()[:: len(devices.names)]
+
+
+@functools.cache
+def _gather_on_tensorflow():
+    import tensorflow as tf
+
+    everyone = workers.joined()
+
+    # Not int32, which TensorFlow keeps on the host also where GPUs compute.
+    @tf.function(input_signature=[tf.TensorSpec((), tf.int64)])
+    def gather(number):
+        return everyone.run(
+            lambda: tf.distribute.get_replica_context().all_gather(number[None], 0)
+        )
+
+    return gather
+
+
+def end_together(devices):
+    """Waits for all workers on TensorFlow, which counts one that ends first as lost.
+
+    On JAX they have parted, with `workers.leave`.
+    """
+    if devices.workers > 1 and keras.backend.backend() == "tensorflow":
+        with workers.losses_named(devices.workers):
+            agree(0, devices, "")
+
+
+def read(variable):
+    """A Keras variable's value; where replicas have their own, all of them, stacked.
+
+    Returns:
+        NumPy array of the variable's shape, or ``(replicas, *shape)``.
+    """
+    replicas = replicas_of(variable)
+    if not replicas:
+        return keras.ops.convert_to_numpy(variable)
+    values = [replica.numpy() for replica in replicas]
+    same = all(np.array_equal(values[0], value) for value in values[1:])
+    return values[0] if same else np.stack(values)
+
+
+def replicas_of(variable):
+    """The variables of the replicas under MirroredStrategy, else nothing."""
+    if keras.backend.backend() != "tensorflow":
+        return ()  # A tensor of PyTorch has `values` of its own.
+    return getattr(variable.value, "values", ())
+
+
+def write(variable, value):
+    """Gives a Keras variable what `read` returned, also on other devices.
+
+    The replicas get the mean where there are more or fewer of them now.
+    """
+    replicas = replicas_of(variable) or [variable]
+    if value.ndim == len(variable.shape):
+        value = [value] * len(replicas)
+    elif len(value) != len(replicas):
+        value = [value.mean(0).astype(value.dtype)] * len(replicas)
+    for replica, own in zip(replicas, value, strict=True):
+        replica.assign(own)

@@ -1,0 +1,341 @@
+"""Recipes for ImageNet, one row each, as the papers and their code trained."""
+
+from keras_resnet.config.deviations import FAN_IN, MOMENTUM
+from keras_resnet.config.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+)
+from keras_resnet.config.recipe import (
+    CosineDecay,
+    CutMix,
+    Distillation,
+    InceptionCrop,
+    MixUp,
+    PlateauDecay,
+    PolynomialDecay,
+    RandAugment,
+    Recipe,
+    ScaleCropFlip,
+    StepDecay,
+    WeightAverage,
+)
+
+IMAGES = 1_281_167  # Of the official training set, over which the sources' epochs go.
+SPLIT = (
+    "Trained on all images but the 10,000 of the validation split; as many updates as "
+    "in the source's epochs over all of them."
+)
+CROP = (
+    "The crop's aspect ratio as in fb.resnet.torch, where the source draws its "
+    "logarithm uniformly."
+)
+PER_EPOCH = (
+    "The learning rate changes with every update, where that of the source does once an "
+    "epoch."
+)
+PLAIN_CROP = InceptionCrop(jitter=0.0, color=0.0)
+
+
+def _updates(batch_size, *, ragged):
+    """Updates in an epoch; ``ragged`` if an incomplete last batch is one, too."""
+    return -(-IMAGES // batch_size) if ragged else IMAGES // batch_size
+
+
+def _steps(batch_size, epochs, *, ragged=True):
+    """Updates in all and between two validations, each after an epoch."""
+    updates = _updates(batch_size, ragged=ragged)
+    return {
+        "batch_size": batch_size,
+        "steps": epochs * updates,
+        "validate_every": updates,
+        "dataset": "imagenet2012",
+    }
+
+
+def _he2015(network, target, protocol):
+    return Recipe(
+        network=network,
+        dataset="imagenet2012",
+        batch_size=256,
+        steps=600_000,
+        validate_every=5_000,
+        schedule=PlateauDecay(learning_rate=0.1, patience=5, min_delta=0.1),
+        augmentation=ScaleCropFlip(),
+        precise_batch_norm=50_000,
+        target=target,
+        source=f"He et al. 2016a, sec. 3.4; target: {protocol}",
+        deviations=(
+            "Batch norm's statistics are taken from 50,000 training images; the authors "
+            "tell no number (KaimingHe/deep-residual-networks, README).",
+            "The mean and standard deviation of each channel instead of a mean image.",
+            'The paper divides the rate "when the error plateaus": here, when five '
+            "validations, 25,000 updates, gain less than 0.1 points.",
+        ),
+    )
+
+
+def _every_30_epochs(network, target, epochs, *, source, deviations=(), **changes):
+    """SGD at 0.1, a tenth of it every 30 epochs."""
+    updates = _updates(256, ragged=True)
+    row = {
+        "schedule": StepDecay(
+            learning_rate=0.1,
+            at=tuple(epoch * updates for epoch in range(30, epochs, 30)),
+        ),
+        "nesterov": True,
+        "augmentation": InceptionCrop(),
+        **_steps(256, epochs),
+    }
+    return Recipe(
+        network=network,
+        target=target,
+        source=source,
+        deviations=(SPLIT, *deviations),
+        **(row | changes),
+    )
+
+
+def _he2016(network, target):
+    return _every_30_epochs(
+        network,
+        target,
+        90,
+        nesterov=False,
+        augmentation=ScaleCropFlip(),
+        source="He et al. 2016b, appendix; target: table 5, scale augmentation, one crop "
+        "of 320x320 (our record has 224x224)",
+        deviations=(
+            "The paper tells where the rate falls, at 30 and 60 epochs, and not where "
+            "training ends: here after 90.",
+        ),
+    )
+
+
+def _facebook(network, target):
+    return _every_30_epochs(
+        network,
+        target,
+        90,
+        source="fb.resnet.torch train.lua and datasets/imagenet.lua; target: "
+        "pretrained/README.md, one crop",
+        deviations=(
+            FAN_IN,
+            MOMENTUM,
+            "Crops are resized bilinearly or, where they shrink, by area, not bicubically.",
+        ),
+    )
+
+
+def _resnext(network, target):
+    return _every_30_epochs(
+        network,
+        target,
+        100,
+        source="facebookresearch/ResNeXt opts.lua and train.lua; target: README.md, one "
+        "crop",
+        deviations=(
+            FAN_IN,
+            MOMENTUM,
+            "Crops are resized bilinearly or, where they shrink, by area, not bicubically.",
+        ),
+    )
+
+
+def _drn(network, target):
+    return _every_30_epochs(
+        network,
+        target,
+        120,
+        nesterov=False,
+        augmentation=PLAIN_CROP,
+        source="fyu/drn classify.py, with the epochs of README.md's command; target: "
+        "README.md, one crop",
+        deviations=(FAN_IN, MOMENTUM),
+    )
+
+
+def _tricks(epochs, target, row, **changes):
+    deviations = (
+        SPLIT,
+        "Colours change as in fb.resnet.torch: the paper scales hue, saturation and "
+        "brightness by 0.6 to 1.4.",
+        "The network's own initialization, of He et al. 2015, instead of Xavier's.",
+    )
+    if changes:
+        deviations += (_PER_IMAGE,)
+    return Recipe(
+        network="resnet50d",
+        schedule=CosineDecay(learning_rate=0.4, warmup=5 / epochs),
+        nesterov=True,
+        decay_all=False,
+        zero_gamma=True,
+        label_smoothing=0.1,
+        augmentation=InceptionCrop(),
+        target=target,
+        source=f"He et al. 2019, sec. 2 to 5; target: {row}, one crop",
+        deviations=deviations,
+        **_steps(1024, epochs, ragged=False),
+        **changes,
+    )
+
+
+_MIXUP = {"mixing": (MixUp(alpha=0.2),)}
+_PER_IMAGE = (
+    "Each image is mixed by a share of its own, as Keras does it; the source's code (of "
+    "He et al. 2019, gluon-cv) draws one share per batch."
+)
+
+
+def _torchvision(network, target):
+    epochs = 600
+    return Recipe(
+        network=network,
+        schedule=CosineDecay(learning_rate=0.5, warmup=5 / epochs, warmup_from=0.01),
+        weight_decay=2e-5,
+        decay_all=False,
+        label_smoothing=0.1,
+        augmentation=PLAIN_CROP,
+        rand_augment=RandAugment(operations=1, strength=0.3),
+        erasing=0.1,
+        mixing=(MixUp(alpha=0.2), CutMix(alpha=1.0)),
+        image_sizes=((0.0, 176),),
+        # 1 - (1 - 0.99998) * 1024 * 32 / 600: references/classification/train.py.
+        average=WeightAverage(decay=0.99890773, every=32),
+        preprocessing=Preprocessing(
+            channels=3,
+            resize=232,
+            size=(224, 224),
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        target=target,
+        source="pytorch.org/blog/how-to-train-state-of-the-art-models-using-torchvision-"
+        "latest-primitives; target: IMAGENET1K_V2",
+        deviations=(
+            SPLIT,
+            FAN_IN,
+            MOMENTUM,
+            PER_EPOCH,
+            CROP,
+            _PER_IMAGE,
+            "The average's decay rises at first, to its own: (1 + u) / (10 + u).",
+            "One operation of Keras's RandAugment of strength 0.3 (ours) instead of "
+            "TrivialAugment.",
+            "No repeated augmentation: each epoch shows each image once, not a quarter "
+            "of them four times.",
+            "The classifier's bias does not decay, either.",
+            "Keras's rectangles to erase: height and width are drawn apart.",
+        ),
+        **_steps(1024, epochs),
+    )
+
+
+def _nvidia(epochs, target, **changes):
+    deviations = (
+        SPLIT,
+        MOMENTUM,
+        PER_EPOCH,
+        "The warm-up begins at 0, where the source's first epoch has an eighth of the "
+        "highest rate.",
+        CROP,
+        "The classifier's bias does not decay, either.",
+    )
+    if changes:
+        deviations += (_PER_IMAGE,)
+    return Recipe(
+        network="resnet50_v1_5",
+        schedule=CosineDecay(learning_rate=2.048, warmup=8 / epochs),
+        momentum=0.875,
+        weight_decay=1 / 32768,
+        decay_all=False,
+        label_smoothing=0.1,
+        augmentation=PLAIN_CROP,
+        target=target,
+        source="NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/"
+        "configs.yml, resnet_params_2k; target: resnet50v1.5/README.md, mixed "
+        "precision, DGX A100 (50 epochs: DGX-2, there in batches of 4096)",
+        deviations=deviations,
+        **_steps(2048, epochs, ragged=False),
+        **changes,
+    )
+
+
+def _darknet():
+    steps = 800_000
+    return Recipe(
+        network="darknet53",
+        dataset="imagenet2012",
+        batch_size=128,
+        steps=steps,
+        validate_every=10_000,
+        schedule=PolynomialDecay(learning_rate=0.1, power=4.0, warmup=1_000 / steps),
+        weight_decay=5e-4,
+        decay_all=False,
+        augmentation=ScaleCropFlip(shorter_side=(256, 448), color=0.0),
+        preprocessing=Preprocessing(
+            channels=3,
+            resize=256,
+            size=(256, 256),
+            mean=(0.0, 0.0, 0.0),
+            std=(255.0, 255.0, 255.0),
+        ),
+        target=22.8,
+        source="pjreddie/darknet cfg/darknet53.cfg; target: Redmon & Farhadi 2018, table "
+        "2, one crop of 256x256",
+        deviations=(
+            MOMENTUM,
+            "Scales from 256 instead of 128, where darknet fills up the crop; neither "
+            "rotation nor changes of aspect, hue, saturation and exposure.",
+        ),
+    )
+
+
+_OPTION_A = "table 2, ten crops, option A (here B; our record has one crop)"
+_TEN_CROP = "table 3, ten crops (our record has one)"
+_ONE_CROP = "KaimingHe/deep-residual-networks README, one crop"
+
+IMAGENET_RECIPES = {
+    "resnet18_imagenet":         _he2015("resnet18", 27.88, _OPTION_A),
+    "resnet34_imagenet":         _he2015("resnet34", 24.52, _TEN_CROP),
+    "resnet50_imagenet":         _he2015("resnet50", 24.7, _ONE_CROP),
+    "resnet101_imagenet":        _he2015("resnet101", 23.6, _ONE_CROP),
+    "resnet152_imagenet":        _he2015("resnet152", 23.0, _ONE_CROP),
+    "plain18_imagenet":          _he2015("plain18", 27.94, "table 2, ten crops"),
+    "plain34_imagenet":          _he2015("plain34", 28.54, "table 2, ten crops"),
+    "resnet152_v2_imagenet":     _he2016("resnet152_v2", 21.1),
+    "resnet200_v2_imagenet":     _he2016("resnet200_v2", 20.7),
+    "resnet18_fb_imagenet":      _facebook("resnet18", 30.43),
+    "resnet34_fb_imagenet":      _facebook("resnet34", 26.73),
+    "resnet50_fb_imagenet":      _facebook("resnet50_v1_5", 24.01),
+    "resnet101_fb_imagenet":     _facebook("resnet101_v1_5", 22.44),
+    "resnet152_fb_imagenet":     _facebook("resnet152_v1_5", 22.16),
+    "resnet200_fb_imagenet":     _facebook("resnet200_v2", 21.66),
+    "resnext50_32x4d_imagenet":  _resnext("resnext50_32x4d", 22.2),
+    "resnext101_32x4d_imagenet": _resnext("resnext101_32x4d", 21.2),
+    "resnext101_64x4d_imagenet": _resnext("resnext101_64x4d", 20.4),
+    "resnet50d_tricks_imagenet": _tricks(120, 21.69, "+ label smoothing"),
+    "resnet50d_mixup_imagenet":  _tricks(200, 20.85, "+ mixup", **_MIXUP),
+    "resnet50d_distill_imagenet": _tricks(
+        200, 20.71, "table 1", **_MIXUP,
+        distillation=Distillation(teacher="resnet152d"),
+    ),
+    "resnet50_tv2_imagenet":     _torchvision("resnet50_v1_5", 19.142),
+    "resnet101_tv2_imagenet":    _torchvision("resnet101_v1_5", 18.114),
+    "resnet152_tv2_imagenet":    _torchvision("resnet152_v1_5", 17.716),
+    "resnext50_tv2_imagenet":    _torchvision("resnext50_32x4d", 18.802),
+    "resnet50_nv50_imagenet":    _nvidia(50, 24.19),
+    "resnet50_nv90_imagenet":    _nvidia(90, 22.88),
+    "resnet50_nv250_imagenet":   _nvidia(250, 21.57, **_MIXUP),
+    "darknet53_imagenet":        _darknet(),
+    "drn_a_18_imagenet":         _drn("drn_a_18", 28.0),
+    "drn_a_34_imagenet":         _drn("drn_a_34", 24.8),
+    "drn_a_50_imagenet":         _drn("drn_a_50", 22.9),
+    "drn_c_26_imagenet":         _drn("drn_c_26", 24.9),
+    "drn_c_42_imagenet":         _drn("drn_c_42", 22.9),
+    "drn_c_58_imagenet":         _drn("drn_c_58", 21.7),
+    "drn_d_22_imagenet":         _drn("drn_d_22", 25.8),
+    "drn_d_38_imagenet":         _drn("drn_d_38", 23.8),
+    "drn_d_54_imagenet":         _drn("drn_d_54", 21.2),
+    "drn_d_105_imagenet":        _drn("drn_d_105", 20.6),
+}  # fmt: skip

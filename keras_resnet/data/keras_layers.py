@@ -1,0 +1,123 @@
+"""Keras's random layers as functions of a seed.
+
+Keras's layers draw from a state that they count up, in whatever order the threads of
+`tf.data` come by. Here each call draws from a seed of its own: the same seed gives the
+same result, whatever ran before.
+"""
+
+import keras
+
+
+class _Draws(keras.random.SeedGenerator):
+    """Numbers the draws of one call, and folds the numbers into its seed."""
+
+    def __init__(self, seed):
+        # Not the base's: it makes a variable, and this is without state between calls.
+        self.seed, self.count = seed, 0
+
+    def next(self, ordered=True):
+        """The seed, int32 (2,), of the next draw."""
+        import tensorflow as tf
+
+        self.count += 1
+        return tf.random.fold_in(self.seed, self.count)
+
+
+def _seeded(layer, seed):
+    """The layer, drawing from this seed; Keras asks its layers by this method."""
+    draws = _Draws(seed)
+    layer._get_seed_generator = lambda backend=None: draws
+    return layer
+
+
+def mix(mixing):
+    """A function that mixes the images of a batch, and their labels.
+
+    Args:
+        mixing: `MixUp` and `CutMix` of `config/recipe.py`; each batch gets one of them.
+
+    Returns:
+        A function from images, float32 ``(batch, height, width, channels)``, labels,
+        float32 ``(batch, classes)``, and a seed, integer ``(2,)``, to images and labels.
+        Every image has a share of its own, as in Keras's layers; the papers' code draws
+        one per batch.
+    """
+    import tensorflow as tf
+
+    layers = [_mixer(row) for row in mixing]
+
+    def mixed(images, labels, seed):
+        which_seed, seed = tf.unstack(tf.random.split(seed, 2))
+        which = tf.random.stateless_uniform([], which_seed, 0, len(layers), tf.int32)
+
+        def by(layer):
+            batch = {"images": images, "labels": labels}
+            batch = _seeded(layer, seed)(batch, training=True)
+            return batch["images"], batch["labels"]
+
+        return tf.switch_case(
+            which, [lambda layer=layer: by(layer) for layer in layers]
+        )
+
+    return mixed
+
+
+def _mixer(row):
+    from keras_resnet.config.recipe import CutMix
+
+    if isinstance(row, CutMix):
+        # Keras draws alpha between two ends; the papers have one alpha.
+        return keras.layers.CutMix(factor=(row.alpha, row.alpha), dtype="float32")
+    return keras.layers.MixUp(alpha=row.alpha, dtype="float32")
+
+
+def erase(probability):
+    """A function that erases a random rectangle of some images; Zhong et al. 2020.
+
+    Args:
+        probability: That an image loses one.
+
+    Returns:
+        A function from images, float32 ``(batch, height, width, channels)``,
+        normalized, and a seed, integer ``(2,)``, to such images. What is erased is 0, the
+        mean of the training set, as in torchvision.
+    """
+    layer = keras.layers.RandomErasing(
+        factor=(probability, probability), fill_value=0.0, dtype="float32"
+    )
+    return lambda images, seed: _seeded(layer, seed)(images, training=True)
+
+
+def rand_augment(settings):
+    """A function that applies random operations to an image; Cubuk et al. 2020.
+
+    Args:
+        settings: `RandAugment` of `config/recipe.py`.
+
+    Returns:
+        A function from an image, ``(height, width, channels)``, values from 0 to 255,
+        and a seed, integer ``(2,)``, to a float32 image of values from 0 to 255.
+    """
+    import tensorflow as tf
+
+    layer = keras.layers.RandAugment(
+        num_ops=settings.operations, factor=settings.strength, dtype="float32"
+    )
+
+    def augmented(image, seed):
+        images = tf.clip_by_value(tf.cast(image, tf.float32), 0, 255)[tf.newaxis]
+        layer.backend.set_backend("tensorflow")
+        draws = _seeded(layer, seed).get_random_transformation(images, training=True)
+        # Called as a whole, Keras's layer computes all of its operations and then takes
+        # one of them: two of 224x224 pixels take 105 ms so, and 7 this way.
+        for k in range(settings.operations):
+            branches = [
+                lambda images=images, name=name, draw=draw: tf.ensure_shape(
+                    getattr(layer, name).transform_images(images, draw), images.shape
+                )
+                for name, draw in draws["transforms"].items()
+            ]
+            images = tf.switch_case(draws["layer_idxes"][k], branches)
+        return images[0]
+
+    return augmented

@@ -1,0 +1,87 @@
+"""What a model must be to be served, and which parts of it are."""
+
+import keras
+
+
+def check_classifier(model, class_names):
+    """Raises `ValueError` unless a model can be served: see `export_saved_model`."""
+    if len(model.inputs) != 1 or len(model.input_shape) != 4:
+        raise ValueError(
+            "The model must take one batch of images, (N, H, W, C). "
+            f"Received: inputs of shape {model.input_shape}."
+        )
+    if len(model.outputs) != 1 or len(model.output_shape) != 2:
+        raise ValueError(
+            "The model must give one row of classes per image. "
+            f"Received: outputs of shape {model.output_shape}."
+        )
+    if len(class_names) != model.output_shape[-1]:
+        raise ValueError(
+            "`class_names` must hold one name per class of the model. Received: "
+            f"{len(class_names)} names, {model.output_shape[-1]} classes."
+        )
+    for layer in _layers(model):
+        _check_layer(layer)
+
+
+def _check_layer(layer):
+    if layer.compute_dtype != "float32":
+        raise ValueError(
+            "The model must compute in float32 throughout: rebuild it under "
+            "`keras.config.set_dtype_policy('float32')` and load the weights. "
+            f"Received: layer={layer.name!r} with "
+            f"compute_dtype={layer.compute_dtype!r}."
+        )
+    if getattr(layer, "data_format", None) == "channels_first":
+        raise ValueError(
+            "The model must be channels last, as served images are: rebuild it with "
+            "`keras.config.set_image_data_format('channels_last')` and load the "
+            f"weights, which are the same. Received: layer={layer.name!r} with "
+            "data_format='channels_first'."
+        )
+
+
+def _layers(model):
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _layers(layer)
+        elif not isinstance(layer, keras.layers.InputLayer):
+            yield layer
+
+
+def gives_probabilities(model) -> bool:
+    """Whether a model's last operation is a softmax, so that none may follow.
+
+    Raises:
+        ValueError: If it is an activation that gives neither probabilities nor logits.
+    """
+    # A functional model's operations are its layers and bare `keras.ops`.
+    last = getattr(model, "operations", model.layers)[-1]
+    if isinstance(last, keras.Model):
+        return gives_probabilities(last)
+    activation = getattr(last, "activation", keras.activations.linear)
+    # By name: `keras.ops.softmax` leaves an operation of this name, and no layer.
+    if type(last).__name__ == "Softmax" or activation is keras.activations.softmax:
+        return True
+    if activation is not keras.activations.linear:
+        raise ValueError(
+            "The model must end in logits or in a softmax. Received: the activation "
+            f"{getattr(activation, '__name__', activation)!r} in {last.name!r}."
+        )
+    return False
+
+
+def features_of(model):
+    """The symbolic input of a model's last layer with weights, its classifier.
+
+    Raises:
+        ValueError: If that layer lies in a model within the model, or there is none.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    if not layers or isinstance(layers[-1], keras.Model):
+        raise ValueError(
+            "The model's last layer with weights must be its classifier, a layer of the "
+            "model itself and not of a model within it: build it in one graph. "
+            f"Received: layers={[layer.name for layer in model.layers[-3:]]}."
+        )
+    return layers[-1].input

@@ -1,0 +1,88 @@
+"""Which image files a served graph takes: checked by their headers, in TensorFlow."""
+
+# Red, green and blue of as many pixels take 201 MB; a progressive JPEG's coefficients
+# take twice that while it is decoded. Cameras give up to 61 million.
+MAX_PIXELS = 2**26  # 8192 x 8192.
+# libjpeg's own limit, JPEG_MAX_DIMENSION. A PNG's sides may have 31 bits, and the longer
+# side after resizing, up to the shorter's new length times that, must fit into an int32.
+MAX_SIDE = 65_500
+# A progressive JPEG has about 10. Each goes through all of the image, however short it
+# is: thousands of them fit into a megabyte, and decoding would take minutes.
+MAX_SCANS = 100
+
+
+def checked(contents):
+    """The bytes of an image file, once its header is found harmless.
+
+    Everything that is decoded must come from what this returns, or it could be decoded
+    before it is checked.
+
+    Args:
+        contents: Scalar string tensor.
+
+    Returns:
+        The same.
+
+    Raises:
+        tf.errors.InvalidArgumentError: When the graph runs, if it is no JPEG, PNG or
+            BMP file, has no pixels or more than `MAX_PIXELS`, a side of more than
+            `MAX_SIDE`, or is a JPEG of more than `MAX_SCANS` scans. GIFs are refused,
+            as TensorFlow decodes all frames of one to get the first, and nothing in
+            its header limits how many there are and how large.
+    """
+    import tensorflow as tf
+
+    def begins(magic):
+        return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)
+
+    is_jpeg, is_png, is_bmp = map(
+        begins, (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
+    )
+    # As numbers: text that is no UTF-8 would break the error on its way to the client.
+    first = tf.io.decode_raw(tf.strings.substr(contents, 0, 8), tf.uint8)
+    known = tf.debugging.Assert(
+        is_jpeg | is_png | is_bmp,
+        [
+            "An image must be a JPEG, PNG or BMP file. Received a file whose first "
+            "bytes are ",
+            first,
+        ],
+        summarize=8,
+    )
+    with tf.control_dependencies([known]):
+        # Zeros follow, so that a header that is cut off has sides of 0.
+        header = tf.strings.join([tf.strings.substr(contents, 0, 26), b"\0" * 26])
+
+    def sides(start, count, *, little_endian):
+        part = tf.strings.substr(header, start, count)
+        return tf.io.decode_raw(part, tf.int32, little_endian=little_endian)
+
+    size = tf.case(
+        [
+            (is_jpeg, lambda: tf.io.extract_jpeg_shape(contents)[:2]),
+            (is_png, lambda: sides(16, 8, little_endian=False)[::-1]),
+        ],
+        # A negative height says that the first row is the upper one.
+        default=lambda: tf.abs(sides(18, 8, little_endian=True)[::-1]),
+    )
+    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    # Within the picture's data, 0xFF is followed by other bytes.
+    scans = tf.cond(
+        is_jpeg,
+        lambda: tf.size(tf.strings.split(contents, b"\xff\xda")) - 1,
+        lambda: 0,
+    )
+    fitting = tf.debugging.Assert(
+        tf.reduce_all((size >= 1) & (size <= MAX_SIDE)) & (pixels <= MAX_PIXELS),
+        [
+            f"An image must have from 1 to {MAX_PIXELS:,} pixels and sides of at most "
+            f"{MAX_SIDE:,}. Received an image whose height and width are ",
+            size,
+        ],
+    )
+    few = tf.debugging.Assert(
+        scans <= MAX_SCANS,
+        [f"A JPEG must have at most {MAX_SCANS} scans. Received one that has ", scans],
+    )
+    with tf.control_dependencies([fitting, few]):
+        return tf.identity(contents)

@@ -1,0 +1,341 @@
+"""TensorFlow Serving's REST form of `predict`: bodies -> images, scores -> bodies.
+
+Pure functions, without a server. The form is TensorFlow Serving's documentation,
+"RESTful API", and where that is silent its sources, ``util/json_tensor.cc`` and
+``model_servers/http_rest_api_handler.cc``. Stricter than it: numbers that are no uint8
+are refused, where TensorFlow Serving wraps them around.
+"""
+
+import base64
+import binascii
+import io
+import itertools
+import json
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+
+from keras_resnet.export.limits import MAX_SCANS
+
+TOP = 5  # Classes named in an answer, as in the SavedModel.
+# The SavedModel's signatures and the name of each one's only input.
+INPUTS = {"serving_default": "image_bytes", "images": "images"}
+# What TensorFlow's `decode_image` reads, by Pillow's names.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP")
+# Bytes that a header may be long, with the camera's data and a colour profile before it;
+# Pillow's reader takes half a second for a mebibyte of nonsense.
+HEADER = 2**20
+
+
+class Refused(Exception):
+    """A request that gets an error: `status` of HTTP, and a message."""
+
+    def __init__(self, status, message):
+        super().__init__(status, message)
+        self.status, self.message = status, message
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What a server accepts.
+
+    Attributes:
+        body: Bytes of a request's body. Parsing JSON takes up to thirty times as much
+            memory for a moment (a body of ``[[],[],…``).
+        pending: Bytes of all bodies that are being read or wait for their answer.
+        pixels: Height times width of all images of a request together, as their headers
+            say, with all frames of an animation. Decoding takes about four bytes per
+            pixel.
+        images: Images in a request.
+        seconds: For reading a body, and from there to the answer.
+    """
+
+    body: int = 16 * 2**20
+    pending: int = 256 * 2**20
+    pixels: int = 2**25  # 8192 x 4096
+    images: int = 128
+    seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Query:
+    """A parsed request.
+
+    Attributes:
+        images: Encoded image files, list of bytes; or uint8 of shape ``(n, …)``.
+        rows: Whether it came as ``instances``, and is answered row by row.
+    """
+
+    images: list[bytes] | np.ndarray
+    rows: bool
+
+
+def parse(body, limits):
+    """Reads the body of a `predict` request.
+
+    Args:
+        body: Bytes of JSON.
+        limits: `RequestLimits`; ``images`` and ``pixels`` are kept here.
+
+    Returns:
+        A `Query`. Encoded images have a header that was read; whether the rest can be
+        decoded shows later.
+
+    Raises:
+        Refused: With status 400 if it is not as TensorFlow Serving wants it.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:  # Also of digits without end.
+        raise Refused(400, f"JSON Parse error: {error}") from None
+    if not isinstance(document, dict):
+        raise Refused(400, f"The body must be a JSON object; it is {_kind(document)}.")
+    signature = document.get("signature_name") or "serving_default"
+    if not isinstance(signature, str):
+        raise Refused(400, "'signature_name' key must be a string value.")
+    if signature not in INPUTS:
+        raise Refused(
+            400,
+            f'Serving signature name: "{signature[:80]}" not found in signature def. '
+            f"There are {', '.join(INPUTS)}.",
+        )
+    rows = "instances" in document
+    if rows == ("inputs" in document):
+        raise Refused(400, "The body must hold one of 'instances' and 'inputs'.")
+    name = INPUTS[signature]
+    values = (
+        _from_rows(document["instances"], name)
+        if rows
+        else _from_columns(document["inputs"], name)
+    )
+    if len(values) > limits.images:
+        raise Refused(
+            400,
+            f"A request may hold {limits.images} images. Received: {len(values)}. "
+            "Send them in several requests.",
+        )
+    if signature == "images":
+        return Query(_pixels(values), rows)
+    files = [_bytes(value, index) for index, value in enumerate(values)]
+    pixels = 0
+    for index, file in enumerate(files):
+        pixels += pixels_of(file, index)
+        if pixels > limits.pixels:
+            raise Refused(
+                400,
+                f"The images of a request may have {limits.pixels} pixels together. "
+                f"Received: {pixels} up to image {index}. Make them smaller, or send "
+                "them in several requests.",
+            )
+    return Query(files, rows)
+
+
+def _from_rows(instances, name):
+    if not isinstance(instances, list) or not instances:
+        raise Refused(400, "'instances' must be a list of at least one value.")
+    if not _is_named(instances[0]):
+        return instances
+    for index, instance in enumerate(instances):
+        if not isinstance(instance, dict) or set(instance) != {name}:
+            raise Refused(
+                400,
+                f"Element {index} of 'instances': its keys must be equal to {name}.",
+            )
+    return [instance[name] for instance in instances]
+
+
+def _from_columns(inputs, name):
+    if _is_named(inputs):
+        if name not in inputs:
+            raise Refused(400, f"Missing named input: {name} in 'inputs' object.")
+        inputs = inputs[name]
+    if not isinstance(inputs, list):
+        raise Refused(400, f"'{name}' must be a list, one value per image.")
+    return inputs
+
+
+def _is_named(value):
+    """Whether a JSON value is an object of named inputs, and not base64."""
+    return isinstance(value, dict) and set(value) != {"b64"}
+
+
+def _bytes(value, index):
+    if isinstance(value, str):  # TensorFlow Serving takes the text's UTF-8.
+        return value.encode("utf-8", "surrogatepass")
+    if not isinstance(value, dict) or not isinstance(value.get("b64"), str):
+        raise Refused(
+            400,
+            f'Image {index} must be {{"b64": "…"}}, an encoded file in base64. '
+            f"Received: {_kind(value)}.",
+        )
+    text = "".join(value["b64"].split())  # As `base64` breaks lines.
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise Refused(400, f"Image {index}: unable to base64 decode: {error}") from None
+
+
+def _pixels(values):
+    """Nested lists of integers from 0 to 255 as uint8 ``(n, height, width, channels)``."""
+    # Before NumPy sees them: it would make every element as wide as the longest text.
+    found = values
+    for wanted in (list, list, list, int):
+        wrong = [value for value in found if type(value) is not wanted]
+        if wrong:
+            raise Refused(
+                400,
+                "'images' must hold integers, (n, height, width, channels). Received: "
+                f"{_kind(wrong[0])} where {'a list' if wanted is list else 'an integer'} "
+                "must be.",
+            )
+        if wanted is list:
+            found = list(itertools.chain.from_iterable(found))
+    try:
+        images = np.asarray(values)
+    except (ValueError, TypeError):
+        raise Refused(400, "'images' must be lists of equal lengths.") from None
+    if images.dtype.kind not in "iu" or images.ndim != 4:
+        raise Refused(
+            400,
+            "'images' must hold integers, (n, height, width, channels). Received: "
+            f"{images.dtype} of shape {images.shape}.",
+        )
+    if images.size and (images.min() < 0 or images.max() > 255):
+        raise Refused(
+            400,
+            "'images' must hold integers from 0 to 255. Received: "
+            f"{images.min()} to {images.max()}.",
+        )
+    return images.astype(np.uint8)
+
+
+def pixels_of(file, index):
+    """What an image file's header says, before anything is allocated for it.
+
+    Args:
+        file: Its bytes.
+        index: Its place in the request, for the message.
+
+    Returns:
+        Height times width, with all frames of an animation.
+
+    Raises:
+        Refused: With status 400 if it is no image, has no pixels, or is a JPEG of more
+            scans than `limits.MAX_SCANS`.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(file[:HEADER]), formats=FORMATS) as image:
+            (width, height), is_gif = image.size, image.format == "GIF"
+    except Image.DecompressionBombError as error:  # Of twice Pillow's own limit.
+        raise Refused(400, f"Image {index} is too large: {error}") from None
+    except Exception:  # Pillow's readers raise many kinds.
+        raise Refused(
+            400,
+            f"Image {index} must be a JPEG, PNG, GIF or BMP file: its header, "
+            f"{file[:8]!r}, can't be read.",
+        ) from None
+    if width < 1 or height < 1:
+        raise Refused(400, f"Image {index} must have pixels; it is {width} x {height}.")
+    # By its first bytes: Pillow calls a JPEG with a second picture behind it an MPO.
+    scans = file.count(b"\xff\xda") if file.startswith(b"\xff\xd8\xff") else 0
+    if scans > MAX_SCANS:
+        raise Refused(
+            400, f"Image {index} may have {MAX_SCANS} scans. Received: {scans}."
+        )
+    if is_gif:
+        return max(width * height, gif_pixels(file))
+    return width * height
+
+
+def gif_pixels(file):
+    """What TensorFlow's decoder allocates for a GIF file, to give its first frame.
+
+    It unpacks all frames, and makes an image as wide as the widest and as high as the
+    highest of them (``core/lib/gif/gif_io.cc``).
+    """
+    sizes = list(_gif_frames(file)) or [(0, 0)]
+    widths, heights = zip(*sizes, strict=True)
+    return max(sum(w * h for w, h in sizes), max(widths) * max(heights))
+
+
+def _gif_frames(file):
+    """Yields the size of each frame, as far as the file goes (GIF89a, sec. 18 to 26)."""
+    try:
+        flags = file[10]
+        at = 13 + _colours(flags)
+        while file[at] != 0x3B:  # Trailer.
+            if file[at] == 0x2C:  # Image descriptor: left, top, width, height, flags.
+                width, height, flags = struct.unpack_from("<HHB", file, at + 5)
+                yield width, height
+                at += 10 + _colours(flags) + 1  # And the smallest code's length.
+            elif file[at] == 0x21:  # Extension, with its label.
+                at += 2
+            else:
+                return
+            while file[at]:  # Sub-blocks, each with its length before it.
+                at += 1 + file[at]
+            at += 1
+    except (IndexError, struct.error):
+        return  # Cut off: the decoder will say so.
+
+
+def _colours(flags):
+    """Bytes of the table of colours that a descriptor's flags announce."""
+    return 3 * 2 ** (1 + (flags & 7)) if flags & 0x80 else 0
+
+
+def answer(scores, class_names, rows):
+    """The body that answers a request.
+
+    Args:
+        scores: Probabilities, float32 ``(n, classes)``.
+        class_names: Names in the order of the scores.
+        rows: Whether the request came row by row.
+
+    Returns:
+        Bytes of JSON: ``predictions``, a list of objects; or ``outputs``, an object of
+        lists. Each has ``classes``, ``probabilities`` and ``scores``, as the SavedModel.
+    """
+    # Equal ones in their order, as `tf.math.top_k` has them.
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
+    columns = {
+        "classes": [[class_names[i] for i in row] for row in best],
+        "probabilities": _short(np.take_along_axis(scores, best, 1)),
+        "scores": _short(scores),
+    }
+    if rows:
+        lists = zip(*columns.values(), strict=True)
+        result = {
+            "predictions": [dict(zip(columns, row, strict=True)) for row in lists]
+        }
+    else:
+        result = {"outputs": columns}
+    return json.dumps(result, ensure_ascii=False).encode()
+
+
+def _short(values):
+    """Float32 as lists of the numbers with the fewest digits that give them again."""
+    # `tolist` alone would write 0.1 as 0.10000000149011612.
+    texts = values.astype(np.float32).astype("U")
+    return [[float(text) for text in row] for row in texts]
+
+
+def error(message):
+    """The body of an error."""
+    # In ASCII: what a client sent need not be text that can be encoded.
+    return json.dumps({"error": message}).encode()
+
+
+def status(version, state):
+    """The body that answers a question for a model's status."""
+    fine = {"error_code": "OK", "error_message": ""}
+    entry = {"version": str(version), "state": state, "status": fine}
+    return json.dumps({"model_version_status": [entry]}).encode()
+
+
+def _kind(value):
+    kinds = {dict: "Object", list: "Array", str: "String", bool: "Boolean"}
+    return kinds.get(type(value), "Null" if value is None else "Number")

@@ -1,0 +1,166 @@
+"""The folder of a run: whose it is, and that one process at a time writes there."""
+
+import contextlib
+import json
+import os
+
+from keras_resnet import request
+from keras_resnet.config.recipe import defaults
+from keras_resnet.config.recipes import RECIPES
+
+WORDS = ("source", "target", "deviations")  # Of a recipe, which change nothing.
+COMPUTING = ("precision", "xla")  # Which a run keeps to its end.
+
+
+def settings(recipe, seed, fingerprint, overrides, **machine):
+    """What ``settings.json`` holds: a run with other settings is another run.
+
+    Args:
+        recipe: A `Recipe`.
+        seed: Integer.
+        fingerprint: Of the data.
+        overrides: As of `request.overrides`.
+        **machine: ``backend`` and `COMPUTING`.
+    """
+    says = recipe.as_json()
+    wanted = {
+        "recipe": {name: says[name] for name in says if name not in WORDS},
+        "seed": seed,
+        "data": fingerprint,
+        "overrides": overrides,
+        **machine,
+    }
+    return json.loads(json.dumps(wanted))
+
+
+def finished(folder, options, backend):
+    """Whether a folder holds the run of these options, and finished, by its files alone.
+
+    Loading the data would take longer. It is needed where it decides the settings:
+    there the answer is no, and `claim` has the last word.
+    """
+    recipe, changes = options["recipe"], request.overrides(options)
+    if recipe not in RECIPES or "epochs" in changes or "teacher" in changes:
+        return False
+    if not all((folder / name).exists() for name in ("record.json", "settings.json")):
+        return False
+    found = {"backend": backend} | _read_settings(folder)
+    row = request.override(RECIPES[recipe], None, options)
+    wanted = settings(row, options["seed"], found.get("data"), changes, backend=backend)
+    # It is finished on whatever machine it was trained.
+    return {name: found[name] for name in found if name not in COMPUTING} == wanted
+
+
+def begun(folder, backend):
+    """How the unfinished run in a folder computes: `COMPUTING` by name, if it says so.
+
+    Nothing for a run that another backend began: `claim` refuses it.
+    """
+    if (folder / "record.json").exists() or not (folder / "settings.json").exists():
+        return {}
+    found = _read_settings(folder)
+    if found.get("backend", backend) != backend:
+        return {}
+    return {name: found[name] for name in COMPUTING if name in found}
+
+
+def claim(folder, wanted, chief=True):
+    """Takes a folder for a run; tells whether the run has been finished there.
+
+    Args:
+        folder: The run's.
+        wanted: The run's `settings`.
+        chief: Whether this worker is the one that writes.
+
+    Raises:
+        ValueError: If the folder holds another run, or something else.
+    """
+    path = folder / "settings.json"
+    if not path.exists() and not chief:
+        return False
+    if not path.exists():
+        # A kill can leave a file of ours that was not yet whole.
+        found = folder.iterdir() if folder.exists() else ()
+        if any(not path.name.startswith("writing_") for path in found):
+            raise ValueError(
+                f"{folder} must be empty or hold this run, and it holds other files. "
+                "Remove it, or choose another --output-dir."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(
+            path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
+        )
+        return False
+    # What an earlier version did not write is what it is now.
+    found = {name: wanted[name] for name in ("backend", *COMPUTING)}
+    found |= _read_settings(folder)
+    finished = (folder / "record.json").exists()
+    if finished:
+        found |= {name: wanted[name] for name in COMPUTING}
+    if found != wanted:
+        differences = [
+            f"{key} (there {found_value!r}, here {wanted_value!r})"
+            for key, found_value, wanted_value in _differences(found, wanted)
+        ]
+        raise ValueError(
+            f"{folder} holds a run with other settings: {'; '.join(differences)}. "
+            "Give the same again, or remove it, or choose another --output-dir or "
+            "--seed."
+        )
+    return finished
+
+
+def _read_settings(folder):
+    path = folder / "settings.json"
+    try:
+        found = json.loads(path.read_text())
+        # Of what earlier versions did not know, their runs say nothing.
+        says = {**defaults(), **found["recipe"]}
+        found["recipe"] = {name: says[name] for name in says if name not in WORDS}
+        return found
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} must hold the settings of the run in that folder, as training "
+            f"wrote them, and it doesn't ({error!r}). Put a copy of it back, or remove "
+            f"{folder} to train from the beginning, or choose another --output-dir."
+        ) from error
+
+
+def _differences(found, wanted):
+    flat = {**found.pop("recipe"), **found}, {**wanted["recipe"], **wanted}
+    for key in sorted((flat[0].keys() | flat[1].keys()) - {"recipe"}):
+        if flat[0].get(key) != flat[1].get(key):
+            yield key, flat[0].get(key), flat[1].get(key)
+
+
+def lock(folder):
+    """Keeps other processes out of a run's folder until what it returns is closed.
+
+    Raises:
+        RuntimeError: If another process trains there.
+    """
+    file = (folder / "lock").open("w")
+    with contextlib.suppress(ImportError):  # Windows has no such locks.
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise RuntimeError(
+                f"One process at a time must train in {folder}, and another one does. "
+                "Wait for it, or stop it: the same command goes on from there."
+            ) from error
+        except OSError:
+            pass  # A file system that has no locks.
+    return file
+
+
+def replace_file(path, write):
+    """Writes a file under another name first, so that it is whole or absent."""
+    temporary = path.with_name(f"writing_{path.name}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,189 @@
+"""Batch norm in training: computed fast, over all devices, averaged, taken anew."""
+
+import keras
+import numpy as np
+
+from keras_resnet.training import strategy
+
+
+def batch_norms(model):
+    """The batch normalization layers of a functional model."""
+    return [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+
+
+class FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Keras's layer, whose batch statistics come from TensorFlow's one operation.
+
+    Keras 3 takes the moments and normalizes in operations of their own, in float32
+    whatever the images are in. This is one operation forward and one backward, which
+    reads bfloat16 as it is. docs/LOG.md says what it gave.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=training, mask=mask)
+        import tensorflow as tf
+
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        # The operation's variance is the unbiased one; Keras keeps the batch's own.
+        count = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], "float32")
+        variance = variance * (count - 1) / count
+        for moving, batch in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        return outputs
+
+
+def fused(model):
+    """A functional model with the same weights, that trains faster on TensorFlow.
+
+    Its batch norms are `FusedBatchNormalization` where their channels are last. On
+    other backends, the model itself.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return model
+
+    def copy(layer):
+        kind = type(layer)
+        if kind is keras.layers.BatchNormalization and (
+            layer.input_spec.ndim == 4
+            and layer.axis in (-1, 3)
+            and layer.center
+            and layer.scale
+            and not layer.renorm
+        ):
+            kind = FusedBatchNormalization
+        return kind.from_config(layer.get_config())
+
+    clone = keras.models.clone_model(model, clone_function=copy)
+    clone.set_weights(model.get_weights())
+    return clone
+
+
+def synchronize(model, synchronized):
+    """Makes batch norms take their statistics over all replicas, or no longer.
+
+    Raises:
+        ValueError: On other backends than TensorFlow. (JAX's `DataParallel` always
+            takes them over the global batch.)
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Synchronized batch norm is TensorFlow's; JAX's DataParallel takes the "
+            "statistics over the global batch anyway. Received: the "
+            f"{keras.backend.backend()} backend."
+        )
+    for layer in batch_norms(model):
+        layer.synchronized = synchronized
+
+
+class AverageBatchNorm(keras.callbacks.Callback):
+    """Gives every replica the mean of all replicas' batch-norm statistics.
+
+    Under MirroredStrategy each replica keeps moving statistics of its own share of the
+    batch, and saving takes the first replica's. This averages them before each
+    validation, at the end of each epoch and of training: place it before what saves.
+    """
+
+    def on_train_begin(self, logs=None):
+        self.average = averaging(self.model)
+
+    def on_test_begin(self, logs=None):
+        self.average()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.average()
+
+    def on_train_end(self, logs=None):
+        self.average()
+
+
+def replica_callbacks(devices):
+    """What `fit` needs so that replicas agree: nothing on one device or on JAX."""
+    mirrored = devices.replicas > 1 and keras.backend.backend() == "tensorflow"
+    return [AverageBatchNorm()] if mirrored else []
+
+
+def averaging(model):
+    """A function that averages batch-norm statistics over a mirrored model's replicas."""
+    import tensorflow as tf
+
+    variables = [
+        variable
+        for layer in batch_norms(model)
+        for variable in (layer.moving_mean, layer.moving_variance)
+        if strategy.replicas_of(variable)
+    ]
+    mirrored = model.distribute_strategy
+
+    @tf.function
+    def means():
+        values = mirrored.run(
+            lambda: [tf.convert_to_tensor(variable.value) for variable in variables]
+        )
+        return [mirrored.reduce("MEAN", value, axis=None) for value in values]
+
+    def average():
+        with mirrored.scope():
+            for variable, mean in zip(
+                variables, means() if variables else (), strict=True
+            ):
+                for replica in strategy.replicas_of(variable):
+                    replica.assign(mean)
+
+    return average
+
+
+def recompute(model, batches):
+    """Takes batch-norm statistics over whole training images instead of moving ones.
+
+    He et al. 2016a did so "after training" (KaimingHe/deep-residual-networks, README);
+    by the name of "precise batch norm" it is Wu & Johnson 2021, sec. 3. All batches
+    weigh alike, and each layer's inputs come from layers that normalize by the batch.
+
+    Args:
+        model: Functional; its moving means and variances are replaced.
+        batches: Iterable of pairs whose first is a batch of images.
+
+    Raises:
+        ValueError: If there are no batches.
+    """
+    layers = batch_norms(model)
+    momenta = [layer.momentum for layer in layers]
+    means = [0.0] * len(layers)
+    squares = [0.0] * len(layers)
+    count = 0
+    try:
+        for layer in layers:
+            layer.momentum = 0.0  # What moves, moves to the batch's own.
+        for images, *_ in batches:
+            model(keras.ops.convert_to_tensor(images), training=True)
+            count += 1
+            for i, layer in enumerate(layers):
+                mean = np.float64(keras.ops.convert_to_numpy(layer.moving_mean))
+                variance = keras.ops.convert_to_numpy(layer.moving_variance)
+                means[i] = means[i] + mean
+                squares[i] = squares[i] + np.float64(variance) + mean**2
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+    if not count:
+        raise ValueError("`batches` must hold at least one batch. Received: none.")
+    for layer, total, squared in zip(layers, means, squares, strict=True):
+        mean = total / count
+        layer.moving_mean.assign(mean.astype("float32"))
+        layer.moving_variance.assign((squared / count - mean**2).astype("float32"))

@@ -1,0 +1,95 @@
+"""Learning from a teacher's logits besides the labels."""
+
+import hashlib
+
+import keras
+import numpy as np
+
+
+class Teacher(keras.Model):
+    """A frozen functional model within the one that learns from it.
+
+    Attributes:
+        sha256: Fingerprint of its weights, which come from a run of its own.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.trainable = False
+        digest = hashlib.sha256()
+        for weight in self.get_weights():
+            digest.update(np.ascontiguousarray(weight))
+        self.sha256 = digest.hexdigest()
+
+
+def teacher_of(model):
+    """The `Teacher` in a model, or `None`."""
+    return next((layer for layer in model.layers if isinstance(layer, Teacher)), None)
+
+
+def without_teacher(variables, model):
+    """Those of a model's variables that are not its teacher's, in their order.
+
+    A teacher stays as it is: there is no use in saving or averaging ResNet-152-D's 240 MB.
+    """
+    teacher = teacher_of(model)
+    foreign = set() if teacher is None else {id(one) for one in teacher.variables}
+    return [variable for variable in variables if id(variable) not in foreign]
+
+
+@keras.saving.register_keras_serializable(package="keras_resnet")
+class DistillationLoss(keras.layers.Layer):
+    """Hands the student's logits on, and adds what they differ from the teacher's by.
+
+    ``T**2`` times the cross-entropy of ``softmax(student / T)`` against
+    ``softmax(teacher / T)``: Hinton et al. 2015, sec. 2; He et al. 2019, sec. 5.3. It
+    is added in training alone.
+
+    Args:
+        temperature: The ``T``.
+    """
+
+    def __init__(self, temperature, **kwargs):
+        super().__init__(**kwargs)
+        self.temperature = temperature
+
+    def call(self, logits, teacher_logits, training=False):
+        if training:
+            temperature = self.temperature
+            targets = keras.ops.softmax(
+                keras.ops.stop_gradient(teacher_logits) / temperature
+            )
+            loss = keras.losses.categorical_crossentropy(
+                targets, logits / temperature, from_logits=True
+            )
+            self.add_loss(temperature**2 * keras.ops.mean(loss))
+        return logits
+
+    def get_config(self):
+        return super().get_config() | {"temperature": self.temperature}
+
+
+def with_teacher(student, teacher, temperature):
+    """A model to compile and fit: the student, whose loss also heeds a teacher.
+
+    Args:
+        student: Functional model from images to logits ``(batch, classes)``.
+        teacher: The same, from the same images to the same classes; it is frozen.
+        temperature: As of `DistillationLoss`.
+
+    Returns:
+        A `keras.Model` that shares the student's layers.
+
+    Raises:
+        ValueError: If the logits or the images have other shapes.
+    """
+    if student.output.shape[1:] != teacher.output.shape[1:]:
+        raise ValueError(
+            "The teacher must have the student's classes. Received: logits of shape "
+            f"{teacher.output.shape} and {student.output.shape}."
+        )
+    teacher = Teacher(teacher.input, teacher.output, name="teacher")
+    logits = DistillationLoss(temperature, dtype="float32", name="distillation")(
+        student.output, teacher(student.input, training=False)
+    )
+    return keras.Model(student.input, logits, name=student.name)

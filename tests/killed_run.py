@@ -1,0 +1,58 @@
+"""A short run with all that has a state, for tests that kill it; no test itself.
+
+    python -m tests.killed_run OUTPUT_DIR [DEVICES]
+
+A net of eight layers with dropout, warm-up until it learns and averaged weights, on
+some of the bundled images; a checkpoint after every update.
+"""
+
+import sys
+from dataclasses import replace
+
+import keras
+
+from keras_resnet import reproduce
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.recipe import PadCropFlip, StepDecay, WeightAverage
+from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.spec import ShortcutDropout, doubling
+from keras_resnet.data import sources
+from keras_resnet.training import checkpoint
+from tests.test_reproduce import small_splits
+
+STEPS = 120
+NAME = "killed_seed0"
+
+
+def prepare():
+    """Puts the net, its recipe and its data into the tables."""
+    splits = small_splits()
+    sources.load = lambda name, data_dir=None: splits
+    ARCHITECTURES["resnet8"] = replace(
+        ARCHITECTURES["resnet20"],
+        stages=doubling("basic", (1, 1, 1), 16),
+        merge=ShortcutDropout(rate=0.3),
+    )
+    RECIPES["killed"] = replace(
+        RECIPES["quickstart"],
+        network="resnet8",
+        batch_size=16,
+        steps=STEPS,
+        validate_every=8,
+        schedule=StepDecay(learning_rate=0.05, at=(60, 100)),
+        # Keras reads the rate once per epoch on JAX.
+        warmup_learning_rate=None if keras.backend.backend() == "jax" else 0.01,
+        augmentation=PadCropFlip(padding=2),
+        average=WeightAverage(decay=0.9, every=3),
+    )
+    checkpoint.SECONDS_BETWEEN = 0.0
+
+
+if __name__ == "__main__":
+    prepare()
+    reproduce.train(
+        "killed",
+        output_dir=sys.argv[1],
+        devices=sys.argv[2] if len(sys.argv) > 2 else "cpu",
+        verbose=2,
+    )

@@ -1,0 +1,81 @@
+"""Averages of weights and statistics, against sums done by hand."""
+
+import keras
+import numpy as np
+
+from keras_resnet.config.recipe import WeightAverage
+from keras_resnet.training.averaging import AverageWeights
+from keras_resnet.training.callbacks import Steps
+
+
+def small_model():
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(16), keras.layers.BatchNormalization()]
+    )
+    model.compile(keras.optimizers.SGD(0.5), "mse")
+    return model
+
+
+def data(batches):
+    rng = np.random.default_rng(0)
+    x = rng.normal(2, 3, size=(4 * batches, 3)).astype("float32")
+    return x, rng.normal(size=(4 * batches, 16)).astype("float32")
+
+
+class Weights(keras.callbacks.Callback):
+    """Notes the weights after each update, and during validation."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.validated = [], []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen.append([w.numpy() for w in self.model.weights])
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.validated = [w.numpy() for w in self.model.weights]
+
+
+def test_the_average_is_the_sum_it_should_be_statistics_too():
+    model, notes = small_model(), Weights()
+    steps = Steps(8)
+    callback = AverageWeights(WeightAverage(decay=0.5, every=2), steps)
+    x, y = data(8)
+    model.fit(
+        x,
+        y,
+        batch_size=4,
+        validation_data=(x[:4], y[:4]),
+        callbacks=[steps, callback, notes],
+        verbose=0,
+    )
+    # Decays of updates 1 to 4: at most (1 + u) / (10 + u), and 0.5.
+    expected = notes.seen[1]
+    for u, weights in zip((2, 3, 4), notes.seen[3::2], strict=True):
+        decay = min(0.5, (1 + u) / (10 + u))
+        expected = [
+            decay * a + (1 - decay) * b for a, b in zip(expected, weights, strict=True)
+        ]
+    names = [w.name for w in model.weights]
+    assert {"kernel", "gamma", "moving_mean", "moving_variance"} <= set(names)
+    for average, validated, sum_ in zip(
+        callback.averages, notes.validated, expected, strict=True
+    ):
+        np.testing.assert_allclose(average, sum_, rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(validated, average)
+    # After validation the model has its own weights again, and at last the average.
+    for weight, own in zip(model.weights, notes.seen[-1], strict=True):
+        np.testing.assert_array_equal(weight.numpy(), own)
+    callback.put_in()
+    for weight, average in zip(model.weights, callback.averages, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), average)
+
+
+def test_an_average_that_never_moved_changes_nothing():
+    model = small_model()
+    before = model.get_weights()
+    callback = AverageWeights(WeightAverage(decay=0.5, every=100), Steps(8))
+    callback.set_model(model)
+    callback.put_in()
+    for weight, own in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, own)

@@ -1,0 +1,68 @@
+"""A folder belongs to one run, and says so in its settings."""
+
+import json
+
+import pytest
+
+from keras_resnet import run_folder
+from keras_resnet.config.recipes import RECIPES
+
+
+def settings(**changes):
+    machine = {"backend": "tensorflow", "precision": "float32", "xla": False}
+    wanted = run_folder.settings(RECIPES["quickstart"], 0, "abc", {}, **machine)
+    return wanted | changes
+
+
+def test_a_folder_is_taken_once(tmp_path):
+    folder = tmp_path / "run"
+    assert not run_folder.claim(folder, settings())
+    assert not run_folder.claim(folder, settings())
+    with pytest.raises(ValueError, match=r"seed \(there 0, here 1\)"):
+        run_folder.claim(folder, settings(seed=1))
+    (folder / "record.json").touch()
+    assert run_folder.claim(folder, settings())
+
+
+def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
+    run_folder.claim(tmp_path, settings(precision="mixed_bfloat16", xla=True))
+    assert run_folder.begun(tmp_path, "tensorflow") == {
+        "precision": "mixed_bfloat16",
+        "xla": True,
+    }
+    assert run_folder.begun(tmp_path, "jax") == {}
+    with pytest.raises(
+        ValueError,
+        match=r"precision \(there 'mixed_bfloat16', here 'float32'\); xla \(there True",
+    ):
+        run_folder.claim(tmp_path, settings())
+    (tmp_path / "record.json").touch()
+    assert run_folder.claim(tmp_path, settings())
+    assert run_folder.begun(tmp_path, "tensorflow") == {}
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    (tmp_path / "run").mkdir()
+    said = settings()
+    for name in ("backend", "precision", "xla"):
+        del said[name]
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(said))
+    assert run_folder.begun(tmp_path / "run", "jax") == {}
+    assert not run_folder.claim(tmp_path / "run", settings(backend="jax"))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "half", "{}", "[]", "7", '{"recipe": []}', '{"recipe": null}']
+)
+def test_settings_of_another_shape_are_named(tmp_path, text):
+    path = tmp_path / "settings.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="settings.json must hold .* Put a copy"):
+        run_folder.claim(tmp_path, settings())
+    assert path.read_text() == text
+
+
+def test_settings_are_json(tmp_path):
+    run_folder.claim(tmp_path / "run", settings())
+    text = (tmp_path / "run" / "settings.json").read_text()
+    assert json.loads(text) == settings()

@@ -136,6 +136,16 @@ def test_environment_fills_its_part_of_the_record(tmp_path):
     records.write(example(**found), tmp_path / "record.json")
 
 
+def test_a_cpu_is_named_with_what_makes_it_fast(tmp_path):
+    info = tmp_path / "cpuinfo"
+    both = "processor : 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx2 avx512f {}\n\n"
+    info.write_text(2 * both.format("avx512_vnni avx512_bf16 avx_vnni"))
+    assert records._cpu(info) == "AMD EPYC (AVX2, AVX-512, VNNI, bfloat16)"
+    info.write_text("model name\t: Atom\nflags\t\t: fpu\n")
+    assert records._cpu(info) == "Atom"
+    assert records._cpu(tmp_path / "none")
+
+
 def git(folder, *arguments):
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     command = ["git", "-C", str(folder), *identity, *arguments]

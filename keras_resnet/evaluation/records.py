@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import statistics
 import subprocess
 from importlib import metadata
@@ -57,6 +58,15 @@ _SHOWN = (  # What a run leaves for people to look at.
     "record.json",
     "saved_model",
 )
+# What makes one CPU several times as fast as another of the same name: flags of Linux.
+_UNITS = {
+    "avx2": "AVX2",
+    "avx512f": "AVX-512",
+    "avx512_vnni": "VNNI",
+    "avx_vnni": "VNNI",
+    "avx512_bf16": "bfloat16",
+    "amx_bf16": "AMX",
+}
 _DISTRIBUTIONS = (
     "keras-residual",
     "keras",
@@ -350,14 +360,20 @@ def _versions():
     return versions
 
 
-def _cpu():
+def _cpu(info="/proc/cpuinfo"):
     # `platform.processor()` is empty or only the architecture on most systems.
-    with contextlib.suppress(OSError):
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    brand = _output("sysctl", "-n", "machdep.cpu.brand_string")
-    return brand or platform.processor() or platform.machine()
+    try:
+        text = pathlib.Path(info).read_text()
+    except OSError:
+        text = ""
+    lines = dict(re.findall(r"^(model name|flags)\s*: (.+)$", text, re.MULTILINE))
+    brand = lines.get("model name") or _output(
+        "sysctl", "-n", "machdep.cpu.brand_string"
+    )
+    flags = lines.get("flags", "").split()
+    units = dict.fromkeys(name for flag, name in _UNITS.items() if flag in flags)
+    brand = brand or platform.processor() or platform.machine()
+    return f"{brand} ({', '.join(units)})" if units else brand
 
 
 def _memory():

@@ -34,10 +34,9 @@ GOALS = {32: 3.5, 1: 4.0}
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 PEER = "keras.applications, SavedModel"
 PEERS = {PEER: None, f"{PEER}, oneDNN": "1"}  # Name -> ONEDNN's value.
-# What is exported: name -> (format, precision); "folded" is a SavedModel too.
+# What is exported: name -> (format, precision).
 FORMS = {
     "saved_model": ("saved_model", "float32"),
-    "saved_model_folded": ("saved_model", "float32"),
     "onnx": ("onnx", "float32"),
     "onnx_int8": ("onnx", "int8"),
     "openvino": ("openvino", "float32"),
@@ -95,14 +94,12 @@ def ours(model, folder, name):
     from keras_resnet import exports
     from keras_resnet.config.datasets import DATASETS
     from keras_resnet.data import preprocessing
-    from keras_resnet.export import fold, formats, runtime
+    from keras_resnet.export import formats, runtime
 
     prepare = DATASETS["imagenet2012"].preprocessing
     names = [f"class {number}" for number in range(CLASSES)]
     format, precision = FORMS[name]
     if format == "saved_model":
-        if name.endswith("folded"):
-            model = fold.fold_batch_norm(model)
         exports.export_model(model, folder, prepare, names)
     else:
         random = np.random.default_rng(0)

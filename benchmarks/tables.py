@@ -150,6 +150,10 @@ def serving():
         f"{goal} × at batch {batch} ({speeds['ratio_of_best'][batch][PEER]:.2f} × here)"
         for batch, goal in speeds["goals"].items()
     )
+    without = " and ".join(
+        f"{ratios[PEER]:.2f}"
+        for ratios in load("serving_avx2")["ratio_of_best"].values()
+    )
     quantized = load("quantized")
     accuracies = ", ".join(
         f"{name} {of['accuracy']:.2f} %" for name, of in quantized["formats"].items()
@@ -162,8 +166,9 @@ def serving():
         f"{speeds['table']}\n"
         "ResNet-50, images/s and how many times keras.applications' ResNet50 under "
         f"`model.export`; medians of {speeds['rounds']} interleaved rounds, "
-        f"`benchmarks/serving.py`. {machine(speeds)}. The goals, {goals}, are of CPUs with "
-        "units for 8 bits, which this one lacks: [docs/LOG.md](docs/LOG.md).\n\n"
+        f"`benchmarks/serving.py`. {machine(speeds)}. The best form to the "
+        f"SavedModel: goals {goals}. With AVX2 alone, which has no unit for 8 bits, "
+        f"{without} ×: [docs/LOG.md](docs/LOG.md).\n\n"
         f"In 8 bits `{quantized['run']}` (Keras: {keras:.2f} % of {images:,} images) has "
         f"{accuracies}, `benchmarks/quantized.py`. {machine(quantized)}.\n\n"
         f"Files of {decoding['bytes'] / 1000:.0f} kB in place of decoded images cost "

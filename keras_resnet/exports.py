@@ -14,6 +14,7 @@ from keras_resnet.data import pipelines, preprocessing, sources
 from keras_resnet.data.examples import Examples
 from keras_resnet.evaluation import records
 from keras_resnet.export import formats, report, runtime, saved_model
+from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.target import check_target
 
 CALIBRATION = 300  # Images: NNCF's default, and about what the others advise.
@@ -127,6 +128,8 @@ def export(
 def export_model(model, output, prepare, class_names, **options):
     """`saved_model.export_saved_model` with our preprocessing inside the graph.
 
+    Batch norm is folded into the convolutions: docs/LOG.md says what that gives.
+
     Args:
         model: As of `export_saved_model`, as are ``output`` (its ``path``) and
             ``class_names``.
@@ -136,7 +139,7 @@ def export_model(model, output, prepare, class_names, **options):
         **options: Others of `export_saved_model`: finish, version, overwrite.
     """
     return saved_model.export_saved_model(
-        model,
+        fold_batch_norm(model),
         output,
         decode=partial(preprocessing.prepare, preprocessing=prepare),
         normalize=partial(preprocessing.normalize, preprocessing=prepare),

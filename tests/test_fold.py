@@ -195,3 +195,11 @@ def test_other_models_are_an_error():
         fold_batch_norm(Own())
     with pytest.raises(ValueError, match="functional model"):
         fold_batch_norm(None)
+
+
+def test_an_adapted_normalization_stays():
+    scaling = keras.layers.Normalization()
+    scaling.adapt(np.random.default_rng(0).normal(5, 3, (32, 8, 8, 4)))
+    model = small(scaling, keras.layers.Conv2D(4, 3), keras.layers.BatchNormalization())
+    images = np.random.default_rng(1).normal(5, 3, (4, 8, 8, 4))
+    np.testing.assert_allclose(fold_batch_norm(model)(images), model(images), atol=1e-6)

@@ -212,6 +212,21 @@ def test_weights_are_stored_once(tmp_path):
     assert weights < size < 1.05 * weights
 
 
+def test_batch_norm_is_folded(tmp_path):
+    from keras_resnet.config.preprocessing import Preprocessing
+    from keras_resnet.exports import export_model
+
+    prepared = Preprocessing(
+        channels=3, resize=None, size=(16, 16), mean=(127.5,) * 3, std=(60.0,) * 3
+    )
+    model = classifier()
+    stored = export_model(model, tmp_path, prepared, NAMES) / "variables/variables"
+    shapes = [
+        tuple(shape) for _, shape in tf.train.list_variables(str(stored)) if shape
+    ]
+    assert sorted(shapes) == [(3, 3, 3, 16), (7,), (16,), (16, 7)]
+
+
 def test_a_softmax_is_not_added_to_a_softmax(tmp_path):
     model = classifier(activation="softmax", classes=3)
     path = export(model, tmp_path, names=NAMES[:3])

@@ -64,6 +64,8 @@ def fold_batch_norm(model):
             fold = folds.get(layer.name)
             old = layers[layer.name]
             layer.set_weights(fold.weights(layers) if fold else old.get_weights())
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()  # It computes with copies of its weights.
     return folded
 
 

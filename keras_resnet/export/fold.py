@@ -19,6 +19,8 @@ def fold_batch_norm(model):
       that is before dense layers and convolutions that are 1x1 or unpadded.
     - All others stay: behind an addition (the first of a pre-activation block), before a
       ReLU, and in layers that are called several times.
+    - On TensorFlow a model whose channels are first gets biases that Keras 3.15 may add
+      along the width (README.md): fold one whose channels are last.
 
     Keras's own classes are folded, and none derived from them, which may compute something
     else with their weights, unless it names as ``computes_as`` the class whose results

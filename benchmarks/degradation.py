@@ -74,13 +74,14 @@ def main():
             f"test error {record['test']['top1_error']:.2f} %"
         )
     if len(found) == len(NETWORKS):
+        [updates] = set(steps.values())
         plots.training_errors(
             {
                 label: read_history(RESULTS / f"{network}.csv")
                 for network, label in NETWORKS.items()
             },
             PICTURE,
-            title=f"CIFAR-10 (JPEG copy), {options.steps:,} updates",
+            title=f"CIFAR-10 (JPEG copy), {updates:,} updates",
         )
 
 

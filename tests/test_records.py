@@ -1,6 +1,7 @@
 """The record of a run: complete, or not written; readable, or a clear error."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -144,6 +145,16 @@ def test_a_cpu_is_named_with_what_makes_it_fast(tmp_path):
     info.write_text("model name\t: Atom\nflags\t\t: fpu\n")
     assert records._cpu(info) == "Atom"
     assert records._cpu(tmp_path / "none")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has it")
+def test_cores_are_those_that_the_process_may_use():
+    allowed = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(allowed)})
+        assert records.environment()["hardware"]["cores"] == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def git(folder, *arguments):

@@ -87,17 +87,17 @@ def environment(accelerators=()) -> dict:
 
     Returns:
         Dict of ``versions`` (of Python and of the packages that are installed),
-        ``hardware`` (``cpu``, ``cores``: logical ones, ``memory_gib``,
-        ``accelerators``), ``commit`` (of the checkout that holds this package, `None`
-        if it is installed elsewhere) and ``dirty`` (whether the package differs from
-        that commit).
+        ``hardware`` (``cpu``, ``cores``: logical ones that the process may use,
+        ``memory_gib``, ``accelerators``), ``commit`` (of the checkout that holds this
+        package, `None` if it is installed elsewhere) and ``dirty`` (whether the package
+        differs from that commit).
     """
     commit, dirty = checkout(pathlib.Path(__file__).parents[1])
     return {
         "versions": _versions(),
         "hardware": {
             "cpu": _cpu(),
-            "cores": os.cpu_count(),
+            "cores": _cores(),
             "memory_gib": _memory(),
             "accelerators": list(accelerators),
         },
@@ -374,6 +374,13 @@ def _cpu(info="/proc/cpuinfo"):
     units = dict.fromkeys(name for flag, name in _UNITS.items() if flag in flags)
     brand = brand or platform.processor() or platform.machine()
     return f"{brand} ({', '.join(units)})" if units else brand
+
+
+def _cores():
+    """Logical cores of this process: fewer than the machine's under `taskset`."""
+    if hasattr(os, "sched_getaffinity"):  # Linux.
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _memory():

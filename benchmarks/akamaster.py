@@ -61,8 +61,9 @@ class Crops:
     """Training images as a torchvision data set gives them, or as they are."""
 
     def __init__(self, examples, random):
-        from torchvision import transforms
+        from tests.torch_references import import_torchvision
 
+        transforms = import_torchvision().transforms
         steps = [transforms.RandomHorizontalFlip(), transforms.RandomCrop(32, 4)]
         self.examples = examples
         self.transform = transforms.Compose(

@@ -2,10 +2,10 @@
 
 import argparse
 import errno
-import functools
 import os
-import pathlib
 import sys
+
+from keras_resnet import __version__, commands
 
 BACKENDS = ("tensorflow", "jax", "torch")
 EXAMPLES = """examples:
@@ -32,7 +32,7 @@ def main(arguments=None):
         return options.command(options) or 0
     except KeyboardInterrupt:
         goes_on = " The same command goes on from here."
-        is_training = options.command is train
+        is_training = options.command is commands.train
         print(f"Interrupted.{goes_on if is_training else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `keras-resnet list | head`
@@ -81,13 +81,11 @@ def parser():
         epilog=EXAMPLES,
         formatter_class=raw,
     )
-    from keras_resnet import __version__
-
     top.add_argument("--version", action="version", version=__version__)
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = top.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name, function, description, example):
-        sub = commands.add_parser(
+        sub = subparsers.add_parser(
             name,
             help=description,
             description=description,
@@ -97,18 +95,22 @@ def parser():
         sub.set_defaults(command=function, backend=None)
         return sub
 
-    sub = command("list", list_, "List the networks.", "keras-resnet list --details")
+    sub = command(
+        "list", commands.list_, "List the networks.", "keras-resnet list --details"
+    )
     sub.add_argument("--details", action="store_true", help="counts and sources too")
     sub.add_argument("--recipes", action="store_true", help="list recipes instead")
 
-    sub = command("show", show, "Describe a network.", "keras-resnet show resnet50")
+    sub = command(
+        "show", commands.show, "Describe a network.", "keras-resnet show resnet50"
+    )
     sub.add_argument("name")
     sub.add_argument("--layers", action="store_true", help="print Keras's summary")
     add_backend(sub)
 
     sub = command(
         "train",
-        train,
+        commands.train,
         "Train a network by a recipe, or go on with it.",
         "keras-resnet train --data photos --network resnet18",
     )
@@ -117,7 +119,7 @@ def parser():
 
     sub = command(
         "evaluate",
-        evaluate,
+        commands.evaluate,
         "Measure a run; writes evaluation.json.",
         "keras-resnet evaluate runs/quickstart_seed0",
     )
@@ -134,7 +136,7 @@ def parser():
 
     sub = command(
         "predict",
-        predict,
+        commands.predict,
         "Name what is on images; exits with 1 if some can't be read.",
         "keras-resnet predict runs/quickstart_seed0 shoe.png\n"
         "  keras-resnet predict runs/quickstart_seed0/onnx_int8 photos "
@@ -149,7 +151,7 @@ def parser():
 
     sub = command(
         "export",
-        export,
+        commands.export,
         "Write a run as a SavedModel for TF Serving, or in another form.",
         "keras-resnet export runs/quickstart_seed0 --output models/fashion\n"
         "  keras-resnet export runs/quickstart_seed0 --format onnx --precision int8",
@@ -186,7 +188,7 @@ def parser():
 
     sub = command(
         "serve",
-        serve,
+        commands.serve,
         "Answer requests for predictions as TensorFlow Serving does.",
         "keras-resnet serve runs/quickstart_seed0 --name fashion",
     )
@@ -213,7 +215,7 @@ def parser():
 
     sub = command(
         "convert",
-        convert,
+        commands.convert,
         "Write published weights, a file or a run in another form; compare logits.",
         "keras-resnet convert torchvision:IMAGENET1K_V2 my_resnet50 "
         "--network resnet50_v1_5\n  keras-resnet predict my_resnet50 cat.jpg",
@@ -306,215 +308,6 @@ def add_training(sub):
         help="the same bits each time on a GPU too; TensorFlow, without XLA",
     )
     machine.add_argument("--quiet", default=absent, action="store_true")
-
-
-def list_(options):
-    """``keras-resnet list``."""
-    from keras_resnet.config.architectures import ARCHITECTURES, complexity
-    from keras_resnet.config.recipes import RECIPES
-
-    if options.recipes:
-        wide = max(map(len, RECIPES))
-        for name, recipe in RECIPES.items():
-            print(
-                f"{name:{wide}} {recipe.network:16} {recipe.dataset:12} {recipe.source}"
-            )
-        return
-    if not options.details:
-        print("\n".join(ARCHITECTURES))
-        return
-    counts = complexity()
-    width = max(map(len, ARCHITECTURES))
-    print(
-        f"{'network':{width}} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper"
-    )
-    for name, spec in ARCHITECTURES.items():
-        row = counts[name]
-        print(
-            f"{name:{width}} {row['parameters']:12,} {row['multiply_adds'] / 1e9:12.4f} G"
-            f" {row['image_size']:6}  {spec.paper}"
-        )
-
-
-def show(options):
-    """``keras-resnet show NAME``."""
-    from keras_resnet.config.architectures import ARCHITECTURES, complexity
-    from keras_resnet.config.lookup import find
-
-    spec = find(ARCHITECTURES, options.name, kind="network")
-    counts = complexity()[options.name]
-    for label, value in {
-        "network": options.name,
-        "parameters": f"{counts['parameters']:,}",
-        "multiply-adds": f"{counts['multiply_adds'] / 1e9:.4f} G at "
-        f"{spec.image_size}x{spec.image_size}",
-        "depth": spec.depth,
-        "stem": f"{spec.stem}, {spec.stem_filters} filters",
-        "stages": ", ".join(f"{s.repeats} x {s.block}" for s in spec.stages),
-        "order": spec.order,
-        "shortcut": spec.shortcut or "none",
-        "paper": spec.paper,
-        "graph": spec.source,
-    }.items():
-        print(f"{label:17} {value}")
-    if options.layers:
-        from keras_resnet.applications import create
-
-        create(options.name).summary()
-
-
-def train(options):
-    """``keras-resnet train``."""
-    from keras_resnet import reproduce
-    from keras_resnet.evaluation import records
-    from keras_resnet.training import workers
-
-    given = {
-        name: value
-        for name, value in vars(options).items()
-        if name not in ("command", "backend", "quiet", "plan")
-    }
-    if options.plan:
-        print(reproduce.plan(**given))
-        return
-    quiet = getattr(options, "quiet", False)
-    # A line that redraws itself would be one for every half second in a log file.
-    verbose = 0 if quiet else 1 if sys.stdout.isatty() else 2
-    folder = reproduce.train(**given, verbose=verbose)
-    # Of several workers, the chief measures and writes the record.
-    if workers.find().index == 0:
-        print(records.summary(records.read(folder / "record.json"), folder))
-
-
-def evaluate(options):
-    """``keras-resnet evaluate``."""
-    from keras_resnet import run
-
-    result = run.evaluate(
-        options.run,
-        data=options.data,
-        data_dir=options.data_dir,
-        split=options.split,
-        batch_size=options.batch_size,
-    )
-    print(
-        f"{result['data']} {result['split']}: top-1 error {result['top1_error']:.2f} %, "
-        f"top-5 error {result['top5_error']:.2f} %, loss {result['loss']:.4f}, "
-        f"{result['n']} images"
-    )
-
-
-def predict(options):
-    """``keras-resnet predict``."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from keras_resnet import predictions
-
-    if options.output:
-        predictions.check_table(options.output, options.overwrite)
-    classifier = predictions.load(options.run)
-    images = predictions.files(options.images)
-    answers, unread = [], 0
-    answered = predictions.predict(classifier, images, top=options.top)
-    if options.output:
-        console = Console(stderr=True)
-        answered = track(
-            answered,
-            total=len(images),
-            description="",
-            console=console,
-            disable=not console.is_terminal,
-        )
-    for image, answer in answered:
-        if isinstance(answer, ValueError):
-            unread += 1
-            print(f"keras-resnet: {answer}", file=sys.stderr)
-        elif not options.output:
-            named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
-            print(f"{image}: {named}")
-        answers.append((image, answer))
-    if options.output:
-        predictions.write_table(options.output, answers)
-        print(f"{options.output}: {len(images) - unread} images")
-    return 1 if unread else 0
-
-
-def export(options):
-    """``keras-resnet export``."""
-    from keras_resnet import exports
-    from keras_resnet.export import report
-
-    folder, result = exports.export(
-        options.run,
-        format=options.format,
-        precision=options.precision,
-        data=options.data,
-        data_dir=options.data_dir,
-        output=options.output,
-        version=options.version,
-        overwrite=options.overwrite,
-    )
-    print(folder)
-    print(report.line(result))
-    lost = result.get("original_accuracy", 0) - result.get("accuracy", 0)
-    if lost > 0.5:
-        print(
-            f"keras-resnet: {result['precision']} lost {lost:.1f} points of accuracy: give "
-            "images like those it will see (--data), or take another precision or format.",
-            file=sys.stderr,
-        )
-
-
-def serve(options):
-    """``keras-resnet serve``."""
-    folder = pathlib.Path(options.run).resolve()
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{options.run} must hold a finished run, or an exported form of one: there "
-            "is no folder."
-        )
-    # By its full name, as workers can't find what lies in a module run by `-m`.
-    from keras_resnet.__main__ import servable
-    from keras_resnet.export import serve
-
-    serve.serve(
-        functools.partial(servable, str(folder)),
-        name=options.name or folder.name,
-        host=options.host,
-        port=options.port,
-        max_batch=options.max_batch,
-        batch_timeout=options.batch_timeout,
-        workers=options.workers,
-    )
-
-
-def servable(folder):
-    """`predictions.servable`, for the workers: only they import Keras."""
-    from keras_resnet import predictions
-
-    return predictions.servable(folder)
-
-
-def convert(options):
-    """``keras-resnet convert``."""
-    from keras_resnet.convert import convert
-
-    done = convert(
-        options.source,
-        options.out,
-        network=options.network,
-        to=options.to,
-        overwrite=options.overwrite,
-    )
-    print(f"{done.path}: {done.network} from {options.source}")
-    if done.library is None:
-        print("The logits were not compared: no library that has this network is here.")
-    else:
-        print(
-            f"greatest difference of the logits from {done.library}'s: "
-            f"{done.difference:.1e}, of logits up to {done.largest:.3g}"
-        )
 
 
 if __name__ == "__main__":

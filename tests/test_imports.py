@@ -50,6 +50,18 @@ MAY_IMPORT = {
         "run_folder",
         "training",
     },
+    "commands.py": {
+        "applications",
+        "config",
+        "convert",
+        "evaluation",
+        "export",
+        "exports",
+        "predictions",
+        "reproduce",
+        "run",
+        "training",
+    },
     "reproduce.py": {
         "analysis",
         "data",

@@ -150,9 +150,9 @@ def train(folder, normed, seconds, devices):
 def main():
     folder, normed, seconds, devices = sys.argv[1:]
     # The command line's errors and exit codes, around this in place of `train`.
-    from keras_resnet import __main__ as cli
+    from keras_resnet import commands
 
-    cli.train = lambda options: train(
+    commands.train = lambda options: train(
         pathlib.Path(folder), normed == "normed", float(seconds), int(devices)
     )
     sys.exit(command_line(["train"]))

@@ -209,12 +209,19 @@ def pairs():
         ("one device, mixed_float16, accumulate", 2e-3),
         ("one device, mixed_float16, xla", 2e-3),
         ("two devices, mixed_float16", 2e-3),
+        ("two devices, overflow", 2e-3),
+        ("two devices, overflow, xla", 2e-3),
     ],
 )
 def test_pairs_train_like_one_device(pairs, pair, tolerance):
     assert pairs[pair] < tolerance < pairs["moved"]
     # Each with the moving average of the weights as well.
     assert pairs[f"{pair}, averaged"] < tolerance < pairs["moved, averaged"]
+
+
+@pytest.mark.multiprocess
+def test_an_update_whose_gradients_overflow_is_left_out(pairs):
+    assert 2e-3 < pairs["left out"] < pairs["moved"]
 
 
 @pytest.mark.multiprocess

@@ -184,6 +184,8 @@ def test_what_is_known_to_differ_is_told(name):
     assert ("of the source does once an epoch" in told) == of("_tv2_", "_nv")
     assert ("where the source's begins anew" in told) == of("wide_")
     assert ("mixed by a share of its own" in told) == bool(recipe.mixing)
+    held_out = "all images but the 10,000 of the validation split" in told
+    assert held_out == (recipe.dataset == "imagenet2012")
 
 
 def test_dropout_is_asked_of_networks_that_have_it():

@@ -78,17 +78,29 @@ class Slow(keras.callbacks.Callback):
 def several_cpus(count):
     """Gives each worker logical CPUs, in place of GPUs.
 
-    `MultiWorkerMirroredStrategy` takes all the GPUs of a worker, but one CPU.
+    `MultiWorkerMirroredStrategy` takes as many GPUs as it is told, but one CPU: here it
+    is told of GPUs that aren't there, and gets CPUs for them.
     """
     if count == 1 or keras.backend.backend() == "jax":
         return machine.find_devices(f"cpu:{count}" if count > 1 else "all")
+    import tensorflow as tf
     from tensorflow.python.distribute import collective_all_reduce_strategy as engine
 
-    def devices(self, resolver, worker):
-        return tuple(f"{worker}/device:CPU:{i}" for i in range(count)), "CPU"
+    extended, visible = (
+        engine.CollectiveAllReduceExtended,
+        tf.config.get_visible_devices,
+    )
+    local_devices = extended._initialize_local_devices
 
-    engine.CollectiveAllReduceExtended._initialize_local_devices = devices
+    def devices(self, resolver, worker):
+        gpus, _ = local_devices(self, resolver, worker)
+        return tuple(gpu.replace("GPU", "CPU") for gpu in gpus), "CPU"
+
     machine._cpus("tensorflow", count)
+    extended._initialize_local_devices = devices
+    tf.config.get_visible_devices = lambda kind=None: (
+        ["a GPU"] * count if kind == "GPU" else visible(kind)
+    )
     hardware = machine.find_devices("all")
     names = tuple(f"cpu:{i}" for i in range(count))
     return dataclasses.replace(hardware, names=names)

@@ -22,6 +22,7 @@ from keras_resnet.config.recipe import (
 )
 
 IMAGES = 1_281_167  # Of the official training set, over which the sources' epochs go.
+HELD_OUT = "Trained on all images but the 10,000 of the validation split."
 SPLIT = (
     "Trained on all images but the 10,000 of the validation split; as many updates as "
     "in the source's epochs over all of them."
@@ -66,6 +67,7 @@ def _he2015(network, target, protocol):
         target=target,
         source=f"He et al. 2016a, sec. 3.4; target: {protocol}",
         deviations=(
+            HELD_OUT,
             "Batch norm's statistics are taken from 50,000 training images; the authors "
             "tell no number (KaimingHe/deep-residual-networks, README).",
             "The mean and standard deviation of each channel instead of a mean image.",
@@ -284,6 +286,7 @@ def _darknet():
         source="pjreddie/darknet cfg/darknet53.cfg; target: Redmon & Farhadi 2018, table "
         "2, one crop of 256x256",
         deviations=(
+            HELD_OUT,
             MOMENTUM,
             "Scales from 256 instead of 128, where darknet fills up the crop; neither "
             "rotation nor changes of aspect, hue, saturation and exposure.",

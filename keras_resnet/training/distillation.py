@@ -21,6 +21,11 @@ class Teacher(keras.Model):
             digest.update(np.ascontiguousarray(weight))
         self.sha256 = digest.hexdigest()
 
+    def call(self, inputs, training=None, mask=None):
+        # As at inference always: the model around it would hand on its own `training`,
+        # and dropout would make another teacher for each batch.
+        return super().call(inputs, training=False, mask=mask)
+
 
 def teacher_of(model):
     """The `Teacher` in a model, or `None`."""
@@ -90,6 +95,6 @@ def with_teacher(student, teacher, temperature):
         )
     teacher = Teacher(teacher.input, teacher.output, name="teacher")
     logits = DistillationLoss(temperature, dtype="float32", name="distillation")(
-        student.output, teacher(student.input, training=False)
+        student.output, teacher(student.input)
     )
     return keras.Model(student.input, logits, name=student.name)

@@ -38,6 +38,32 @@ def trainer(model, devices, *, xla, accumulate=1):
     return kind(model.inputs, model.outputs, name=model.name, accumulate=accumulate)
 
 
+def scaled(optimizer, model):
+    """The optimizer to compile with: under float16 on TensorFlow, one that scales losses.
+
+    Keras would take its own, which asks the first replica alone.
+    """
+    float16 = model.dtype_policy.name == "mixed_float16"
+    if float16 and keras.backend.backend() == "tensorflow":
+        return LossScale(optimizer, name="loss_scale_optimizer")
+    return optimizer
+
+
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras's, which leaves an update out where the gradients of any replica overflow.
+
+    Keras takes the answer of the first replica for that of all, as if gradients had been
+    summed over the replicas by then: an overflow on another one would reach the weights.
+    """
+
+    def check_finite(self, grads):
+        import tensorflow as tf
+
+        overflowed = 1.0 - tf.cast(super().check_finite(grads), tf.float32)
+        context = tf.distribute.get_replica_context()
+        return tf.equal(context.all_reduce(tf.distribute.ReduceOp.SUM, overflowed), 0.0)
+
+
 class Accumulation(keras.Model):
     """A functional model whose training step goes over micro-batches.
 

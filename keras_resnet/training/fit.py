@@ -8,6 +8,7 @@ from keras_resnet.config.recipe import PlateauDecay
 from keras_resnet.training import (
     callbacks,
     checkpoint,
+    distributed,
     history,
     machine,
     optimizers,
@@ -55,7 +56,7 @@ def compile_model(model, recipe, *, xla, steps_per_execution=1):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
     model.compile(
-        optimizer,
+        distributed.scaled(optimizer, model),
         loss,
         metrics=[accuracy],
         jit_compile=xla,

@@ -50,7 +50,14 @@ def _of_workers(devices):
     if keras.backend.backend() == "jax":
         scope = _data_parallel(keras.distribution.list_devices(devices.kind))
     else:
-        scope = workers.joined().scope()
+        joined = workers.joined()
+        if joined.num_replicas_in_sync != devices.replicas:
+            raise RuntimeError(
+                "All workers must have equally many devices, and TensorFlow's strategy "
+                f"must use them. Received: {joined.num_replicas_in_sync} replicas for "
+                f"{devices.replicas} devices of {devices.workers} workers."
+            )
+        scope = joined.scope()
     with workers.losses_named(devices.workers), scope:
         yield
 

@@ -242,10 +242,13 @@ def mirrored(addresses, index):
     """
     import tensorflow as tf
 
+    # The strategy counts GPUs by itself only where TF_CONFIG names the workers.
+    gpus = tf.config.get_visible_devices("GPU")
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(addresses)}),
         task_type="worker",
         task_id=index,
+        num_accelerators={"GPU": len(gpus)},
         rpc_layer="grpc",
     )
     global _strategy

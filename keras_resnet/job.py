@@ -76,6 +76,11 @@ class Job:
         """Of one image, as it is evaluated and served."""
         return resnet.with_channels(self.prepare.size, self.prepare.channels)
 
+    @property
+    def micro_batch(self) -> int:
+        """Images that a device computes on at a time."""
+        return self.recipe.batch_size // (self.hardware.replicas * self.accumulate)
+
     def settings(self):
         """What makes it this run and no other; see `run_folder.settings`."""
         return run_folder.settings(
@@ -104,7 +109,7 @@ class Job:
                 "of each device's share."
             )
         images = self.splits.validation.size
-        size, batches = request.validation_in_fit(self.recipe, images, count)
+        size, batches = validation_in_fit(self)
         if size * batches < images:
             notes.append(
                 f"Validation during training sees {size * batches:,} of {images:,} "
@@ -346,14 +351,19 @@ def share_of(job):
     return job.hardware.worker, job.hardware.workers
 
 
+def validation_in_fit(job):
+    """The batch size of the validation in `fit`, and how many batches it has."""
+    replicas = job.hardware.replicas
+    return request.validation_in_fit(
+        job.micro_batch * replicas, job.splits.validation.size, replicas
+    )
+
+
 def validation_batches(job):
     """The validation images as `fit` sees them, and how many batches they are."""
-    examples = job.splits.validation
-    batch_size, count = request.validation_in_fit(
-        job.recipe, examples.size, job.hardware.replicas
-    )
+    batch_size, count = validation_in_fit(job)
     batches = pipelines.evaluation_batches(
-        examples,
+        job.splits.validation,
         job.prepare,
         batch_size=batch_size,
         one_hot=job.classes if job.recipe.soft_labels else None,

@@ -293,7 +293,9 @@ def as_float32(job, network):
     if job.recipe.precise_batch_norm:
         end = job.recipe.steps
         count = math.ceil(job.recipe.precise_batch_norm / job.recipe.batch_size)
-        batch_norm.recompute(final, jobs.training_batches(job, end, end + count))
+        batches = jobs.training_batches(job, end, end + count)
+        # As large as a device has seen them: all of them may not fit into one.
+        batch_norm.recompute(final, batches.rebatch(job.micro_batch))
     return final
 
 
@@ -330,7 +332,7 @@ def measured(model, job, history):
 def measure(model, examples, job):
     """Errors in percent and loss on a whole split."""
     batches = pipelines.evaluation_batches(
-        examples, job.prepare, batch_size=min(examples.size, job.recipe.batch_size)
+        examples, job.prepare, batch_size=min(examples.size, job.micro_batch)
     )
     return asdict(evaluate(model, batches))
 

@@ -257,22 +257,22 @@ def _common_divisors(*numbers):
     return [n for n in range(1, greatest + 1) if greatest % n == 0]
 
 
-def validation_in_fit(recipe, images, replicas):
+def validation_in_fit(most, images, replicas):
     """The batch size of the validation in `fit`, and how many batches it has.
 
     On several devices all batches are whole, so that each device has its equal share:
-    of the sizes from a quarter of the training batch on the one that leaves out the
-    fewest images. The run's record is measured on all of them, on one device.
+    of the sizes from a quarter of the greatest on the one that leaves out the fewest
+    images. The run's record is measured on all of them, on one device.
 
     Args:
-        recipe: A `Recipe`.
+        most: Images that all devices together can compute on at a time.
         images: That there are for validation.
         replicas: Devices.
 
     Raises:
         ValueError: If there are fewer images than devices.
     """
-    most = min(images, recipe.batch_size)
+    most = min(images, most)
     if replicas == 1:
         return most, math.ceil(images / most)
     if images < replicas:

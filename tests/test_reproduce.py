@@ -21,9 +21,9 @@ from keras_resnet import reproduce, run_folder
 from keras_resnet import run as runs
 from keras_resnet.config.recipe import StepDecay, smoke
 from keras_resnet.config.recipes import RECIPES
-from keras_resnet.data import sources
+from keras_resnet.data import pipelines, sources
 from keras_resnet.evaluation import records
-from keras_resnet.training import loggers
+from keras_resnet.training import batch_norm, loggers
 from keras_resnet.training.history import HISTORY, read_history
 
 FILES = {
@@ -94,6 +94,27 @@ def test_record_tells_the_run(finished):
     assert record["train"]["n"] == 32
     assert record["xla"] is False
     assert record["precision"] == "float32"
+
+
+def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypatch):
+    # Than micro-batches had: whole batches may not fit into a device's memory.
+    sizes, precise = [], []
+    batches = pipelines.evaluation_batches
+
+    def noted(*args, batch_size, **options):
+        sizes.append(batch_size)
+        return batches(*args, batch_size=batch_size, **options)
+
+    def recompute(model, batches):
+        precise.extend(len(images) for images, _ in batches)
+
+    recipe = replace(RECIPES["quickstart"], batch_size=16, precise_batch_norm=32)
+    monkeypatch.setitem(RECIPES, "quickstart", recipe)
+    monkeypatch.setattr(pipelines, "evaluation_batches", noted)
+    monkeypatch.setattr(batch_norm, "recompute", recompute)
+    reproduce.train(output_dir=tmp_path, accumulate=4, verbose=0)
+    assert set(sizes) == {4, reproduce.EXAMPLES_SHOWN}
+    assert precise == 8 * [4]
 
 
 def test_load_gives_back_what_was_measured(finished):

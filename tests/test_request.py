@@ -120,15 +120,14 @@ def test_weights_are_a_file_however_written_or_a_name(tmp_path, monkeypatch):
     ],
 )
 def test_validation_divides_among_devices(replicas, images, expected):
-    found = request.validation_in_fit(RECIPES["quickstart"], images, replicas)
+    found = request.validation_in_fit(64, images, replicas)
     assert found == expected
 
 
 @pytest.mark.parametrize("replicas", [2, 4, 8])
 def test_validation_in_large_batches_leaves_out_few_images(replicas):
-    recipe = replace(RECIPES["quickstart"], batch_size=128)
     for images in range(200, 3000):
-        size, batches = request.validation_in_fit(recipe, images, replicas)
+        size, batches = request.validation_in_fit(128, images, replicas)
         assert size % replicas == 0
         assert 32 <= size <= 128
         assert 0 <= images - size * batches <= 0.08 * images
@@ -136,7 +135,7 @@ def test_validation_in_large_batches_leaves_out_few_images(replicas):
 
 def test_more_devices_than_validation_images():
     with pytest.raises(ValueError, match="give each of 4 devices its share"):
-        request.validation_in_fit(RECIPES["quickstart"], 3, 4)
+        request.validation_in_fit(64, 3, 4)
 
 
 def test_batches_divide_among_devices():

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -64,6 +65,14 @@ def test_a_file_gets_no_line_twice(monkeypatch):
     text = written(monkeypatch, redraw=False)
     assert "\r" not in text
     assert text.count("\n") == 5 + 2  # The first update compiles.
+
+
+def test_the_time_left_heeds_the_size_of_images():
+    recipe = replace(RECIPE, steps=10, image_sizes=((0.0, 64), (0.5, 128)))
+    steps = Steps(recipe.steps)
+    line = progress.Progress(recipe, 12, steps, redraw=True)
+    line.first, steps.done = 1, 2
+    assert line._left(1.0) == 3 + 5 * 4
 
 
 @pytest.mark.parametrize("longer", ["a line that is long", "short"])

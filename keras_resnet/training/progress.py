@@ -6,7 +6,9 @@ import sys
 import time
 
 import keras
+import numpy as np
 
+from keras_resnet.config.recipe import first_steps
 from keras_resnet.training.callbacks import last_learning_rate, synchronize
 
 SECONDS_BETWEEN = 0.5  # Of a line that redraws itself.
@@ -17,7 +19,8 @@ class Progress(keras.callbacks.Callback):
     """Says how far training is, how fast it goes and when it will end.
 
     Loss and accuracy are running means since the last validation; the speed is that of
-    the last seconds, and the time left counts validations in.
+    the last seconds. The time left counts validations in, and updates by the pixels of
+    their images where a recipe trains on several sizes.
 
     Args:
         recipe: A `Recipe`.
@@ -36,6 +39,11 @@ class Progress(keras.callbacks.Callback):
         self.redraw = redraw
         self.file = file or sys.stdout
         self.width = 0
+        pixels = np.ones(recipe.steps)
+        begins = first_steps(recipe.image_sizes, recipe.steps)
+        for begin, (_, side) in zip(begins, recipe.image_sizes, strict=True):
+            pixels[begin:] = side**2
+        self.pixels = np.concatenate([[0], np.cumsum(pixels)])  # Until each update.
 
     def on_train_begin(self, logs=None):
         self.first = self.steps.done
@@ -79,9 +87,14 @@ class Progress(keras.callbacks.Callback):
             speed = (done - self.drawn_at) * recipe.batch_size / seconds
             parts.append(f"{speed:,.0f} images/s")
         if self.began is not None and done > self.first:
-            left = (now - self.began) / (done - self.first) * (recipe.steps - done)
+            left = self._left(now - self.began)
             parts.append(f"{datetime.timedelta(seconds=round(left))} left")
         return "  ".join(parts)
+
+    def _left(self, seconds):
+        """Seconds to the end, after so many since the first update."""
+        done, first = self.pixels[[self.steps.done, self.first]]
+        return seconds / (done - first) * (self.pixels[-1] - done)
 
     def _write(self, line, final):
         if self.redraw:

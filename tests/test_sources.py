@@ -290,6 +290,32 @@ def test_a_damaged_image_is_named(tmp_path, damage):
         folders.load(tmp_path)
 
 
+def test_a_large_folder_is_looked_through_once_and_again_when_it_changes(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(folders, "REMEMBERED", 40)
+    looked = []
+    decode_all = folders.decode_all
+
+    def noted(*args, **options):
+        looked.append(1)
+        return decode_all(*args, **options)
+
+    monkeypatch.setattr(folders, "decode_all", noted)
+    photos = tmp_path / "photos"
+    write_images(photos, ("cat", "dog"), 20)
+    file = photos / "dog" / "06.JPG"
+    file.write_bytes(b"hello")
+    first = folders.load(photos, bad_share=0.1)
+    again = folders.load(photos, bad_share=0.1)
+    assert len(looked) == 1
+    assert again.skipped == first.skipped and str(file) in first.skipped[0]
+    file.write_bytes(file.with_name("01.JPG").read_bytes())
+    assert folders.load(photos).skipped == ()
+    assert len(looked) == 2
+
+
 def test_few_damaged_images_are_left_out_and_named(tmp_path):
     write_images(tmp_path / "train", ("cat", "dog"), 12)
     write_images(tmp_path / "val", ("cat", "dog"), 3)

@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from keras_resnet.data.damage import BAD_SHARE, check_share, decode_all
+from keras_resnet.data.damage import BAD_SHARE, check_share, decode_all, remembered
 from keras_resnet.data.examples import (
     Examples,
     Splits,
@@ -15,6 +15,9 @@ from keras_resnet.data.examples import (
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 VALIDATION_FOLDERS = ("val", "validation")
 VALIDATION_FRACTION = 0.1  # Of a folder that has no validation images of its own.
+REMEMBERED = (
+    10_000  # Images from which on decoding all takes so long that once is enough.
+)
 
 
 def load(
@@ -26,7 +29,8 @@ def load(
     such class folders, it is the training set, ``path/val`` or ``path/validation`` the
     validation set, and ``path/test`` the test set, as far as they exist. Every image is
     decoded once, to find the damaged ones before the training does (about 1,000
-    photographs of 500x375 a second on two cores).
+    photographs of 500x375 a second on two cores); of 10,000 files and more, what was
+    found is kept for as long as none is changed.
 
     Args:
         path: The folder.
@@ -130,10 +134,8 @@ def _read_folder(path, class_names, bad_share):
 
 
 def _without_bad(folder, paths, labels, class_names, bad_share):
-    import tensorflow as tf
-
     paths, labels = np.array(paths, dtype=object), np.array(labels, np.int32)
-    _, bad = decode_all(paths, 3, keep=False, load=tf.io.read_file)
+    bad = _bad(folder, paths)
     names = tuple(f"{paths[index]} ({bad[index]})" for index in sorted(bad))
     check_share(names, len(paths), str(folder), bad_share)
     good = np.setdiff1d(np.arange(len(paths)), list(bad))
@@ -144,3 +146,17 @@ def _without_bad(folder, paths, labels, class_names, bad_share):
             f"none of {sorted(class_names[label] for label in lost)}."
         )
     return Examples(paths[good], labels[good]), names
+
+
+def _bad(folder, paths):
+    """The positions of the files that can't be decoded, with the reasons."""
+    import tensorflow as tf
+
+    def look():
+        return decode_all(paths, 3, keep=False, load=tf.io.read_file)[1]
+
+    if len(paths) < REMEMBERED:
+        return look()
+    stats = ((path, pathlib.Path(path).stat()) for path in paths)
+    files = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
+    return remembered("\n".join(files), look, count=len(paths), what=str(folder))

@@ -75,15 +75,18 @@ def train(options):
         for name, value in vars(options).items()
         if name not in ("command", "backend", "quiet", "plan")
     }
+    # Of several workers, the chief measures, writes the record, and speaks.
+    chief = workers.find().index == 0
     if options.plan:
-        print(reproduce.plan(**given))
+        text = reproduce.plan(**given)
+        if chief:
+            print(text)
         return
     quiet = getattr(options, "quiet", False)
     # A line that redraws itself would be one for every half second in a log file.
     verbose = 0 if quiet else 1 if sys.stdout.isatty() else 2
     folder = reproduce.train(**given, verbose=verbose)
-    # Of several workers, the chief measures and writes the record.
-    if workers.find().index == 0:
+    if chief:
         print(records.summary(records.read(folder / "record.json"), folder))
 
 

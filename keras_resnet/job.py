@@ -316,13 +316,18 @@ def build(job):
     return job, network, model
 
 
-def stages(recipe):
-    """The updates whose images have one size: first, end, and side or `None`."""
+def stages(recipe, done=0):
+    """The updates whose images have one size: first, end, and side or `None`.
+
+    Of those that are left after the first ``done``.
+    """
     begins = first_steps(recipe.image_sizes, recipe.steps) or [0]
     sides = [side for _, side in recipe.image_sizes] or [None]
     ends = [*begins[1:], recipe.steps]
     # A very short run has no room for every size.
-    return [s for s in zip(begins, ends, sides, strict=True) if s[0] < s[1]]
+    spans = zip(begins, ends, sides, strict=True)
+    left = [(max(begin, done), end, side) for begin, end, side in spans]
+    return [stage for stage in left if stage[0] < stage[1]]
 
 
 def training_batches(job, start=0, steps=None, share=(0, 1)):

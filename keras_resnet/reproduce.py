@@ -23,6 +23,7 @@ from keras_resnet.evaluation.evaluate import evaluate, predict
 from keras_resnet.models import resnet
 from keras_resnet.training import (
     batch_norm,
+    checkpoint,
     loggers,
     machine,
     strategy,
@@ -227,7 +228,8 @@ def say_skipped(names, verbose):
 def plan(recipe=None, **options):
     """What `train` would do with the same options, without doing it.
 
-    A few updates are made on a network that is thrown away; nothing is written.
+    A few updates are made on a network that is thrown away; nothing is written. Of a run
+    that has begun, the time is that of what is left.
 
     Args:
         recipe: As of `train`.
@@ -246,22 +248,28 @@ def plan(recipe=None, **options):
     loggers.check(options["log"])
     hardware = machine.find_devices(options["devices"])
     pipelines.leave_gpus_to_keras()
-    job, _ = settled(options, hardware)
+    job, folder = settled(options, hardware)
     with jobs.scope(job):
         job, _, model = jobs.build(job)
+        if run_folder.check(folder, job.settings()):
+            return f"{folder} is finished: there is nothing to train."
+        done = checkpoint.updates_done(folder / "checkpoints")
+        if done == job.recipe.steps:
+            return f"{folder} is trained: there is only to measure and to export."
         validation, count = jobs.validation_batches(job)
         found = plans.measure(
             model,
             lambda done: jobs.batches_in_fit(job, done),
             validation,
             hardware,
-            stages=jobs.stages(job.recipe),
+            stages=jobs.stages(job.recipe, done),
         )
     return plans.text(
         job.name,
         job.recipe,
         hardware,
         found,
+        done=done,
         examples=job.splits.train.size,
         validation_batches=count,
         computing=f"{keras.backend.backend()}, {job.precision}"

@@ -76,9 +76,28 @@ def claim(folder, wanted, chief=True):
         ValueError: If the folder holds another run, or something else.
     """
     path = folder / "settings.json"
-    if not path.exists() and not chief:
+    if not chief and not path.exists():
         return False
+    finished = check(folder, wanted)
     if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_file(
+            path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
+        )
+    return finished
+
+
+def check(folder, wanted):
+    """Tells whether a run has been finished in a folder, and writes nothing.
+
+    Args:
+        folder: The run's.
+        wanted: The run's `settings`.
+
+    Raises:
+        ValueError: If the folder holds another run, or something else.
+    """
+    if not (folder / "settings.json").exists():
         # A kill can leave a file of ours that was not yet whole.
         found = folder.iterdir() if folder.exists() else ()
         if any(not path.name.startswith("writing_") for path in found):
@@ -86,10 +105,6 @@ def claim(folder, wanted, chief=True):
                 f"{folder} must be empty or hold this run, and it holds other files. "
                 "Remove it, or choose another --output-dir."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        replace_file(
-            path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
-        )
         return False
     # What an earlier version did not write is what it is now.
     found = {name: wanted[name] for name in ("backend", *COMPUTING)}

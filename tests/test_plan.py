@@ -19,6 +19,7 @@ def test_stages_are_those_of_the_pipeline():
     ]
     assert jobs.stages(with_steps(recipe, 2)) == [(0, 1, 64), (1, 2, 96)]
     assert jobs.stages(RECIPES["quickstart"]) == [(0, 780, None)]
+    assert jobs.stages(recipe, 1000) == [(1000, 1568, 96), (1568, 2240, 128)]
 
 
 def test_larger_images_count_by_their_updates():
@@ -37,6 +38,7 @@ def test_larger_images_count_by_their_updates():
         recipe,
         ALONE,
         measured,
+        done=0,
         examples=8_969,
         validation_batches=10,
         computing="float32",

@@ -525,6 +525,29 @@ def test_a_plan_trains_nothing(tmp_path, monkeypatch):
     assert "steps=40 was asked for" in text
 
 
+def test_a_plan_knows_what_is_done(finished, tmp_path):
+    parent = finished.parent
+    given = {"output_dir": parent, "devices": "cpu"}
+    assert reproduce.plan(**given).endswith("is finished: there is nothing to train.")
+    with pytest.raises(ValueError, match="a run with other settings: .*0.05"):
+        reproduce.plan(learning_rate=0.05, **given)
+
+    begun = tmp_path / finished.name
+    shutil.copytree(finished, begun)
+    (begun / "record.json").unlink()
+    text = reproduce.plan(output_dir=tmp_path, devices="cpu")
+    assert text.endswith("is trained: there is only to measure and to export.")
+    shutil.rmtree(begun / "checkpoints" / "step_00000004")
+    text = reproduce.plan(output_dir=tmp_path, devices="cpu")
+    assert "; 2 updates are done" in text
+
+    shutil.rmtree(begun)
+    begun.mkdir()
+    (begun / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="must be empty or hold this run"):
+        reproduce.plan(output_dir=tmp_path, devices="cpu")
+
+
 def test_frozen_stages_stay(finished, tmp_path):
     given = keras_resnet.load(finished).model
     folder = reproduce.train(

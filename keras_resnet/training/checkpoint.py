@@ -212,13 +212,23 @@ def checkpoints(folder):
     return sorted(folder.glob("step_*"))
 
 
+def updates_done(folder):
+    """Updates until the last checkpoint in a folder, 0 if there is none."""
+    return max(map(_step, checkpoints(folder)), default=0)
+
+
+def _step(checkpoint):
+    return int(checkpoint.name.removeprefix("step_"))
+
+
 def advice(folder):
     """What to do after divergence, in a sentence that names the last checkpoint."""
     last = [path.name for path in checkpoints(folder)[-1:]]
     where = f"The last checkpoint, {last[0]}, is good" if last else "None was saved"
     return (
-        f" {where}. Train again in another --output-dir with a lower --learning-rate, or "
-        "with --precision float32 if the precision was mixed."
+        f" {where}. The same command would likely come to the same end: train from the "
+        "beginning in another --output-dir with a lower --learning-rate, or with "
+        "--precision float32 if the precision was mixed."
     )
 
 
@@ -263,7 +273,7 @@ def restore(folder, model, stateful):
                 "on with. Received: one of other weights. Give the run's folder "
                 "(--teacher) as it was when training began."
             )
-        done = int(checkpoint.name.removeprefix("step_"))
+        done = _step(checkpoint)
         return done, _group(arrays, "metrics")
     if found:
         raise ValueError(

@@ -19,7 +19,7 @@ class Stage:
 
     Attributes:
         side: Of the images in pixels, `None` where the recipe names none.
-        updates: Of the run.
+        updates: That are to be made.
         first: Seconds of the first execution, with tracing and compilation.
         update: Seconds of an update after that; the median of `TIMED`.
     """
@@ -112,7 +112,16 @@ def measure(model, batches, validation, devices, *, stages):
 
 
 def text(
-    name, recipe, devices, measured, *, examples, validation_batches, computing, notes
+    name,
+    recipe,
+    devices,
+    measured,
+    *,
+    done,
+    examples,
+    validation_batches,
+    computing,
+    notes,
 ):
     """The plan, for people.
 
@@ -121,15 +130,17 @@ def text(
         recipe: A `Recipe`.
         devices: `machine.Devices`.
         measured: A `Measured`.
+        done: Updates that have been made already.
         examples: Number of training images.
         validation_batches: Batches of a validation.
         computing: Of precision, XLA and backend, a line.
         notes: What of the recipe can't be honoured here, and why.
     """
     validations = math.ceil(recipe.steps / recipe.validate_every)
+    to_come = validations - done // recipe.validate_every
     seconds = (
         sum(stage.seconds for stage in measured.stages)
-        + validations * validation_batches * measured.validation_batch
+        + to_come * validation_batches * measured.validation_batch
     )
     speeds = [
         f"{recipe.batch_size / stage.update:,.1f} images/s"
@@ -149,7 +160,8 @@ def text(
         "devices": f"{count}: {', '.join(devices.all_names)}; {computing}",
         "batch": f"{recipe.batch_size} images, {recipe.batch_size // count} per device",
         "updates": f"{recipe.steps:,}, {recipe.steps * recipe.batch_size / examples:.1f} "
-        f"epochs of {examples:,} images; {validations} validations",
+        f"epochs of {examples:,} images; {validations} validations"
+        + (f"; {done:,} updates are done" if done else ""),
         "schedule": f"{recipe.schedule}",
         "memory": memory,
         "speed": f"{', '.join(speeds)}, median of a few updates; the first took "

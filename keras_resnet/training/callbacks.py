@@ -68,7 +68,6 @@ class WarmUpUntilLearning(keras.callbacks.Callback):
         self.correct = collections.deque(maxlen=window)
         self.warmup_steps = None
         self.batches, self.summed = 0, 0.0  # Since the epoch began.
-        self.restored = None
 
     def state(self):
         return {
@@ -82,16 +81,8 @@ class WarmUpUntilLearning(keras.callbacks.Callback):
         self.warmup_steps = state["warmup_steps"]
         self.correct.clear()
         self.correct.extend(state["correct"])
-        self.restored = state
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches, self.summed = 0, 0.0
-        if self.restored:  # Perhaps in the middle of an epoch.
-            self.batches, self.summed = (
-                self.restored["batches"],
-                self.restored["summed"],
-            )
-            self.restored = None
+        # Perhaps in the middle of an epoch.
+        self.batches, self.summed = state["batches"], state["summed"]
 
     def on_epoch_end(self, epoch, logs=None):
         self.batches, self.summed = 0, 0.0

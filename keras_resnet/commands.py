@@ -5,6 +5,7 @@ imported (docs/decisions/0002), and `list` needs no framework at all.
 """
 
 import functools
+import os
 import pathlib
 import sys
 
@@ -136,7 +137,8 @@ def predict(options):
             print(f"keras-resnet: {answer}", file=sys.stderr)
         elif not options.output:
             named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
-            print(f"{image}: {named}")
+            # Names that are no UTF-8 can't be printed.
+            print(f"{os.fsencode(image).decode(errors='replace')}: {named}")
         answers.append((image, answer))
     if options.output:
         predictions.write_table(options.output, answers)

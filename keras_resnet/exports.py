@@ -1,10 +1,12 @@
 """A run -> its exported forms, each with a report of how it compares."""
 
+import contextlib
 import json
 import pathlib
 from dataclasses import replace
 from functools import partial
 
+import keras
 import numpy as np
 
 from keras_resnet import run as runs
@@ -16,6 +18,7 @@ from keras_resnet.evaluation import records
 from keras_resnet.export import formats, report, runtime, saved_model
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.target import check_target
+from keras_resnet.models.layers import groups_apart
 
 CALIBRATION = 300  # Images: NNCF's default, and about what the others advise.
 COMPARED = 1000  # Images at most: a figure of a tenth of a percent, in minutes.
@@ -110,18 +113,20 @@ def export(
             overwrite=overwrite,
         )
     else:
-        written = formats.export_classifier(
-            run.model,
-            target,
-            format=format,
-            precision=precision,
-            normalize=partial(preprocessing.normalize, preprocessing=run.preprocessing),
-            class_names=run.classes,
-            preprocessing=run.preprocessing.as_json(),
-            calibration=images["calibration"] if precision == "int8" else None,
-            finish=finish,
-            overwrite=overwrite,
-        )
+        normalize = partial(preprocessing.normalize, preprocessing=run.preprocessing)
+        with groups_apart():
+            written = formats.export_classifier(
+                run.model,
+                target,
+                format=format,
+                precision=precision,
+                normalize=normalize,
+                class_names=run.classes,
+                preprocessing=run.preprocessing.as_json(),
+                calibration=images["calibration"] if precision == "int8" else None,
+                finish=finish,
+                overwrite=overwrite,
+            )
     return written, reports[0]
 
 
@@ -138,22 +143,28 @@ def export_model(model, output, prepare, class_names, **options):
         class_names: Names of the model's classes.
         **options: Others of `export_saved_model`: finish, version, overwrite.
     """
-    return saved_model.export_saved_model(
-        fold_batch_norm(model),
-        output,
-        decode=partial(preprocessing.prepare, preprocessing=prepare),
-        normalize=partial(preprocessing.normalize, preprocessing=prepare),
-        class_names=class_names,
-        files={"preprocessing.json": json.dumps(prepare.as_json(), indent=2) + "\n"},
-        **options,
-    )
+    with groups_apart():
+        return saved_model.export_saved_model(
+            fold_batch_norm(model),
+            output,
+            decode=partial(preprocessing.prepare, preprocessing=prepare),
+            normalize=partial(preprocessing.normalize, preprocessing=prepare),
+            class_names=class_names,
+            files={
+                "preprocessing.json": json.dumps(prepare.as_json(), indent=2) + "\n"
+            },
+            **options,
+        )
 
 
 def _report(run, images, folder, format, precision):
     """Compares an export with its run, writes the report and gives it."""
     exported = runtime.load(folder).scores
     compared = images["images"]
-    answers = (report.answers(scores, compared) for scores in (exported, run.scores))
+    with whole_float32():
+        answers = [
+            report.answers(scores, compared) for scores in (exported, run.scores)
+        ]
     difference = report.compare(*answers, images["labels"])
     limit = AGREEMENT[precision]
     if not difference["max_difference"] <= limit:  # It may be NaN.
@@ -178,6 +189,33 @@ def _report(run, images, folder, format, precision):
     text = json.dumps(result, indent=2) + "\n"
     run_folder.replace_file(folder / "export.json", lambda path: path.write_text(text))
     return result
+
+
+@contextlib.contextmanager
+def whole_float32():
+    """Has GPUs compute in float32 as it is; since Ampere they round factors to TF32."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        with jax.default_matmul_precision("highest"):
+            yield
+        return
+    if backend == "torch":
+        import torch
+
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+        return
+    import tensorflow as tf
+
+    config = tf.config.experimental
+    before = config.tensor_float_32_execution_enabled()
+    config.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        config.enable_tensor_float_32_execution(before)
 
 
 def _images(run, data, data_dir, *, needed):

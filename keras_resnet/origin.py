@@ -17,7 +17,7 @@ from keras_resnet.models.binary import BINARY
 from keras_resnet.models.files import read_state_dict
 from keras_resnet.models.formats import FORMATS
 from keras_resnet.models.published_torch import torch_reference
-from keras_resnet.models.resnet import with_channels
+from keras_resnet.models.resnet import allow_depth, with_channels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +146,7 @@ def _load_file(path, network):
 
 def _of_keras_file(path, network):
     """Network, file and number of classes of a saved model."""
+    allow_depth(max(spec.depth for spec in ARCHITECTURES.values()))
     try:
         saved = keras.saving.load_model(path, compile=False)
         named = saved.name if saved.name in ARCHITECTURES else None

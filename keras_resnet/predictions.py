@@ -209,7 +209,10 @@ def _write_csv(path, answers):
     header = ["image"]
     for place in range(1, most + 1):
         header += [f"class_{place}", f"probability_{place}"]
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    # Old disks have names that are no UTF-8: they are written as they are.
+    with open(
+        path, "w", newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         writer = csv.writer(file)
         writer.writerow([*header, "error"])
         for image, answer in answers:
@@ -231,4 +234,5 @@ def _write_json(path, answers):
             row["error"] = str(answer)
         rows.append(row)
     text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-    path.write_text(text, encoding="utf-8")
+    # What is no UTF-8 in a name becomes JSON's own escapes.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -164,6 +164,9 @@ def load(folder):
             "train (or convert) again."
         ) from error
     model.preprocessing = Preprocessing.from_json(record["preprocessing"])
+    if keras.backend.backend() == "tensorflow":
+        # On a GPU Keras would compile each size of a batch anew.
+        model.jit_compile = False
     return Run(
         model=model,
         classes=tuple(record["classes"]),

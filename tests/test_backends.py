@@ -65,6 +65,12 @@ def test_main_job_on_another_backend(tmp_path, backend):
     # What another backend trained is loaded and exported here.
     assert keras_resnet.load(folder).model.output_shape == (None, 10)
     check_served(folder, exports.export(folder, output=tmp_path / "exported")[0])
+    if backend == "jax":
+        own = folder / "saved_model" / "1"
+        check_served(folder, own)
+        # Servers with GPUs take it, and those without.
+        graph = (own / "saved_model.pb").read_bytes()
+        assert b"CPU" in graph and b"CUDA" in graph
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from dataclasses import replace
 
 import keras
@@ -278,6 +279,24 @@ def test_a_damaged_keras_file(tmp_path):
     (tmp_path / "w.keras").write_bytes(b"PK not a zip file")
     with pytest.raises(ValueError, match="w.keras must be a whole .keras file"):
         convert(tmp_path / "w.keras", tmp_path / "net")
+
+
+def test_files_of_the_deepest_networks_are_read(tmp_path, monkeypatch):
+    (tmp_path / "w.keras").write_bytes(b"PK")
+    limits = []
+    monkeypatch.setattr(
+        keras.saving,
+        "load_model",
+        lambda *_, **__: limits.append(sys.getrecursionlimit()),
+    )
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000)
+    try:
+        with pytest.raises(ValueError, match="must be a whole .keras file"):
+            convert(tmp_path / "w.keras", tmp_path / "net", network="resnet1202")
+    finally:
+        sys.setrecursionlimit(before)
+    assert limits[0] > 4_200  # What ResNet-1202 needs.
 
 
 # --- Other libraries --------------------------------------------------------------

@@ -9,8 +9,10 @@ import pytest
 from keras_resnet import exports, run
 from keras_resnet.__main__ import main
 from keras_resnet.applications import create
+from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import sources
 from keras_resnet.export import formats, report, runtime, saved_model
+from keras_resnet.models import layers
 from tests.conftest import REPOSITORY
 
 tf = pytest.importorskip("tensorflow")
@@ -126,6 +128,27 @@ def test_half_precision(format, precision, classifier, tmp_path):
     np.testing.assert_allclose(found, softmax_of(classifier, noise(4)), atol=2e-2)
     if precision == "float16":
         assert report.size(half) < report.size(full) - 2500  # Of 2,837 weights.
+
+
+def test_groups_are_exported_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(layers, "_only_cpus", lambda: False)  # As with a GPU.
+    inputs = keras.Input((8, 8, 3))
+    x = layers.conv(layers.conv(inputs, 16, 3, name="a"), 16, 3, groups=4, name="b")
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    prepare = Preprocessing(
+        channels=3, resize=None, size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    exports.export_model(model, tmp_path / "m", prepare, ["a", "b", "c"])
+    graph = (tmp_path / "m" / "1" / "saved_model.pb").read_bytes()
+    assert b"_XlaMustCompile" not in graph
+
+
+def test_float32_is_compared_as_it_is():
+    config = tf.config.experimental
+    with exports.whole_float32():
+        assert not config.tensor_float_32_execution_enabled()
+    assert config.tensor_float_32_execution_enabled()
 
 
 def test_what_does_not_fit_is_an_error(classifier, tmp_path):

@@ -29,7 +29,15 @@ MAY_IMPORT = {
         "request",
         "run_folder",
     },
-    "exports.py": {"config", "data", "evaluation", "export", "run", "run_folder"},
+    "exports.py": {
+        "config",
+        "data",
+        "evaluation",
+        "export",
+        "models",
+        "run",
+        "run_folder",
+    },
     "predictions.py": {"config", "data", "export", "run", "run_folder"},
     "origin.py": {"applications", "config", "models", "run"},
     "convert.py": {

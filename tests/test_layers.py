@@ -57,6 +57,27 @@ def test_each_group_is_convolved_by_itself_on_cpus(monkeypatch):
     assert seen[-8:] == [(2, 8, 8, 2)] * 8
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="of TensorFlow's graphs"
+)
+def test_graphs_to_be_served_need_no_xla_for_groups(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(layers, "_only_cpus", lambda: False)  # As with a GPU.
+    layer = grouped()
+    layer.build((None, 8, 8, 16))
+
+    def graph():
+        spec = tf.TensorSpec([None, 8, 8, 16])
+        traced = tf.function(lambda x: layer(x), input_signature=[spec])
+        return str(traced.get_concrete_function().graph.as_graph_def())
+
+    assert "_XlaMustCompile" in graph()
+    with layers.groups_apart():
+        assert "_XlaMustCompile" not in graph()
+    assert "_XlaMustCompile" in graph()
+
+
 def test_a_grouped_convolution_is_saved_with_its_network(tmp_path):
     inputs = keras.Input((8, 8, 16))
     model = keras.Model(inputs, layers.conv(inputs, 16, 3, groups=4, name="a"))

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -71,6 +73,23 @@ def test_a_folder_becomes_a_table(photos, tmp_path, capsys):
     assert "must be a JPEG" in bad["error"] and bad["class_1"] == ""
     assert "must be a JPEG" in other["error"] and "predictions" not in other
     assert not list(tmp_path.glob("writing_*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_names_that_are_no_utf8_are_answered(tmp_path, capfd):
+    pixels = sources.load("fashion_mini").test.images[0]
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(name, "wb") as file:
+        file.write(tf.io.encode_png(pixels).numpy())
+    path = os.fsdecode(name)
+    assert main(["predict", str(TRAINED), path]) == 0
+    assert "caf\ufffd.png: " in capfd.readouterr().out
+    table, text = tmp_path / "x.csv", tmp_path / "x.json"
+    for file in (table, text):
+        assert main(["predict", str(TRAINED), path, "--output", str(file)]) == 0
+    assert name in table.read_bytes()
+    [entry] = json.loads(text.read_text(encoding="utf-8"))
+    assert entry["image"] == path and len(entry["predictions"]) == 3
 
 
 def test_wrong_tables_are_refused_before_the_work(photos, tmp_path, capsys):

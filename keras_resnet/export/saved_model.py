@@ -165,6 +165,8 @@ def _network_function(archive, model):
         "network",
         lambda images: both(images, training=False),
         input_signature=[keras.InputSpec(shape=model.input_shape, dtype="float32")],
+        # JAX would compile it for the devices of this machine alone.
+        jax2tf_kwargs={"native_serialization_platforms": ("cpu", "cuda")},
     )
 
 

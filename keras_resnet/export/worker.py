@@ -69,9 +69,12 @@ class Worker(LitAPI):
         threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
             self.classifier = self.load()
-            # The first calls trace and compile.
+            # The first calls trace and compile; JAX does for each power of two.
             self.classifier.prepare(_picture())
-            self.classifier.scores(np.zeros((1, *self.classifier.shape), np.uint8))
+            for power in range((self.max_batch_size - 1).bit_length() + 1):
+                count = min(2**power, self.max_batch_size)
+                black = np.zeros((count, *self.classifier.shape), np.uint8)
+                self.classifier.scores(black)
         except Exception as error:
             print(f"keras-resnet: {error}", file=sys.stderr, flush=True)
             logging.getLogger("litserve").setLevel(logging.CRITICAL)  # No traceback.

@@ -4,6 +4,8 @@ Every feature map is (batch, height, width, channels), or with the channels firs
 where Keras is configured so. The constants of the framework are written here, once.
 """
 
+import contextlib
+import contextvars
 from functools import partial
 
 import keras
@@ -25,21 +27,40 @@ def initializer():
     return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
 
 
+_apart = contextvars.ContextVar("groups_apart", default=False)
+
+
+@contextlib.contextmanager
+def groups_apart():
+    """Has graphs that are traced here convolve each group by itself, on GPUs too.
+
+    Whatever serves or converts a graph would have to compile Keras's grouped
+    convolution with XLA: ONNX can't, and a server would for every size of a batch.
+    """
+    token = _apart.set(True)
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
 @keras.saving.register_keras_serializable(package="keras_resnet")
 class GroupedConv2D(layers.Conv2D):
     """A grouped convolution that CPUs train in reasonable time.
 
     `keras.layers.Conv2D` compiles grouped convolutions with XLA, whose gradient for them
     takes seconds on a CPU (docs/LOG.md: 17 s instead of 0.03 s for 32 groups of 4
-    channels). On CPUs each group is convolved by itself here; on GPUs and on PyTorch it
-    is Keras's layer. Weights and results are the same.
+    channels). On CPUs each group is convolved by itself here, and inside of
+    `groups_apart`; on GPUs and on PyTorch it is Keras's layer. Weights and results are
+    the same.
     """
 
     computes_as = layers.Conv2D  # What `export.fold` asks.
 
     def convolution_op(self, inputs, kernel):
         """Convolves; see `keras.layers.Conv2D`."""
-        if keras.backend.backend() == "torch" or not _only_cpus():
+        apart = _apart.get() or _only_cpus()
+        if keras.backend.backend() == "torch" or not apart:
             return super().convolution_op(inputs, kernel)
         axis = -1 if self.data_format == "channels_last" else 1
         convolved = [

@@ -120,6 +120,7 @@ def _load_file(path, network):
     library = reference = known = None
     if path.suffix == ".keras":
         network, state, classes = _of_keras_file(path, network)
+        known = pretrained.preprocessing_beside(path)
         network, spec = _row(network, path)
     else:
         network, spec = _row(network, path)

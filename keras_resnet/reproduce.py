@@ -123,7 +123,7 @@ def train(
     if run_folder.finished(folder, options, keras.backend.backend()):
         return finished(folder, verbose)
     # Now: the checkout may be another when training ends.
-    environment = records.environment(accelerators=accelerators(hardware))
+    environment = records.environment(accelerators=machine.accelerators(hardware))
     job, folder = settled(options, hardware)
     with jobs.scope(job):
         job, network, model = jobs.build(job)
@@ -131,6 +131,9 @@ def train(
             return finished(folder, verbose)
         if hardware.chief:
             say_skipped(job.splits.skipped, verbose)
+            if verbose:
+                where = ", ".join(hardware.all_names)
+                print(f"Training {job.recipe.network} on {where} in {job.precision}.")
             in_use = run_folder.lock(folder)  # noqa: F841  Until this function returns.
         earlier_seconds = fit(
             model,
@@ -373,8 +376,3 @@ def as_pixels(normalized, prepare):
 def since_validation(recipe):
     """Updates between the last validation but one and the last."""
     return recipe.steps % recipe.validate_every or recipe.validate_every
-
-
-def accelerators(hardware):
-    """The GPUs that a run used, for its record."""
-    return [] if hardware.kind == "cpu" else list(hardware.names)

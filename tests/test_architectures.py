@@ -65,6 +65,10 @@ def test_every_network_has_independent_counts():
         {"zero_gamma": True, "order": "preactivation"},
         {"squeeze_excitation": 16, "order": "plain", "shortcut": None},
         {"stochastic_depth": 0.5, "order": "plain", "shortcut": None},
+        {"squeeze_excitation": 16, "order": "highway"},
+        {"stochastic_depth": 0.5, "order": "highway"},
+        {"shortcut": "C", "order": "highway"},
+        {"shortcut": "A", "order": "keras_v2"},
     ],
     ids=str,
 )

@@ -122,10 +122,11 @@ def test_output_stride(name, strides):
     assert {k: v.shape for k, v in named_weights(dilated).items()} == shapes
 
 
-def test_dilation_keeps_what_the_stride_left():
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet50_v1_5"])
+def test_dilation_keeps_what_the_stride_left(name):
     """Up to the first stride that is replaced, the maps are the same."""
-    network = whole("resnet18")
-    dilated = keras_resnet.backbone("resnet18", output_stride=8)
+    network = whole(name)
+    dilated = keras_resnet.backbone(name, output_stride=8)
     dilated.set_weights(network.get_weights())
     x = images(1, 64, 64, 3)
     maps, expected = maps_of(dilated, x), maps_of(network, x)

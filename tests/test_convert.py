@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 
@@ -180,6 +181,23 @@ def test_a_damaged_source(converted, tmp_path, contents):
 
 
 # --- Files ------------------------------------------------------------------------
+
+
+def test_a_converted_networks_file_brings_its_preprocessing(converted, tmp_path):
+    folder = tmp_path / "net"
+    shutil.copytree(converted, folder)
+    says = json.loads((folder / "source.json").read_text())
+    says["preprocessing"] = BGR.as_json()
+    (folder / "source.json").write_text(json.dumps(says))
+    file = folder / "model.keras"
+    assert applications.create("resnet20", weights=file).preprocessing == BGR
+    convert(file, tmp_path / "copy")
+    assert run.load(tmp_path / "copy").preprocessing == BGR
+    (folder / "source.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match="source.json must tell what images go through"
+    ):
+        applications.create("resnet20", weights=file)
 
 
 @pytest.mark.parametrize(

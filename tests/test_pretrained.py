@@ -15,6 +15,7 @@ from keras_resnet.models.pretrained import (
     load_state_dict,
     load_weights,
     read_state_dict,
+    recognized,
     to_state_dict,
 )
 from keras_resnet.models.resnet import build
@@ -335,6 +336,21 @@ def test_create_takes_weights(tmp_path):
         "resnet20", classes=7, weights=tmp_path / "w.weights.h5"
     )
     assert_same_weights(model, source.get_weights())
+
+
+def test_akamasters_names_are_known_without_a_classifier():
+    spec = ARCHITECTURES["resnet20"]
+    state = state_dict_of(build(spec), spec)
+    state = {name.replace("fc.", "linear."): value for name, value in state.items()}
+    model = build(spec, include_top=False)
+    assert recognized(state, spec, model) is FORMATS["akamaster"]
+    load_state_dict(model, state, spec)
+
+
+def test_no_state_dict_for_networks_of_the_other_stride():
+    model = applications.create("resnet50", input_shape=(64, 64, 3))
+    with pytest.raises(ValueError, match="torchvision has no network like 'resnet50'"):
+        to_state_dict(model, ARCHITECTURES["resnet50"], "torchvision")
 
 
 def test_weights_of_the_other_stride_are_warned_of():

@@ -173,6 +173,11 @@ def test_weights_that_a_source_does_not_have(weights, network, message):
         published.fetch(weights, network, ARCHITECTURES[network])
 
 
+def test_timms_darknet_is_a_row_of_its_own():
+    told = published_torch._other("darknet53", ["darknet53"])
+    assert "that is 'darknet53_timm'" in told
+
+
 @pytest.mark.parametrize(
     ("weights", "network"),
     [

@@ -39,6 +39,20 @@ def test_devices_that_are_not_there(request_, message):
         machine.find_devices(request_)
 
 
+def test_a_record_names_the_gpus(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    assert machine.accelerators(ONE_CPU) == []
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: ["a", "b"])
+    monkeypatch.setattr(
+        tf.config.experimental,
+        "get_device_details",
+        {"a": {"device_name": "NVIDIA H200"}, "b": {}}.get,
+    )
+    assert machine.accelerators(TWO_GPUS) == ["NVIDIA H200", "GPU"]
+    hosts = machine.Devices("gpu", TWO_GPUS.names, workers=2)
+    assert machine.accelerators(hosts) == 2 * ["NVIDIA H200", "GPU"]
+
+
 def test_several_devices_on_torch_are_refused(monkeypatch):
     on_backend(monkeypatch, "torch")
     with pytest.raises(ValueError, match="On the PyTorch backend training uses one"):

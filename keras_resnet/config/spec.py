@@ -263,11 +263,19 @@ class ResNetSpec:
                 "order='original'. Received: "
                 f"zero_gamma={self.zero_gamma} with order={self.order!r}."
             )
-        whole = ("merge", "squeeze_excitation", "stochastic_depth")
-        for name in whole if self.order == "plain" else ():
+        if self.order in ("highway", "keras_v2") and self.shortcut != "B":
+            raise ValueError(
+                f"`shortcut` must be 'B' with order={self.order!r}, which has its own. "
+                f"Received: shortcut={self.shortcut!r}."
+            )
+        of_residuals = {
+            "plain": ("merge", "squeeze_excitation", "stochastic_depth"),
+            "highway": ("squeeze_excitation", "stochastic_depth"),
+        }
+        for name in of_residuals.get(self.order, ()):
             if getattr(self, name):
                 raise ValueError(
-                    f"A plain net has no residuals, so `{name}` can't be had. "
+                    f"A {self.order} net has no residuals, so `{name}` can't be had. "
                     f"Received: {name}={getattr(self, name)!r}."
                 )
 
@@ -351,13 +359,15 @@ def with_output_stride(spec: ResNetSpec, output_stride: int) -> ResNetSpec:
             stage = replace(stage, stride=1)
         stride *= stage.stride
         if dilation > 1:
+            # With the stride on the first 1x1 the 3x3 has it behind itself already.
+            behind = dilation if stage.block == "bottleneck" else before
             stage = replace(
                 stage,
                 dilation=stage.dilation * dilation,
                 first_dilations=tuple(
                     own * new
                     for own, new in zip(
-                        stage.dilations(1), (before, dilation), strict=True
+                        stage.dilations(1), (behind, dilation), strict=True
                     )
                 ),
             )

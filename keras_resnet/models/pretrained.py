@@ -1,5 +1,6 @@
 """Weights into our networks and out of them: all or nothing."""
 
+import json
 import pathlib
 import re
 import warnings
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.models import published
 from keras_resnet.models.binary import BINARY
 from keras_resnet.models.files import as_array, read_state_dict
@@ -54,7 +56,7 @@ def load_weights(model, weights, spec, *, network=None, new_classifier=False):
             )
         if path.name.endswith((".weights.h5", ".keras")):
             _load_keras(model, path, new_classifier)
-            return None
+            return preprocessing_beside(path)
         if path.suffix in BINARY:
             read, known = BINARY[path.suffix]
             form, weights = FORMATS["own"], read(path, spec)
@@ -174,6 +176,8 @@ def _and_more(names):
 def recognized(state_dict, spec, model):
     """The `Format` of whose names for the model a state dict has most."""
     paths = [variable.path.split("/")[-2:] for variable in model.weights]
+    # By which some forms differ alone, also where the model has no classifier.
+    paths += [("logits", "kernel"), ("logits", "bias")]
 
     def known(form):
         keys = {form.key(spec, layer, name) for layer, name in paths} - {None}
@@ -216,6 +220,28 @@ def _fitted(array, name, variable, form):
     return array
 
 
+def preprocessing_beside(path):
+    """The `Preprocessing` of a run's ``model.keras``, or of a converted network's.
+
+    `None` for any other file.
+
+    Raises:
+        ValueError: If the file beside it does not tell it.
+    """
+    for name in ("source.json", "record.json") if path.name == "model.keras" else ():
+        file = path.with_name(name)
+        if file.is_file():
+            try:
+                says = json.loads(file.read_text(encoding="utf-8"))
+                return Preprocessing.from_json(says["preprocessing"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{file} must tell what images go through before {path.name}, and it "
+                    f"doesn't ({error!r}). Put it right, or move {path.name} elsewhere."
+                ) from error
+    return None
+
+
 def with_input_channels(kernel, shape):
     """A first convolution for RGB, adapted to another number of input channels.
 
@@ -254,6 +280,12 @@ def to_state_dict(model, spec, form):
         raise ValueError(
             "A state dict can be written for 'torchvision' or 'timm'. "
             f"Received: {form!r}."
+        )
+    if spec.stages[0].block == "bottleneck":
+        raise ValueError(
+            f"{form} has no network like {model.name!r}: its bottlenecks have the stride "
+            "on the 3x3 convolution, and would give wrong logits with weights that were "
+            "trained with it on the first 1x1. Received: a network with it there."
         )
     for name in torch_forms:
         arrays = _named_arrays(model, spec, FORMATS[name])

@@ -4,6 +4,7 @@ import math
 import re
 from functools import partial
 
+from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import CIFAR10_CLASSES
 from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
@@ -89,7 +90,9 @@ def _of_255(values):
 
 
 def _other(network, theirs):
-    """What to do where a source doesn't have a network, but has v1.5's form of it."""
+    """What to do where a source doesn't have a network, but has another form of it."""
+    if f"{network}_timm" in ARCHITECTURES:
+        return f"timm's is another graph: that is '{network}_timm'."
     if network in theirs:
         return f"Its {network} has the stride on the 3x3: that is '{network}_v1_5'."
     return "The source doesn't have this network."

@@ -118,7 +118,9 @@ def _local(request, match, backend):
         chosen = ()
     if not chosen:
         raise ValueError(
-            f"`devices` names GPUs that {backend} does not see: it sees {len(gpus)}. "
+            f"`devices` names GPUs that {backend} does not see: it sees {len(gpus)}. For "
+            "NVIDIA's, TensorFlow needs the extra `gpu` (in the checkout: pip install "
+            "'.[gpu]'), JAX jax[cuda12], PyTorch a build for CUDA. "
             f"Received: devices={request!r}."
         )
     if backend == "tensorflow":
@@ -195,6 +197,31 @@ def _hide_other_gpus(chosen):
     tf.config.set_visible_devices(
         [physical[int(name.removeprefix("gpu:"))] for name in chosen], "GPU"
     )
+
+
+def accelerators(devices):
+    """The names of the GPUs of all workers, e.g. "NVIDIA H200", for a record."""
+    if devices.kind == "cpu":
+        return []
+    backend = keras.backend.backend()
+    indices = [int(name.removeprefix("gpu:")) for name in devices.names]
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        # Those that are not used are hidden.
+        gpus = tf.config.get_visible_devices("GPU")
+        details = map(tf.config.experimental.get_device_details, gpus)
+        names = [found.get("device_name", "GPU") for found in details]
+    elif backend == "jax":
+        import jax
+
+        kinds = {gpu.id: gpu.device_kind for gpu in jax.local_devices()}
+        names = [kinds[index] for index in indices]
+    else:
+        import torch
+
+        names = [torch.cuda.get_device_name(index) for index in indices]
+    return devices.workers * names
 
 
 def choose_precision(request, devices, spec):

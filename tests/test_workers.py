@@ -300,6 +300,8 @@ def test_engines_do_not_swallow_sigterm(tmp_path, backend):
 class Alone:
     """In place of TensorFlow's strategy of several workers."""
 
+    num_replicas_in_sync = 2
+
     def scope(self):
         return contextlib.nullcontext()
 
@@ -315,6 +317,15 @@ def test_a_loss_is_named_wherever_it_shows(monkeypatch):
     with pytest.raises(workers.WorkerLost, match="2 workers was lost.*gone"):
         with strategy.distribution(two):
             raise tf.errors.UnavailableError(None, None, "gone")
+
+
+def test_a_strategy_that_does_not_use_all_devices_is_an_error(monkeypatch):
+    monkeypatch.setattr(workers, "joined", Alone)
+    two_of_four = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
+    message = "Received: 2 replicas for 4 devices of 2 workers"
+    with pytest.raises(RuntimeError, match=message):
+        with strategy.distribution(two_of_four):
+            pass
 
 
 def test_batches_are_shared_out_to_a_workers_devices(monkeypatch):

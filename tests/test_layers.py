@@ -41,6 +41,13 @@ def test_grouped_convolution_is_kerass(options, only_cpus, monkeypatch):
     np.testing.assert_allclose(called(ours, x), called(theirs, x), atol=1e-5)
 
 
+def test_pytorch_is_not_asked_for_devices(monkeypatch):
+    # `keras.distribution.list_devices` fails there.
+    monkeypatch.setattr(layers, "_only_cpus", lambda: pytest.fail("It was asked."))
+    monkeypatch.setattr("keras.backend.backend", lambda: "torch")
+    assert called(grouped(), images(1, 8, 8, 16)).shape == (1, 8, 8, 32)
+
+
 def test_each_group_is_convolved_by_itself_on_cpus(monkeypatch):
     seen = []
     original = keras.layers.Conv2D.convolution_op

@@ -59,8 +59,8 @@ class GroupedConv2D(layers.Conv2D):
 
     def convolution_op(self, inputs, kernel):
         """Convolves; see `keras.layers.Conv2D`."""
-        apart = _apart.get() or _only_cpus()
-        if keras.backend.backend() == "torch" or not apart:
+        on_torch = keras.backend.backend() == "torch"
+        if on_torch or not (_apart.get() or _only_cpus()):
             return super().convolution_op(inputs, kernel)
         axis = -1 if self.data_format == "channels_last" else 1
         convolved = [

@@ -194,17 +194,10 @@ def _report(run, images, folder, format, precision):
 @contextlib.contextmanager
 def whole_float32():
     """Has GPUs compute in float32 as it is; since Ampere they round factors to TF32."""
-    backend = keras.backend.backend()
-    if backend == "jax":
+    if keras.backend.backend() == "jax":
         import jax
 
         with jax.default_matmul_precision("highest"):
-            yield
-        return
-    if backend == "torch":
-        import torch
-
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             yield
         return
     import tensorflow as tf

@@ -176,6 +176,7 @@ def test_weights_that_a_source_does_not_have(weights, network, message):
 def test_timms_darknet_is_a_row_of_its_own():
     told = published_torch._other("darknet53", ["darknet53"])
     assert "that is 'darknet53_timm'" in told
+    assert "doesn't have" in published_torch._other("darknet53", ["resnet50"])
 
 
 @pytest.mark.parametrize(

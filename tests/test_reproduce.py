@@ -75,6 +75,11 @@ def test_a_run_leaves_what_it_promises(finished):
     assert not list(finished.glob("writing_*"))
 
 
+def test_a_run_says_what_it_computes_on(tmp_path, capsys):
+    reproduce.train(output_dir=tmp_path, devices="cpu", verbose=1)
+    assert "Training resnet20 on cpu:0 in float32." in capsys.readouterr().out
+
+
 def test_history_has_its_columns(finished):
     rows = read_history(finished / "history.csv")
     assert tuple(rows[0]) == HISTORY

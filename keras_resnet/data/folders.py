@@ -15,9 +15,7 @@ from keras_resnet.data.examples import (
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 VALIDATION_FOLDERS = ("val", "validation")
 VALIDATION_FRACTION = 0.1  # Of a folder that has no validation images of its own.
-REMEMBERED = (
-    10_000  # Images from which on decoding all takes so long that once is enough.
-)
+REMEMBERED = 10_000  # Images from which on decoding all of them once is enough.
 
 
 def load(

@@ -91,7 +91,7 @@ def _of_255(values):
 
 def _other(network, theirs):
     """What to do where a source doesn't have a network, but has another form of it."""
-    if f"{network}_timm" in ARCHITECTURES:
+    if network in theirs and f"{network}_timm" in ARCHITECTURES:
         return f"timm's is another graph: that is '{network}_timm'."
     if network in theirs:
         return f"Its {network} has the stride on the 3x3: that is '{network}_v1_5'."

@@ -31,7 +31,7 @@ import numpy as np
 from keras_resnet import reproduce
 from keras_resnet.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_resnet.data import sources
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment, records
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "akamaster"
 BATCH_SIZE = 128
@@ -139,11 +139,11 @@ TRAINERS = {"keras_resnet": ours, "akamaster": theirs}
 
 def run(name, seed, options):
     """Does a run and leaves its record."""
-    environment = records.environment()  # Of the commit that the run began with.
+    made_on = environment.describe()  # Of the commit that the run began with.
     result = TRAINERS[name](seed, options)
     record = {
         "date": time.strftime("%Y-%m-%d"),
-        **environment,
+        **made_on,
         "trainer": name,
         "seed": seed,
         "epochs": options.epochs,

@@ -17,7 +17,7 @@ import time
 import keras
 
 from keras_resnet.applications import ResNet152, create
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "build.json"
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -114,7 +114,7 @@ def main():
     deepest = seconds(create, DEEPEST)
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **records.environment(),
+        **environment.describe(),
         "rounds": rounds,
         "import_seconds": imports,
         "resnet152_seconds": builds,

@@ -80,7 +80,7 @@ def main():
             wall[name].append(time.perf_counter() - begun[0])
             cpu[name].append(time.process_time() - begun[1])
 
-    from keras_resnet.evaluation import records
+    from keras_resnet.evaluation import environment
 
     def cost(seconds):
         medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -88,7 +88,7 @@ def main():
 
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **records.environment(),
+        **environment.describe(),
         "network": options.network,
         "batch": options.batch,
         "rounds": options.rounds,

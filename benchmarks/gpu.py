@@ -180,7 +180,7 @@ def work(connection, kind, batch_size, steps):
 
 def main():
     """Times both in turn and writes the medians."""
-    from keras_resnet.evaluation import records
+    from keras_resnet.evaluation import environment
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=256)
@@ -215,7 +215,7 @@ def main():
         row["share_of_matrix_rate"] = round(operations / row["matrix_rate"], 3)
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **records.environment(),
+        **environment.describe(),
         "batch_size": options.batch_size,
         "rows": rows,
     }

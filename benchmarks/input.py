@@ -154,11 +154,11 @@ def main():
             print(name, round(speeds[name][-1], 1), flush=True)
     medians = {name: round(statistics.median(s), 1) for name, s in speeds.items()}
 
-    from keras_resnet.evaluation import records
+    from keras_resnet.evaluation import environment
 
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **records.environment(),
+        **environment.describe(),
         "images": options.images,
         "files": len(found),
         "rounds": options.rounds,

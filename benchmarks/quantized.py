@@ -21,7 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_resnet import exports
 from keras_resnet import run as runs
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment
 from keras_resnet.export import formats, report, runtime
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quantized.json"
@@ -52,7 +52,7 @@ def main():
         print(format, found[format], flush=True)
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **records.environment(),
+        **environment.describe(),
         "run": options.run.name,
         "run_commit": run.record["commit"],
         "data": f"{splits.name} {split}",

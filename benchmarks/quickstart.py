@@ -22,7 +22,7 @@ import numpy as np
 from keras_resnet import run as runs
 from keras_resnet.data import pipelines, sources
 from keras_resnet.data.bundled.make_fashion_mini import read_idx
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment, records
 from keras_resnet.evaluation.evaluate import evaluate
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quickstart.json"
@@ -80,7 +80,7 @@ def main():
             }
         )
         print(json.dumps(rows[-1]), flush=True)
-    result = {"date": time.strftime("%Y-%m-%d"), **records.environment(), "runs": rows}
+    result = {"date": time.strftime("%Y-%m-%d"), **environment.describe(), "runs": rows}
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
 

@@ -167,11 +167,11 @@ def main():
             load(url, files, clients=2, seconds=5)  # Warm.
             result = load(url, files, clients=options.clients, seconds=options.seconds)
 
-    from keras_resnet.evaluation import records
+    from keras_resnet.evaluation import environment
 
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **records.environment(),
+        **environment.describe(),
         "network": options.network,
         "files": len(files),
         "idle_before": free,

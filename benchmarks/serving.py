@@ -157,7 +157,7 @@ def main():
     import keras
 
     from keras_resnet.applications import create
-    from keras_resnet.evaluation import records
+    from keras_resnet.evaluation import environment
 
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(1)
@@ -188,7 +188,7 @@ def main():
     }
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **records.environment(),
+        **environment.describe(),
         "rounds": options.rounds,
         "seconds": options.seconds,
         "images_per_second": medians,

@@ -260,7 +260,7 @@ def measure(graph, precision, rounds):
 
 def main():
     """Times the variants in turn and writes the medians."""
-    from keras_resnet.evaluation import records
+    from keras_resnet.evaluation import environment
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
@@ -275,7 +275,7 @@ def main():
             best = max(speed for name, speed in speeds.items() if name != "ours")
             results.setdefault(graph, {})[precision] = {
                 "date": time.strftime("%Y-%m-%d"),
-                **records.environment(),
+                **environment.describe(),
                 "rounds": options.rounds,
                 "images_per_second": speeds,
                 "left_out": left_out,

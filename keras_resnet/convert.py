@@ -15,7 +15,7 @@ import numpy as np
 from keras_resnet import origin, run_folder
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.data import pipelines, preprocessing, sources
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment
 from keras_resnet.export.target import replaced
 from keras_resnet.models import pretrained
 from keras_resnet.models.published_torch import torch_reference
@@ -193,7 +193,7 @@ def _write_folder(loaded, difference, folder):
         "greatest_difference": difference,
         "preprocessing": loaded.preprocessing.as_json(),
         "classes": list(loaded.classes),
-        "versions": records.environment()["versions"],
+        "versions": environment.versions(),
     }
     text = json.dumps(source, indent=2, ensure_ascii=False) + "\n"
     (folder / "source.json").write_text(text, encoding="utf-8")

@@ -14,7 +14,7 @@ from keras_resnet import run_folder
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.data import pipelines, preprocessing, sources
 from keras_resnet.data.examples import Examples
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment
 from keras_resnet.export import formats, report, runtime, saved_model
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.target import check_target
@@ -184,7 +184,7 @@ def _report(run, images, folder, format, precision):
         **difference,
         "images_per_second": round(speeds["exported"], 1),
         "speed_ratio": round(speeds["exported"] / speeds["keras"], 3),
-        **records.environment(),
+        **environment.describe(),
     }
     text = json.dumps(result, indent=2) + "\n"
     run_folder.replace_file(folder / "export.json", lambda path: path.write_text(text))

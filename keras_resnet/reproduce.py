@@ -18,7 +18,7 @@ from keras_resnet import job as jobs
 from keras_resnet.analysis import complexity, plots
 from keras_resnet.data import pipelines
 from keras_resnet.data.examples import Examples
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment, records
 from keras_resnet.evaluation.evaluate import evaluate, predict
 from keras_resnet.models import resnet
 from keras_resnet.training import (
@@ -123,7 +123,7 @@ def train(
     if run_folder.finished(folder, options, keras.backend.backend()):
         return finished(folder, verbose)
     # Now: the checkout may be another when training ends.
-    environment = records.environment(accelerators=machine.accelerators(hardware))
+    made_on = environment.describe(accelerators=machine.accelerators(hardware))
     job, folder = settled(options, hardware)
     with jobs.scope(job):
         job, network, model = jobs.build(job)
@@ -174,7 +174,7 @@ def train(
         "devices": hardware.all_names,
         "precision": job.precision,
         "xla": job.xla,
-        **environment,
+        **made_on,
         "steps": job.recipe.steps,
         "wall_seconds": round(earlier_seconds + time.perf_counter() - started, 1),
         "images_per_second": statistics.median(

@@ -15,7 +15,7 @@ from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import folders, pipelines, preprocessing, sources
 from keras_resnet.data.examples import join
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment, records
 from keras_resnet.evaluation.evaluate import evaluate as measure
 from keras_resnet.models.resnet import allow_depth
 
@@ -229,7 +229,7 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
         "sha256": splits.sha256,
         "split": split,
         **asdict(measure(run.model, batches)),
-        "versions": records.environment()["versions"],
+        "versions": environment.versions(),
     }
     text = json.dumps(result, indent=2) + "\n"
     run_folder.replace_file(

@@ -1,12 +1,10 @@
 """The record of a run: complete, or not written; readable, or a clear error."""
 
 import json
-import os
-import subprocess
 
 import pytest
 
-from keras_resnet.evaluation import records
+from keras_resnet.evaluation import environment, records
 
 NAMED_IN_THE_CONTRACT = (
     "schema recipe overrides seed network parameters dataset classes preprocessing "
@@ -104,6 +102,10 @@ def test_a_missing_key_is_named(tmp_path):
         records.write(record, tmp_path / "record.json")
 
 
+def test_the_environment_is_a_part_of_the_record(tmp_path):
+    records.write(example(**environment.describe()), tmp_path / "record.json")
+
+
 def test_reading_what_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError, match="when it has finished"):
         records.read(tmp_path / "record.json")
@@ -123,82 +125,6 @@ def test_reading_another_schema(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match="schema 1"):
         records.read(path)
-
-
-def test_environment_fills_its_part_of_the_record(tmp_path):
-    found = records.environment(["NVIDIA H200"])
-    assert set(found) == {"versions", "hardware", "commit", "dirty"}
-    assert found["versions"]["python"].startswith("3.")
-    assert "keras" in found["versions"]
-    hardware = found["hardware"]
-    assert list(hardware) == ["cpu", "cores", "memory_gib", "accelerators"]
-    assert hardware["cpu"] and hardware["cores"] >= 1
-    assert hardware["accelerators"] == ["NVIDIA H200"]
-    records.write(example(**found), tmp_path / "record.json")
-
-
-def test_a_cpu_is_named_with_what_makes_it_fast(tmp_path):
-    info = tmp_path / "cpuinfo"
-    both = "processor : 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx2 avx512f {}\n\n"
-    info.write_text(2 * both.format("avx512_vnni avx512_bf16 avx_vnni"))
-    assert records._cpu(info) == "AMD EPYC (AVX2, AVX-512, VNNI, bfloat16)"
-    info.write_text("model name\t: Atom\nflags\t\t: fpu\n")
-    assert records._cpu(info) == "Atom"
-    assert records._cpu(tmp_path / "none")
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="Linux alone has it")
-def test_cores_are_those_that_the_process_may_use():
-    allowed = os.sched_getaffinity(0)
-    try:
-        os.sched_setaffinity(0, {min(allowed)})
-        assert records.environment()["hardware"]["cores"] == 1
-    finally:
-        os.sched_setaffinity(0, allowed)
-
-
-def git(folder, *arguments):
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    command = ["git", "-C", str(folder), *identity, *arguments]
-    try:
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("needs git")
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def repository(tmp_path, monkeypatch):
-    monkeypatch.delenv("GIT_DIR", raising=False)
-    package = tmp_path / "package"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", ".")
-    git(tmp_path, "commit", "--quiet", "--no-gpg-sign", "-m", "first")
-    return tmp_path
-
-
-def test_commit_of_a_checkout(repository, monkeypatch):
-    package, head = repository / "package", git(repository, "rev-parse", "HEAD")
-    assert records.checkout(package) == (head, False)
-    (repository / "notes.txt").write_text("beside the package")
-    assert records.checkout(package) == (head, False)
-    (package / "new.py").write_text("")
-    assert records.checkout(package) == (head, True)
-    monkeypatch.setenv("GIT_DIR", "/nowhere")  # As in a git hook.
-    assert records.checkout(package) == (head, True)
-
-
-def test_a_virtual_environment_in_a_repository_has_no_commit(repository):
-    installed = repository / ".venv/lib/site-packages/package"
-    installed.mkdir(parents=True)
-    (installed / "__init__.py").write_text("")
-    assert records.checkout(installed) == (None, None)
-
-
-def test_outside_a_repository_there_is_no_commit(tmp_path):
-    assert records.checkout(tmp_path) == (None, None)
 
 
 def test_table_has_one_row_per_recipe_with_mean_and_spread():

@@ -8,11 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
-import platform
-import re
 import statistics
-import subprocess
-from importlib import metadata
 
 SCHEMA = 1
 NUMBER = (int, float)
@@ -58,69 +54,6 @@ _SHOWN = (  # What a run leaves for people to look at.
     "record.json",
     "saved_model",
 )
-# What makes one CPU several times as fast as another of the same name: flags of Linux.
-_UNITS = {
-    "avx2": "AVX2",
-    "avx512f": "AVX-512",
-    "avx512_vnni": "VNNI",
-    "avx_vnni": "VNNI",
-    "avx512_bf16": "bfloat16",
-    "amx_bf16": "AMX",
-}
-_DISTRIBUTIONS = (
-    "keras-residual",
-    "keras",
-    "tensorflow",
-    "tensorflow-cpu",
-    "jax",
-    "torch",
-    "numpy",
-    "tensorflow-datasets",
-)
-
-
-def environment(accelerators=()) -> dict:
-    """What a run ran on: the part of a record that the machine knows.
-
-    Args:
-        accelerators: Names (str) of the GPUs or TPUs that the run used.
-
-    Returns:
-        Dict of ``versions`` (of Python and of the packages that are installed),
-        ``hardware`` (``cpu``, ``cores``: logical ones that the process may use,
-        ``memory_gib``, ``accelerators``), ``commit`` (of the checkout that holds this
-        package, `None` if it is installed elsewhere) and ``dirty`` (whether the package
-        differs from that commit).
-    """
-    commit, dirty = checkout(pathlib.Path(__file__).parents[1])
-    return {
-        "versions": _versions(),
-        "hardware": {
-            "cpu": _cpu(),
-            "cores": _cores(),
-            "memory_gib": _memory(),
-            "accelerators": list(accelerators),
-        },
-        "commit": commit,
-        "dirty": dirty,
-    }
-
-
-def checkout(package):
-    """Finds the commit of the git checkout that a package's source is part of.
-
-    Args:
-        package: Folder of the package.
-
-    Returns:
-        Commit (str) and whether the folder differs from it (bool); two `None` where
-        the folder is not tracked, as in a virtual environment inside some repository.
-    """
-    tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
-    commit = _git(package, "rev-parse", "--verify", "HEAD")
-    if tracked is None or commit is None:
-        return None, None
-    return commit, bool(_git(package, "status", "--porcelain", "--", "."))
 
 
 def write(record, path):
@@ -350,59 +283,3 @@ def _hardware(record):
 
 def _cell(value):
     return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _versions():
-    versions = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    return versions
-
-
-def _cpu(info="/proc/cpuinfo"):
-    # `platform.processor()` is empty or only the architecture on most systems.
-    try:
-        text = pathlib.Path(info).read_text()
-    except OSError:
-        text = ""
-    lines = dict(re.findall(r"^(model name|flags)\s*: (.+)$", text, re.MULTILINE))
-    brand = lines.get("model name") or _output(
-        "sysctl", "-n", "machdep.cpu.brand_string"
-    )
-    flags = lines.get("flags", "").split()
-    units = dict.fromkeys(name for flag, name in _UNITS.items() if flag in flags)
-    brand = brand or platform.processor() or platform.machine()
-    return f"{brand} ({', '.join(units)})" if units else brand
-
-
-def _cores():
-    """Logical cores of this process: fewer than the machine's under `taskset`."""
-    if hasattr(os, "sched_getaffinity"):  # Linux.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
-def _memory():
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Not on Windows.
-        return None
-    return round(size / 2**30, 1)
-
-
-def _git(folder, *arguments):
-    return _output("git", "-C", str(folder), *arguments)
-
-
-def _output(*command):
-    """What a command prints, or `None` if it fails or does not exist."""
-    # Inside a git hook, GIT_DIR names the repository of the hook.
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=20, env=kept, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -17,6 +17,7 @@ import os
 import pathlib
 import statistics
 import time
+from dataclasses import replace
 
 # As the command line sets it: see docs/decisions/0005.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -35,19 +36,24 @@ AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 
 def ours(files):
     """Our pipeline."""
-    from keras_resnet.config.recipe import InceptionCrop
+    from keras_resnet.config.recipe import InceptionCrop, with_steps
+    from keras_resnet.config.recipes import RECIPES
     from keras_resnet.data import pipelines, sources
 
+    recipe = replace(
+        with_steps(RECIPES["resnet50_fb_imagenet"], len(files) // BATCH),
+        batch_size=BATCH,
+        augmentation=InceptionCrop(jitter=0.0, color=0.0),
+    )
     examples = sources.Examples(
         np.array(files, dtype=object), np.zeros(len(files), np.int32)
     )
     return pipelines.training_batches(
         examples,
         PREPARE,
-        InceptionCrop(jitter=0.0, color=0.0),
-        batch_size=BATCH,
+        recipe,
+        classes=1,
         seed=0,
-        steps=len(files) // BATCH,
     )
 
 

@@ -112,10 +112,9 @@ class Ours:
                 lambda done: pipelines.training_batches(
                     self.examples,
                     data.preprocessing,
-                    recipe.augmentation,
-                    batch_size=recipe.batch_size,
+                    recipe,
+                    classes=data.classes,
                     seed=0,
-                    steps=recipe.steps,
                 ),
                 pipelines.evaluation_batches(
                     validation, data.preprocessing, batch_size=recipe.batch_size

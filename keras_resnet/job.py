@@ -333,7 +333,7 @@ def stages(recipe, done=0):
 def training_batches(job, start=0, steps=None, share=(0, 1)):
     """The batches of the updates from ``start`` on, to the recipe's last by default."""
     recipe = job.recipe if steps is None else replace(job.recipe, steps=steps)
-    return pipelines.recipe_batches(
+    return pipelines.training_batches(
         job.splits.train,
         job.prepare,
         recipe,

@@ -15,14 +15,13 @@ from keras_resnet.config.recipe import (
     MixUp,
     PadCropFlip,
     RandAugment,
+    Recipe,
     ScaleCropFlip,
 )
-from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import decoded, folders
 from keras_resnet.data.pipelines import (
     evaluation_batches,
     leave_gpus_to_keras,
-    recipe_batches,
     training_batches,
 )
 from keras_resnet.data.preprocessing import normalize, prepare, resize_and_crop
@@ -71,20 +70,44 @@ def examples(tmp_path_factory):
     }
 
 
-def batches_of(
-    examples, augmentation, *, seed=3, batch_size=4, steps=12, start_step=0, **parts
+def training(
+    examples,
+    augmentation,
+    *,
+    preprocessing=P,
+    seed=3,
+    start_step=0,
+    share=(0, 1),
+    batch_size=4,
+    steps=12,
+    **parts,
 ):
-    batches = training_batches(
-        examples,
-        P,
-        augmentation,
+    """`training_batches` by a recipe with these ``parts``."""
+    recipe = Recipe(
+        network="resnet20",
+        dataset="cifar10",
         batch_size=batch_size,
-        seed=seed,
-        start_step=start_step,
         steps=steps,
+        validate_every=1,
+        schedule=CosineDecay(learning_rate=0.1),
+        augmentation=augmentation,
+        target=None,
+        source="test",
         **parts,
     )
-    return list(batches.as_numpy_iterator())
+    return training_batches(
+        examples,
+        preprocessing,
+        recipe,
+        classes=SIZE,
+        seed=seed,
+        start_step=start_step,
+        share=share,
+    )
+
+
+def batches_of(examples, augmentation, **parts):
+    return list(training(examples, augmentation, **parts).as_numpy_iterator())
 
 
 def all_labels(batches):
@@ -101,9 +124,7 @@ def same(batches, others):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("augmentation", [None, PAD, SCALE])
 def test_shapes_types_and_number_of_batches(examples, kind, augmentation):
-    batches = training_batches(
-        examples[kind], P, augmentation, batch_size=4, seed=3, start_step=2, steps=9
-    )
+    batches = training(examples[kind], augmentation, start_step=2, steps=9)
     images, labels = batches.element_spec
     assert images == tf.TensorSpec((4, 12, 12, 3), tf.float32)
     assert labels == tf.TensorSpec((4,), tf.int32)
@@ -186,10 +207,7 @@ def test_padding_is_zero_after_normalization(examples):
 
 def test_pixels_of_another_size_are_resized(examples):
     p = Preprocessing(channels=3, resize=18, size=(16, 16), mean=P.mean, std=P.std)
-    batches = training_batches(
-        examples["pixels"], p, None, batch_size=4, seed=0, steps=1
-    )
-    images, labels = next(iter(batches))
+    images, labels = next(iter(training(examples["pixels"], None, preprocessing=p)))
     original = examples["pixels"].images[labels[2]]
     expected = normalize(resize_and_crop(original, p), p)
     np.testing.assert_array_equal(images[2], expected)
@@ -214,9 +232,7 @@ def test_greyscale_and_mixed_sizes_of_files():
     mixed = Examples(np.array(contents, dtype=object), np.zeros(4, np.int32))
     p = Preprocessing(channels=1, resize=14, size=(12, 12), mean=(9.0,), std=(3.0,))
     for augmentation in (None, PAD, ScaleCropFlip(shorter_side=(12, 20), color=0)):
-        batches = training_batches(
-            mixed, p, augmentation, batch_size=2, seed=0, steps=3
-        )
+        batches = training(mixed, augmentation, preprocessing=p, batch_size=2)
         assert all(images.shape == (2, 12, 12, 1) for images, _ in batches)
     images, _ = next(iter(evaluation_batches(mixed, p, batch_size=4)))
     np.testing.assert_array_equal(images[1], normalize(prepare(contents[1], p), p))
@@ -252,51 +268,33 @@ def test_hiding_gpus_too_late_is_no_error(monkeypatch):
 
 def test_mirrored_strategy_takes_the_batches_apart(examples):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    batches = training_batches(
-        examples["pixels"], P, PAD, batch_size=4, seed=3, steps=3
-    )
+    batches = training(examples["pixels"], PAD, steps=3)
     distributed = list(strategy.experimental_distribute_dataset(batches))
     whole = batches_of(examples["pixels"], PAD, steps=3)
     assert same([(x.numpy(), y.numpy()) for x, y in distributed], whole)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        dict(batch_size=0),
-        dict(start_step=13),
-        dict(start_step=-1),
-        dict(augmentation="flip"),
-    ],
-)
-def test_impossible_arguments_are_named(examples, wrong):
-    arguments = dict(augmentation=None) | wrong
-    with pytest.raises(ValueError, match=f"Received: .*{[*wrong][0]}="):
-        batches_of(examples["pixels"], **arguments)
+@pytest.mark.parametrize("start_step", [13, -1])
+def test_a_step_that_the_recipe_has_not_is_named(examples, start_step):
+    with pytest.raises(
+        ValueError, match=f"Received: start_step={start_step}, steps=12"
+    ):
+        training(examples["pixels"], None, start_step=start_step)
+
+
+def test_an_impossible_batch_size_is_named(examples):
+    with pytest.raises(ValueError, match="Received: batch_size=0"):
+        evaluation_batches(examples["pixels"], P, batch_size=0)
 
 
 INCEPTION = InceptionCrop(area=(0.3, 1.0))
 SOFT = dict(
-    classes=SIZE,
     label_smoothing=0.1,
     erasing=0.3,
     mixing=(MixUp(alpha=0.2), CutMix(alpha=1.0)),
 )
 SIZES = ((0, 8), (0.3, 12))
 OPERATIONS = RandAugment(operations=1, strength=0.3)
-
-
-def rich(examples, augmentation=INCEPTION, *, start_step=0, steps=10, **parts):
-    return training_batches(
-        examples,
-        P,
-        augmentation,
-        batch_size=4,
-        seed=3,
-        start_step=start_step,
-        steps=steps,
-        **parts,
-    )
 
 
 @pytest.mark.parametrize(
@@ -312,10 +310,9 @@ def rich(examples, augmentation=INCEPTION, *, start_step=0, steps=10, **parts):
     ],
 )
 def test_with_all_there_is_going_on_is_the_tail(examples, kind, augmentation, parts):
-    whole = list(rich(examples[kind], augmentation, **parts).as_numpy_iterator())
-    again = rich(examples[kind], augmentation, **parts)
-    assert same(list(again.as_numpy_iterator()), whole)
-    tail = rich(examples[kind], augmentation, start_step=5, **parts)
+    whole = batches_of(examples[kind], augmentation, steps=10, **parts)
+    assert same(batches_of(examples[kind], augmentation, steps=10, **parts), whole)
+    tail = training(examples[kind], augmentation, steps=10, start_step=5, **parts)
     assert tail.cardinality() == 5
     assert same(list(tail.as_numpy_iterator()), whole[5:])
     sides = [images.shape[1] for images, _ in whole]
@@ -324,29 +321,21 @@ def test_with_all_there_is_going_on_is_the_tail(examples, kind, augmentation, pa
 
 
 def test_changing_sizes_are_unknown_and_one_size_is_known(examples):
-    batches = rich(examples["encoded"], start_step=9, image_sizes=SIZES)
+    batches = training(examples["encoded"], INCEPTION, image_sizes=SIZES)
     assert batches.element_spec[0] == tf.TensorSpec((4, None, None, 3), tf.float32)
-    images, _ = rich(examples["encoded"], image_sizes=((0, 9),)).element_spec
+    one_size = training(examples["encoded"], INCEPTION, image_sizes=((0, 9),))
+    images, _ = one_size.element_spec
     assert images == tf.TensorSpec((4, 9, 9, 3), tf.float32)
 
 
 def test_padded_crops_and_whole_images_change_their_size_too(examples):
     for augmentation in (PAD, SCALE, None):
-        batches = rich(examples["pixels"], augmentation, steps=4, image_sizes=SIZES)
+        batches = training(examples["pixels"], augmentation, steps=4, image_sizes=SIZES)
         assert [images.shape[1] for images, _ in batches] == [8, 8, 12, 12]
 
 
 def test_labels_are_smoothed_as_pytorch_smooths_them(examples):
-    soft = training_batches(
-        examples["pixels"],
-        P,
-        None,
-        batch_size=4,
-        seed=3,
-        steps=2,
-        classes=SIZE,
-        label_smoothing=0.1,
-    )
+    soft = training(examples["pixels"], None, steps=2, label_smoothing=0.1)
     hard = batches_of(examples["pixels"], None, steps=2)
     for (images, labels), (same_images, integers) in zip(soft, hard, strict=True):
         np.testing.assert_array_equal(images, same_images)
@@ -361,36 +350,10 @@ def test_evaluation_gives_vectors_on_request(examples):
     np.testing.assert_array_equal(labels, np.eye(SIZE))
 
 
-def test_mixing_and_smoothing_need_the_number_of_classes(examples):
-    for part in (dict(label_smoothing=0.1), dict(mixing=(MixUp(alpha=0.2),))):
-        with pytest.raises(ValueError, match="`classes` must be the number"):
-            batches_of(examples["pixels"], None, **part)
-
-
 def test_inception_crops_of_pixels_and_of_files_are_equal(examples):
     pixels = batches_of(examples["pixels"], INCEPTION)
     assert same(batches_of(examples["files"], INCEPTION), pixels)
     assert pixels[0][0].shape == (4, 12, 12, 3)
-
-
-def test_a_recipe_says_what_its_batches_are(examples):
-    recipe = replace(
-        RECIPES["resnet20_cifar10"],
-        batch_size=4,
-        steps=6,
-        schedule=CosineDecay(learning_rate=0.1),
-        augmentation=INCEPTION,
-        image_sizes=SIZES,
-        **{name: SOFT[name] for name in SOFT if name != "classes"},
-    )
-    ours = recipe_batches(
-        examples["encoded"], P, recipe, classes=SIZE, seed=3, start_step=2
-    )
-    parts = rich(examples["encoded"], steps=6, start_step=2, image_sizes=SIZES, **SOFT)
-    assert same(list(ours.as_numpy_iterator()), list(parts.as_numpy_iterator()))
-    hard = replace(recipe, label_smoothing=0.0, mixing=())
-    labels = recipe_batches(examples["encoded"], P, hard, classes=SIZE, seed=3)
-    assert labels.element_spec[1] == tf.TensorSpec((4,), tf.int32)
 
 
 @pytest.mark.parametrize(
@@ -407,13 +370,10 @@ def test_a_recipe_says_what_its_batches_are(examples):
 def test_the_shares_of_workers_are_the_whole_batches(
     examples, kind, augmentation, parts
 ):
-    whole = list(rich(examples[kind], augmentation, **parts).as_numpy_iterator())
+    parts = parts | dict(steps=10)
+    whole = batches_of(examples[kind], augmentation, **parts)
     shares = [
-        list(
-            rich(
-                examples[kind], augmentation, share=(worker, 2), **parts
-            ).as_numpy_iterator()
-        )
+        batches_of(examples[kind], augmentation, share=(worker, 2), **parts)
         for worker in (0, 1)
     ]
     joined = [
@@ -464,7 +424,7 @@ def photos(tmp_path):
     ("augmentation", "share", "parts"),
     [
         (None, (0, 1), {}),
-        (PAD, (1, 2), {"mixing": (MixUp(alpha=0.2),), "classes": 2}),
+        (PAD, (1, 2), {"mixing": (MixUp(alpha=0.2),)}),
     ],
 )
 def test_kept_pixels_are_what_decoding_each_time_gives(
@@ -472,13 +432,10 @@ def test_kept_pixels_are_what_decoding_each_time_gives(
 ):
     assert len(photos.skipped) == 1 and "050.png" in photos.skipped[0]
     p = replace(P, resize=14)
-    options = {"batch_size": 16, "seed": 3, "steps": 15, "share": share} | parts
+    options = parts | dict(preprocessing=p, batch_size=16, steps=15, share=share)
 
     def trained(start=0):
-        batches = training_batches(
-            photos.train, p, augmentation, start_step=start, **options
-        )
-        return list(batches.as_numpy_iterator())
+        return batches_of(photos.train, augmentation, start_step=start, **options)
 
     def validated():
         batches = evaluation_batches(
@@ -495,18 +452,18 @@ def test_kept_pixels_are_what_decoding_each_time_gives(
 
 
 def test_what_fits_is_decoded_once(photos, monkeypatch):
-    options = {"batch_size": 16, "seed": 0, "steps": 20}
+    options = dict(batch_size=16, steps=20)
     # None of these would see images more than once, or prepare them alike.
-    training_batches(photos.train, P, PAD, **options | {"steps": 2})
-    training_batches(photos.train, P, SCALE, **options)
-    training_batches(photos.train, P, PAD, **options, rand_augment=OPERATIONS)
+    training(photos.train, PAD, batch_size=16, steps=2)
+    training(photos.train, SCALE, **options)
+    training(photos.train, PAD, rand_augment=OPERATIONS, **options)
     assert photos.train not in decoded._kept
-    first = training_batches(photos.train, P, PAD, **options)
+    first = training(photos.train, PAD, **options)
     for path in photos.train.images:
         pathlib.Path(path).unlink()
     assert len(list(first)) == 20
-    assert len(list(training_batches(photos.train, P, PAD, **options))) == 20
+    assert len(batches_of(photos.train, PAD, **options)) == 20
     monkeypatch.setattr(decoded, "MOST", photos.train.size * 12 * 12 * 3 - 1)
     assert not decoded.fits(photos.train, P)
     with pytest.raises(tf.errors.NotFoundError):
-        list(training_batches(photos.train, P, PAD, **options))
+        batches_of(photos.train, PAD, **options)

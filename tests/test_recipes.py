@@ -11,7 +11,7 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import CosineDecay, StepDecay, smoke, with_steps
 from keras_resnet.config.recipes import RECIPES, for_own_images
-from keras_resnet.data.pipelines import recipe_batches
+from keras_resnet.data.pipelines import training_batches
 from keras_resnet.data.sources import Examples
 from keras_resnet.training.optimizers import learning_rate
 from tests import paper_facts
@@ -143,7 +143,7 @@ def test_every_row_builds_its_pipeline(name, photos):
         examples = Examples(images, np.arange(8, dtype=np.int32))
     else:
         examples = photos
-    batches = recipe_batches(
+    batches = training_batches(
         examples,
         prepare,
         replace(recipe, batch_size=2),
@@ -220,6 +220,7 @@ def test_milestones_move_in_proportion():
         ({"steps": 0}, "`steps` must be a positive integer. Received: steps=0"),
         ({"steps": 2**31}, "`steps` must be less than 2,147,483,648"),
         ({"batch_size": 1.5}, "Received: batch_size=1.5"),
+        ({"augmentation": "flip"}, "Received: augmentation=.flip."),
         ({"schedule": StepDecay(learning_rate=0.1, at=(9, 5))}, "must rise"),
         ({"schedule": StepDecay(learning_rate=0.1, at=(70_000,))}, "steps=64000"),
         ({"schedule": CosineDecay(learning_rate=-1.0, warmup=0.1)}, "must be positive"),

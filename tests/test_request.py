@@ -46,7 +46,7 @@ def test_greyscale_images_suit_every_stem(network, side):
     assert name == f"{network}_on_fashion_mini"
     prepare = request.preprocessing_of(recipe, ARCHITECTURES[network], splits)
     batches = pipelines.training_batches(
-        splits.train, prepare, recipe.augmentation, batch_size=2, seed=0, steps=1
+        splits.train, prepare, replace(recipe, batch_size=2), classes=10, seed=0
     )
     images, labels = next(iter(batches))
     assert images.shape == (2, side, side, 1)

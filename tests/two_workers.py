@@ -121,10 +121,9 @@ def train(folder, normed, seconds, devices):
         stream = pipelines.training_batches(
             examples,
             PREPARE,
-            RECIPE.augmentation,
-            batch_size=BATCH,
+            RECIPE,
+            classes=10,
             seed=0,
-            steps=RECIPE.steps,
             start_step=done,
             share=share,
         )

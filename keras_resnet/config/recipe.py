@@ -241,6 +241,11 @@ class Recipe:
             raise ValueError(
                 f"The learning rate must be positive. Received: {self.schedule}."
             )
+        if not isinstance(self.augmentation, Augmentation | None):
+            raise ValueError(
+                "`augmentation` must be a PadCropFlip, a ScaleCropFlip, an InceptionCrop "
+                f"or None. Received: augmentation={self.augmentation!r}."
+            )
         for name in ("label_smoothing", "erasing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(

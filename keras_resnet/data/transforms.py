@@ -1,0 +1,218 @@
+"""What a pipeline does to each image and to each batch: functions that it maps."""
+
+from dataclasses import replace
+from functools import partial
+
+from keras_resnet.config.recipe import (
+    InceptionCrop,
+    PadCropFlip,
+    ScaleCropFlip,
+    first_steps,
+)
+from keras_resnet.data import augmentation as augment
+from keras_resnet.data import decoded, keras_layers, streams
+from keras_resnet.data.preprocessing import (
+    decode,
+    normalize,
+    prepare,
+    resize_and_crop,
+    resize_window,
+)
+from keras_resnet.data.sources import StreamedExamples
+
+
+def from_memory(examples, preprocessing, keep=False):
+    """Makes a function from a vector of indices to a normalized batch.
+
+    Args:
+        examples: `Examples` or `StreamedExamples`.
+        preprocessing: A `Preprocessing`.
+        keep: Whether to decode files now, where their pixels fit into memory.
+
+    Returns:
+        The function, or `None` where the images are not in memory.
+    """
+    import tensorflow as tf
+
+    if streams.is_pixels(examples):
+        images, labels = streams.tensors(examples)
+    elif keep and decoded.fits(examples, preprocessing):
+        images, labels = decoded.tensors(examples, preprocessing)
+        preprocessing = replace(preprocessing, resize=None)  # That is done.
+    else:
+        return None
+
+    def batch(indices):
+        pixels = resize_and_crop(tf.gather(images, indices), preprocessing)
+        return normalize(pixels, preprocessing), tf.gather(labels, indices)
+
+    return batch
+
+
+def one_image(examples, preprocessing, recipe=None, seed=0):
+    """Makes a function from a position in the stream and a record to an image.
+
+    Args:
+        examples: `Examples` or `StreamedExamples`.
+        preprocessing: A `Preprocessing`.
+        recipe: A `Recipe`, for images to train on: with its random crops and colours.
+        seed: Integer, of these.
+
+    Returns:
+        The function; it gives the image, float32 ``(height, width, channels)``,
+        normalized, and its label.
+    """
+    import tensorflow as tf
+
+    augmentation = recipe and recipe.augmentation
+    side_at = recipe and _side_at(recipe)
+    rand_augment = recipe and recipe.rand_augment
+    operate = rand_augment and keras_layers.rand_augment(rand_augment)
+
+    def load(position, record):
+        image, label = record
+        if not isinstance(examples, StreamedExamples) and examples.kind == "files":
+            image = tf.io.read_file(image)
+        size = preprocessing.size if side_at is None else (side_at(position),) * 2
+        draw = partial(_draw, seed, position)
+        if isinstance(augmentation, InceptionCrop):
+            image = augment.inception_crop(
+                image,
+                draw(streams.AUGMENTATION),
+                size=size,
+                area=augmentation.area,
+                aspect=augmentation.aspect,
+                channels=preprocessing.channels,
+            )
+        elif isinstance(augmentation, ScaleCropFlip):
+            if not streams.is_pixels(examples):
+                image = decode(image, preprocessing.channels)
+            image = augment.scale_crop_flip(
+                image,
+                draw(streams.AUGMENTATION),
+                shorter_side=augmentation.shorter_side,
+                crop=preprocessing.size,
+            )
+        elif streams.is_pixels(examples):
+            image = resize_and_crop(image, preprocessing)
+        else:
+            image = prepare(image, preprocessing)
+        if side_at is not None and not isinstance(augmentation, InceptionCrop):
+            image = resize_window(image, size)
+        image = _recolored(image, augmentation, draw)
+        if operate:
+            image = operate(image, draw(streams.OPERATIONS))
+        return normalize(image, preprocessing), tf.cast(label, tf.int32)
+
+    return load
+
+
+def whole_batch(recipe, *, classes, seed, share):
+    """Makes a function from a step and a batch to what is trained on.
+
+    Args:
+        recipe: A `Recipe`.
+        classes: Number of classes.
+        seed: Integer, of the random draws.
+        share: The part of the step's images that a batch is: see `training_batches`.
+
+    Returns:
+        The function, or `None` if it would do nothing.
+    """
+    augmentation = recipe.augmentation
+    erase = recipe.erasing and keras_layers.erase(recipe.erasing)
+    mix = recipe.mixing and keras_layers.mix(recipe.mixing)
+    if not (isinstance(augmentation, PadCropFlip) or erase or recipe.soft_labels):
+        return None
+
+    def finish(step, batch):
+        images, labels = batch
+        draw = partial(_draw, seed, step)
+        if isinstance(augmentation, PadCropFlip):
+            images = augment.pad_crop_flip(
+                images,
+                draw(streams.AUGMENTATION),
+                padding=augmentation.padding,
+                flip=augmentation.flip,
+                mode=augmentation.mode,
+                share=share,
+            )
+        if erase:
+            images = erase(images, draw(streams.ERASING))
+        if recipe.soft_labels:
+            labels = soft(labels, classes, recipe.label_smoothing)
+        if mix:
+            images, labels = mix(images, labels, draw(streams.MIXING))
+        return images, labels
+
+    if len(recipe.image_sizes) > 1 and (erase or mix):
+        return _of_known_size(finish, recipe)
+    return finish
+
+
+def _of_known_size(finish, recipe):
+    """The same for batches whose size changes; Keras's layers want to know it."""
+    import tensorflow as tf
+
+    number = _size_at(recipe)
+
+    def finish_one(step, batch):
+        def of(side):
+            images, labels = batch
+            known = tf.ensure_shape(images, (None, side, side, None))
+            return finish(step, (known, labels))
+
+        return tf.switch_case(
+            number(step), [partial(of, side) for _, side in recipe.image_sizes]
+        )
+
+    return finish_one
+
+
+def soft(labels, classes, smoothing=0.0):
+    """Integers to float32 ``(batch, classes)``: ``(1 - s) * one_hot + s / classes``."""
+    import tensorflow as tf
+
+    one_hot = tf.one_hot(labels, classes, dtype=tf.float32)
+    return (1 - smoothing) * one_hot + smoothing / classes
+
+
+def _size_at(recipe):
+    """A function from a step to the number of its size in the recipe's ``image_sizes``."""
+    import tensorflow as tf
+
+    begins = first_steps(recipe.image_sizes, recipe.steps)[1:]
+    if not begins:
+        return lambda step: 0
+    return lambda step: tf.reduce_sum(
+        tf.cast(step >= tf.constant(begins, tf.int64), tf.int32)
+    )
+
+
+def _side_at(recipe):
+    """A function from a position in the stream to the images' side, `None` for none."""
+    import tensorflow as tf
+
+    if not recipe.image_sizes:
+        return None
+    sides = [side for _, side in recipe.image_sizes]
+    if len(sides) == 1:
+        return lambda position: sides[0]
+    number = _size_at(recipe)
+    return lambda position: tf.gather(sides, number(position // recipe.batch_size))
+
+
+def _draw(seed, position, purpose):
+    return streams.draw_seed(seed, purpose, position)
+
+
+def _recolored(image, augmentation, draw):
+    if getattr(augmentation, "jitter", 0):
+        image = augment.color_jitter(
+            image, draw(streams.JITTER), strength=augmentation.jitter
+        )
+    if getattr(augmentation, "color", 0):
+        image = augment.pca_color(
+            image, draw(streams.COLOR), alpha_std=augmentation.color
+        )
+    return image

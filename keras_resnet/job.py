@@ -18,7 +18,13 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data import pipelines
 from keras_resnet.data.examples import Splits
 from keras_resnet.models import pretrained, resnet
-from keras_resnet.training import batch_norm, distributed, machine, strategy
+from keras_resnet.training import (
+    batch_norm,
+    distributed,
+    execution,
+    machine,
+    strategy,
+)
 from keras_resnet.training.distillation import with_teacher
 from keras_resnet.training.fit import compile_model
 
@@ -165,7 +171,7 @@ def settle(asked, hardware):
             f"(--weights). Received: freeze={asked['freeze']}, weights=None."
         )
     if asked["deterministic"]:
-        machine.be_deterministic(asked["xla"])
+        execution.be_deterministic(asked["xla"])
         asked = asked | {"xla": "off"}
     return Job(
         name=name,
@@ -176,8 +182,8 @@ def settle(asked, hardware):
         spec=spec,
         prepare=prepare,
         hardware=hardware,
-        precision=machine.choose_precision(asked["precision"], hardware, spec),
-        xla=machine.choose_xla(asked["xla"], hardware, asked["sync_batch_norm"]),
+        precision=execution.choose_precision(asked["precision"], hardware, spec),
+        xla=execution.choose_xla(asked["xla"], hardware, asked["sync_batch_norm"]),
         weights=asked["weights"],
         freeze=asked["freeze"],
         sync_batch_norm=asked["sync_batch_norm"],
@@ -207,11 +213,11 @@ def as_begun(job, asked, begun):
     changes = {}
     try:
         if asked["precision"] == "auto" and "precision" in begun:
-            changes["precision"] = machine.choose_precision(
+            changes["precision"] = execution.choose_precision(
                 begun["precision"], job.hardware, job.spec
             )
         if asked["xla"] == "auto" and "xla" in begun:
-            changes["xla"] = machine.choose_xla(
+            changes["xla"] = execution.choose_xla(
                 "on" if begun["xla"] else "off", job.hardware, job.sync_batch_norm
             )
     except ValueError as error:

@@ -91,8 +91,8 @@ def train(
         teacher: Folder of a run, or of converted weights, whose logits the network
             learns as well (distillation).
         devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `machine.find_devices`.
-        precision: ``"auto"`` or a Keras dtype policy; see `machine.choose_precision`.
-        xla: ``"auto"``, ``"on"`` or ``"off"``; see `machine.choose_xla`.
+        precision: ``"auto"`` or a Keras dtype policy; see `execution.choose_precision`.
+        xla: ``"auto"``, ``"on"`` or ``"off"``; see `execution.choose_xla`.
         sync_batch_norm: Whether batch statistics are taken over all devices.
         accumulate: Micro-batches that each batch is split into to save memory; one
             update per batch all the same. Batch norms see micro-batches.

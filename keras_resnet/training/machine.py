@@ -1,9 +1,5 @@
-"""What there is to compute on: devices, and the precision and XLA that suit them.
+"""What there is to compute on: the devices that are asked for, or an error."""
 
-What is asked for, or an error.
-"""
-
-import pathlib
 import re
 import sys
 from dataclasses import dataclass
@@ -11,8 +7,6 @@ from dataclasses import dataclass
 import keras
 
 from keras_resnet.training import workers
-
-PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
 @dataclass(frozen=True)
@@ -222,132 +216,6 @@ def accelerators(devices):
 
         names = [torch.cuda.get_device_name(index) for index in indices]
     return devices.workers * names
-
-
-def choose_precision(request, devices, spec):
-    """The Keras dtype policy to train under.
-
-    ``"auto"`` is mixed_bfloat16 on GPUs that compute in it, mixed_float16 on other
-    GPUs with tensor cores, and float32 on the CPU, except for ImageNet's bottleneck
-    nets where the CPU has bfloat16 instructions: there it gave 12.6 images/s instead
-    of 10-12 for ResNet-50, and nothing for ResNet-20 (docs/decisions/0005).
-
-    Raises:
-        ValueError: If ``request`` is unknown or these devices can't honour it.
-    """
-    if request not in PRECISIONS:
-        raise ValueError(
-            f"`precision` must be one of {', '.join(PRECISIONS)}. "
-            f"Received: precision={request!r}."
-        )
-    if request == "mixed_float16" and devices.kind == "cpu":
-        raise ValueError(
-            "'mixed_float16' needs a GPU: CPUs emulate it. Use 'mixed_bfloat16' or "
-            "'float32'. Received: precision='mixed_float16' on the CPU."
-        )
-    if request != "auto":
-        return request
-    if devices.kind == "cpu":
-        large = spec.dataset == "imagenet" and spec.depth >= 50
-        return "mixed_bfloat16" if large and _cpu_has_bfloat16() else "float32"
-    capability = _compute_capability()
-    if capability >= (8, 0):
-        return "mixed_bfloat16"
-    return "mixed_float16" if capability >= (7, 0) else "float32"
-
-
-def _cpu_has_bfloat16():
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
-
-
-def _compute_capability():
-    """Of the first GPU; tensor cores since (7, 0), bfloat16 since (8, 0)."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpu = tf.config.get_visible_devices("GPU")[0]
-        details = tf.config.experimental.get_device_details(gpu)
-        return details.get("compute_capability", (0, 0))
-    if backend == "jax":
-        import jax
-
-        capability = getattr(jax.devices("gpu")[0], "compute_capability", "0.0")
-        return tuple(int(part) for part in str(capability).split("."))
-    import torch
-
-    return torch.cuda.get_device_capability()
-
-
-def choose_xla(request, devices, synchronized=False):
-    """Whether to compile with XLA; `keras.Model.compile`'s ``jit_compile``.
-
-    ``"auto"`` compiles on one GPU and on JAX (always compiled), not on the CPU, where
-    it halves TensorFlow's training speed where oneDNN is used (docs/decisions/0005),
-    and not on several devices, where no GPUs were at hand to measure it on.
-
-    Args:
-        request: ``"auto"``, ``"on"`` or ``"off"``.
-        devices: `Devices`.
-        synchronized: Whether batch norms take their statistics over all devices.
-
-    Raises:
-        ValueError: If it can't be had as asked.
-    """
-    if request not in ("auto", "on", "off"):
-        raise ValueError(
-            f"`xla` must be 'auto', 'on' or 'off'. Received: xla={request!r}."
-        )
-    backend = keras.backend.backend()
-    several = devices.replicas > 1
-    if backend == "jax":
-        if request == "off":
-            raise ValueError(
-                "JAX always compiles with XLA. Received: xla='off' on the JAX backend."
-            )
-        return True
-    if backend == "torch":
-        if request == "on":
-            raise ValueError(
-                "The PyTorch backend has no XLA. Use --backend tensorflow or jax. "
-                "Received: xla='on'."
-            )
-        return False
-    if several and synchronized and request == "on":
-        raise ValueError(
-            "On TensorFlow, XLA and synchronized batch norm exclude each other on "
-            "several devices: compiled code can't ask the other devices. Leave out "
-            "--xla on or --sync-batch-norm, or use --backend jax, which has both. "
-            f"Received: xla='on', sync_batch_norm=True, {devices.replicas} devices."
-        )
-    return request == "on" or (
-        request == "auto" and devices.kind == "gpu" and not several
-    )
-
-
-def be_deterministic(xla):
-    """Has TensorFlow's operations give the same bits each time, until the process ends.
-
-    On GPUs some sum in another order each time otherwise.
-
-    Args:
-        xla: As asked of `choose_xla`.
-
-    Raises:
-        ValueError: If it can't be had: on other backends, and with XLA, which TensorFlow
-            would leave out without a word.
-    """
-    backend = keras.backend.backend()
-    if backend != "tensorflow" or xla == "on":
-        raise ValueError(
-            "`deterministic` (--deterministic) needs the TensorFlow backend without XLA: "
-            "use --backend tensorflow, and leave out --xla on. "
-            f"Received: backend={backend!r}, xla={xla!r}."
-        )
-    import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
 
 
 def peak_memory(devices):

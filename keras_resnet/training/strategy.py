@@ -1,7 +1,7 @@
 """Computing on several devices: where to build, what `fit` reads, what replicas hold.
 
-With `distributed` (training steps), `batch_norm`, `machine` and `workers` (several
-processes), the modules of `training` that know backends.
+With `distributed` (training steps), `batch_norm`, `machine`, `execution` and `workers`
+(several processes), the modules of `training` that know backends.
 """
 
 import contextlib

@@ -16,7 +16,8 @@ EXAMPLES = """examples:
   keras-resnet serve runs/quickstart_seed0
   keras-resnet list --details
 
-exit codes: 0 done, 1 failed (data, space, divergence), 2 wrong usage, 130 interrupted"""
+exit codes: 0 done, 1 failed (space, divergence, a missing package, an unreadable image),
+2 wrong usage or data, 128 + N ended by signal N (130: Ctrl-C)"""
 
 
 def main(arguments=None):
@@ -32,7 +33,7 @@ def main(arguments=None):
         return options.command(options) or 0
     except KeyboardInterrupt:
         goes_on = " The same command goes on from here."
-        is_training = options.command is commands.train
+        is_training = options.command is commands.train and not options.plan
         print(f"Interrupted.{goes_on if is_training else ''}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # `keras-resnet list | head`
@@ -46,8 +47,8 @@ def main(arguments=None):
             f"keras-resnet: this needs a package that is not installed: {error}. Data "
             "sets need the extra `data` (in the checkout: pip install '.[data]'), other "
             "forms of export the extra `export`, serve the extra `serve`, .pth files "
-            "torch, .safetensors files safetensors, weights from torchvision, timm or "
-            "kerashub and --backend jax or torch the package of that name.",
+            "torch; safetensors, torchvision, timm, kerashub, tensorboard and jax are "
+            "extras of these names, torch, wandb and mlflow packages.",
             file=sys.stderr,
         )
         return 1
@@ -170,7 +171,8 @@ def parser():
         help="float32 by default; a SavedModel has no other",
     )
     sub.add_argument(
-        "--data", help="folder of images to calibrate and compare on, if not the run's"
+        "--data",
+        help="folder or data set to calibrate and compare on, if not the run's",
     )
     sub.add_argument("--data-dir", help="where TensorFlow Datasets keeps its data")
     sub.add_argument(
@@ -247,21 +249,35 @@ def add_training(sub):
     absent = argparse.SUPPRESS
     sub.add_argument("recipe", nargs="?", default=absent, help="quickstart by default")
     own = sub.add_argument_group("own images")
-    own.add_argument("--data", default=absent, metavar="DIR|NAME")
-    own.add_argument("--network", default=absent, metavar="NAME")
-    own.add_argument("--weights", default=absent, metavar="FILE|SOURCE:TAG")
-    own.add_argument("--val-fraction", type=float, default=absent)
+    own.add_argument(
+        "--data", default=absent, metavar="DIR|NAME", help="folder, or data set's name"
+    )
+    own.add_argument(
+        "--network", default=absent, metavar="NAME", help="what to train on them"
+    )
+    own.add_argument(
+        "--weights", default=absent, metavar="FILE|SOURCE:TAG", help="to begin from"
+    )
+    own.add_argument(
+        "--val-fraction",
+        type=float,
+        default=absent,
+        metavar="SHARE",
+        help="of a folder without val/, kept back for validation (0.1)",
+    )
     own.add_argument(
         "--freeze", type=int, default=absent, metavar="N", help="first N stages stay"
     )
     run = sub.add_argument_group("run")
-    run.add_argument("--seed", type=int, default=absent)
+    run.add_argument("--seed", type=int, default=absent, help="0 by default")
     run.add_argument("--output-dir", default=absent, help="parent of the run's folder")
     run.add_argument("--data-dir", default=absent, help="of TensorFlow Datasets")
     length = run.add_mutually_exclusive_group()
     length.add_argument("--steps", type=int, default=absent, help="updates in all")
-    length.add_argument("--epochs", type=float, default=absent)
-    run.add_argument("--batch-size", type=int, default=absent)
+    length.add_argument(
+        "--epochs", type=float, default=absent, help="need not be whole"
+    )
+    run.add_argument("--batch-size", type=int, default=absent, help="over all devices")
     run.add_argument(
         "--learning-rate", type=float, default=absent, help="the schedule's highest"
     )
@@ -279,14 +295,27 @@ def add_training(sub):
         "--plan", action="store_true", help="say what it would take; train nothing"
     )
     machine = sub.add_argument_group("machine")
-    machine.add_argument("--devices", default=absent, help="all, cpu:2, gpu:0,1")
+    machine.add_argument(
+        "--devices", default=absent, help="all, cpu, gpu, gpu:0,1, cpu:2"
+    )
     machine.add_argument(
         "--precision",
         default=absent,
         choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+        help="of the computation; auto: what suits devices and network",
     )
-    machine.add_argument("--xla", default=absent, choices=("auto", "on", "off"))
-    machine.add_argument("--sync-batch-norm", default=absent, action="store_true")
+    machine.add_argument(
+        "--xla",
+        default=absent,
+        choices=("auto", "on", "off"),
+        help="auto: on one GPU and on JAX",
+    )
+    machine.add_argument(
+        "--sync-batch-norm",
+        default=absent,
+        action="store_true",
+        help="statistics over all devices",
+    )
     machine.add_argument(
         "--accumulate",
         type=int,
@@ -307,7 +336,9 @@ def add_training(sub):
         action="store_true",
         help="the same bits each time on a GPU too; TensorFlow, without XLA",
     )
-    machine.add_argument("--quiet", default=absent, action="store_true")
+    machine.add_argument(
+        "--quiet", default=absent, action="store_true", help="say nothing"
+    )
 
 
 if __name__ == "__main__":

@@ -87,7 +87,8 @@ def backbone(
     Args:
         network: As of `create`.
         weights: As of `create`, of the whole network, with or without its classifier.
-            What a choice of ``features`` saved, Keras's own ``load_weights`` loads.
+            Weights that a choice of ``features`` has saved are loaded by Keras's own
+            ``load_weights``, not here.
         output_stride: As of `create`.
         features: Names of the feature maps, of ``"stem"`` (before its pooling),
             ``"stage1"``, …; all of them by default.

@@ -64,8 +64,9 @@ def train(
 ):
     """Trains a network by a recipe, or goes on with it, and leaves a run.
 
-    The run lies in ``output_dir/<recipe>_seed<seed>``: ``model.keras``,
-    ``history.csv``, ``record.json``, ``curves.png``, ``predictions.png`` and
+    The run lies in ``output_dir/<recipe>_seed<seed>``, on own data
+    ``<network>_on_<data>_seed<seed>``: ``model.keras``, ``history.csv``,
+    ``record.json``, ``curves.png``, ``predictions.png`` and, but on PyTorch,
     ``saved_model/1``. A run that was stopped goes on from its last checkpoint; one that
     is finished is left as it is.
 
@@ -111,6 +112,10 @@ def train(
     Raises:
         ValueError: If a name, a value or the data is wrong, or the folder holds a run
             of another recipe. Nothing has been written then.
+        FileNotFoundError: If the data is not there.
+        FloatingPointError: If the loss is no longer finite; a checkpoint is left.
+        RuntimeError: If another process trains in the folder.
+        KeyboardInterrupt, SystemExit: If a signal ended it; a checkpoint is left.
         WorkerLost: If the environment names several workers (docs/distributed.md) and
             another one does not answer any more.
     """

@@ -93,7 +93,10 @@ def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size
         row = find(RECIPES, recipe, kind="recipe")
         return recipe, row, sources.load(row.dataset, data_dir=data_dir)
     if network is None:
-        raise ValueError("`data` needs a `network`, such as network='resnet18'.")
+        raise ValueError(
+            "`data` (--data) needs a `network` (--network), such as 'resnet18'. "
+            "Received: no network."
+        )
     spec = find(ARCHITECTURES, network, kind="network")
     if data in DATASETS:
         splits = sources.load(data, data_dir=data_dir)

@@ -20,6 +20,7 @@ from keras_resnet.evaluation.evaluate import evaluate as measure
 from keras_resnet.models.resnet import allow_depth
 
 BATCH = 32  # Images that are predicted at once.
+EXPORTED = ("form.json", "saved_model.pb")  # What a folder that export wrote has.
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,8 @@ def load(folder):
         record = records.read(folder / "record.json")
     else:
         state = "training has not finished" if folder.is_dir() else "there is no folder"
+        if any((folder / name).is_file() for name in EXPORTED):
+            state = "it is an export: name the run that it was made of"
         raise FileNotFoundError(
             f"{folder} must hold a finished run with a record.json: {state}. "
             "Make one with `keras-resnet train`."
@@ -160,8 +163,9 @@ def load(folder):
         model = keras.saving.load_model(folder / "model.keras", compile=False)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{folder / 'model.keras'} can't be read: {error} Remove the folder and "
-            "train (or convert) again."
+            f"{folder / 'model.keras'} can't be read: {error} See that you may read it and "
+            "that Keras is as new as in record.json. If it is damaged, put a copy back, "
+            "or train (or convert) again in another folder."
         ) from error
     model.preprocessing = Preprocessing.from_json(record["preprocessing"])
     if keras.backend.backend() == "tensorflow":

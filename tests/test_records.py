@@ -167,7 +167,12 @@ def test_table_refuses_one_seed_twice():
 
 @pytest.mark.parametrize(
     "seconds, text",
-    [(59.4, "59 s"), (59.6, "1 min 00 s"), (7322, "2 h 02 min")],
+    [
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (3599.7, "1 h 00 min"),
+        (4913, "1 h 22 min"),
+    ],
 )
 def test_duration_in_the_table(seconds, text):
     assert f"| {text} |" in records.table([example(wall_seconds=seconds)])

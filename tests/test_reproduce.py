@@ -355,6 +355,9 @@ def test_load_says_what_is_missing(tmp_path):
         keras_resnet.load(tmp_path / "nothing")
     with pytest.raises(FileNotFoundError, match="training has not finished"):
         keras_resnet.load(tmp_path)
+    (tmp_path / "form.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="it is an export: name the run"):
+        keras_resnet.load(tmp_path)
 
 
 def test_a_truncated_model_is_named(finished, tmp_path):

@@ -35,7 +35,7 @@ class Preprocessing:
     size: tuple[int, int]
     mean: tuple
     std: tuple[float, ...]
-    # With defaults, since records of before 0.2 don't have them.
+    # With defaults, since earlier records don't have them.
     channel_order: Literal["rgb", "bgr"] = "rgb"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 

@@ -6,6 +6,10 @@
 - `damage`: examples that can't be trained on, found and named.
 - `preprocessing`: deterministic, image to image.
 - `augmentation`: random, image to image, with the seed as an argument.
+- `keras_layers`: Keras's own augmentation as functions of a seed.
+- `transforms`: what is done to each image and each batch.
+- `streams`: the order in which training sees examples.
+- `decoded`: images that fit into memory, decoded once.
 - `pipelines`: examples and functions to shuffled, batched, prefetched `tf.data`.
 - `bundled/`: the small real data set that ships with the package.
 """

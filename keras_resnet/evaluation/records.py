@@ -194,7 +194,7 @@ def _check(record, what):
                 f"{what} must have a {_names(types)} as `{key}`. "
                 f"Received: {key}={value!r}."
             )
-    # Records of before 0.2 say nothing of examples that were left out.
+    # Earlier records say nothing of examples that were left out.
     dataset = {"skipped": [], **record["dataset"]}
     _check_keys(dataset, DATASET_KEYS, f"{what}, `dataset`,")
     for key in ("train", "validation", "test"):
@@ -265,10 +265,10 @@ def _error(runs):
 
 
 def _duration(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
+    if round(seconds) >= 3600:
+        hours, minutes = divmod(round(seconds / 60), 60)
         return f"{hours} h {minutes:02} min"
+    minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
 
 

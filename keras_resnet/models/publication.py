@@ -116,7 +116,10 @@ def no_network(what, error):
     reason = reason.rpartition(" -- ")[2]  # Keras's repeats the URL before.
     cache = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
     advice = (
-        f"copy it to {cache / found[1]}" if found else "copy its library's cache here"
+        f"copy it to {cache / found[1]}"
+        if found
+        else "copy its library's cache (~/.cache/huggingface or ~/.cache/kagglehub) here, "
+        "or give a file as the weights"
     )
     if found and found[1].endswith((".pth", ".th")):
         advice += ", or give its path as the weights"

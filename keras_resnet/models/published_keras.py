@@ -35,12 +35,12 @@ KERASHUB = {  # What a preset's name begins with, before "_imagenet" and the lik
 def applications(tag, network, spec):
     """``"keras:imagenet"``: keras.applications."""
     if tag != "imagenet" or network not in KERAS:
-        refuse(
-            f"keras:{tag}",
-            network,
-            f"There is 'keras:imagenet' of {', '.join(KERAS)}; of other networks give "
-            "another source, such as 'torchvision:IMAGENET1K_V1'.",
+        other = (
+            "of other networks give another source, if there is one (README, Weights)"
         )
+        if f"{network}_keras" in KERAS:
+            other = f"its graph of that name is our '{network}_keras'"
+        refuse(f"keras:{tag}", network, f"There is it of {', '.join(KERAS)}; {other}.")
     build = getattr(keras.applications, KERAS[network])
     model = by_library(
         f"keras:{tag}", lambda: build(weights="imagenet", classifier_activation=None)

@@ -75,7 +75,7 @@ def choose_xla(request, devices, synchronized=False):
     """Whether to compile with XLA; `keras.Model.compile`'s ``jit_compile``.
 
     ``"auto"`` compiles on one GPU and on JAX (always compiled), not on the CPU, where
-    it halves TensorFlow's training speed where oneDNN is used (docs/decisions/0005),
+    TensorFlow trains a quarter to a third slower with it where oneDNN is used (README),
     and not on several devices, where no GPUs were at hand to measure it on.
 
     Args:

@@ -95,8 +95,8 @@ def fit(
             anything.
         before_saving: Callbacks that must act before the run is saved.
         loggers: Of `training.loggers`.
-        verbose: 0 for silence, 1 for a line that redraws itself, 2 for a line per
-            validation.
+        verbose: 0 for silence, 1 for a line that redraws itself, 2 for a line a
+            minute and per validation.
 
     Returns:
         Seconds that earlier parts of the run trained for.

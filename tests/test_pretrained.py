@@ -1,6 +1,7 @@
 """Weights from elsewhere: names, files, refusals."""
 
 import pathlib
+import warnings
 from dataclasses import replace
 
 import keras
@@ -301,6 +302,34 @@ def test_a_new_classifier_from_a_keras_file(tmp_path, name):
 def test_a_new_classifier_does_not_excuse_another_network(tmp_path, name, spec):
     save(tiny(seed=1, spec=spec), tmp_path / name)
     refuses(tiny(seed=3), tmp_path / name, "don't fit 'tiny'", new_classifier=True)
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
+@pytest.mark.parametrize(
+    ("other", "of"), [("drn_d_24", "drn_d_22"), ("plain20", "resnet20")]
+)
+def test_a_keras_file_of_another_network_with_the_same_shapes(
+    tmp_path, name, other, of
+):
+    options = {"input_shape": (32, 32, 3), "classes": 3}
+    save(applications.create(other, **options), tmp_path / name)
+    with pytest.raises(ValueError, match="another network's"):
+        applications.create(of, weights=tmp_path / name, **options)
+
+
+@pytest.mark.parametrize(
+    ("other", "of"), [("resnet50_v1_5", "resnet50"), ("resnet50c", "resnet50d")]
+)
+def test_keras_files_of_the_other_stride_are_warned_of(tmp_path, other, of):
+    options = {"input_shape": (32, 32, 3), "classes": 3}
+    applications.create(other, **options).save(tmp_path / "w.keras")
+    with pytest.warns(UserWarning, match="strides in other places"):
+        applications.create(of, weights=tmp_path / "w.keras", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        applications.create(
+            other, weights=tmp_path / "w.keras", output_stride=8, **options
+        )
 
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])

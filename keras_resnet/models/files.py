@@ -1,10 +1,13 @@
-"""Files that hold a state dict: names and arrays.
+"""Files of weights: state dicts (names and arrays), and what Keras's tell of layers.
 
 No pickle is ever executed: ``.pth`` files are read by torch with
 ``weights_only=True``, ``.npz`` without objects, ``.safetensors`` by safetensors.
 """
 
+import io
+import json
 import pathlib
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -50,6 +53,30 @@ def read_state_dict(path):
             f"{path} must hold a state dict, of tensors only, whole and undamaged. "
             f"Reading it failed with {type(error).__name__}."
         ) from error
+
+
+def layers_in(path):
+    """Reads which layers a ``.keras`` or ``.weights.h5`` file has.
+
+    Returns:
+        A dict from a layer's name to whether it has weights (nothing of files that don't
+        tell names), and one to its strides (nothing of ``.weights.h5``).
+    """
+    import h5py
+
+    strides = {}
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive:
+            layers = json.loads(archive.read("config.json"))["config"]["layers"]
+            file = io.BytesIO(archive.read("model.weights.h5"))
+        configs = [layer["config"] for layer in layers]
+        strides = {c["name"]: c["strides"] for c in configs if c.get("strides")}
+    else:
+        file = path
+    with h5py.File(file) as stored:
+        variables = [group["vars"] for group in stored["layers"].values()]
+        names = {v.attrs["name"]: len(v) > 0 for v in variables if "name" in v.attrs}
+    return names, strides
 
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}

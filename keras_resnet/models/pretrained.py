@@ -11,7 +11,7 @@ import numpy as np
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.models import published
 from keras_resnet.models.binary import BINARY
-from keras_resnet.models.files import as_array, read_state_dict
+from keras_resnet.models.files import as_array, layers_in, read_state_dict
 from keras_resnet.models.formats import FORMATS
 
 
@@ -74,6 +74,7 @@ def load_weights(model, weights, spec, *, network=None, new_classifier=False):
 def _load_keras(model, path, new_classifier):
     before = model.get_weights()
     try:
+        _check_layers(model, path)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             model.load_weights(path, skip_mismatch=new_classifier)
@@ -84,8 +85,45 @@ def _load_keras(model, path, new_classifier):
         model.set_weights(before)
         raise ValueError(
             f"The weights in {path} don't fit {model.name!r}: check `classes`, "
-            f"`include_top` and the network's name. Keras said: {error}"
+            f"`include_top` and the network's name. {error}"
         ) from error
+
+
+def _check_layers(model, path):
+    """Raises `ValueError` unless a Keras file has the model's layers.
+
+    Keras itself goes by their kinds and order, so that networks with the same shapes
+    would take each other's weights. Warns where the strides lie elsewhere, which the
+    weights' names and shapes don't show either.
+    """
+    names, strides = layers_in(path)
+    # Additions tell residual from plain nets, where shortcuts have no weights.
+    held = {name for name in names if names[name] or name.endswith("_add")}
+    wanted = {
+        layer.name
+        for layer in model.layers
+        if layer.weights or layer.name.endswith("_add")
+    }
+    if held and held != wanted:
+        raise ValueError(
+            f"Its layers are another network's: {sorted(held - wanted)[:3]} have no place "
+            f"here, {sorted(wanted - held)[:3]} are missing there."
+        )
+    if not strides:
+        return
+    ours = {layer.name: getattr(layer, "strides", 1) for layer in model.layers}
+    differences = [
+        np.max(ours.get(name, 1)) - np.max(strides.get(name, 1))
+        for name in {*ours, *strides}
+    ]
+    # Both: with another output_stride they are all smaller, or all greater.
+    if min(differences) < 0 < max(differences):
+        warnings.warn(
+            f"{path} is of a network with the layers of {model.name!r}, but strides in "
+            "other places: its weights give wrong logits here. Load them into the network "
+            "that they were trained in, such as 'resnet50_v1_5' instead of 'resnet50'.",
+            stacklevel=5,
+        )
 
 
 def load_state_dict(model, state_dict, spec, *, form=None, new_classifier=False):

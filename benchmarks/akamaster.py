@@ -179,6 +179,11 @@ def main():
                 run(name, seed, options)
     for name, runs in found().items():
         for record in runs:
+            if record["epochs"] != options.epochs:
+                raise ValueError(
+                    f"All runs must have {options.epochs} epochs. Received: {name}, seed "
+                    f"{record['seed']}, with {record['epochs']}. Remove its record."
+                )
             print(
                 f"{name}, seed {record['seed']}: {record['test_error']:.2f} % wrong, "
                 f"{record['images_per_second']:.0f} images/s"

@@ -66,8 +66,11 @@ def main():
         if (RESULTS / f"{network}.json").exists()
     }
     steps = {label: record["steps"] for label, record in found.items()}
-    if len(set(steps.values())) > 1:
-        raise ValueError(f"All runs must have equally many updates. Received: {steps}.")
+    if set(steps.values()) != {options.steps}:
+        raise ValueError(
+            f"All runs must have {options.steps} updates: remove the records of others. "
+            f"Received: {steps}."
+        )
     for label, record in found.items():
         print(
             f"{label}: training error {record['train']['top1_error']:.2f} %, "

@@ -23,7 +23,6 @@ import statistics
 import sys
 import time
 
-MULTIPLY_ADDS = 4.089e9  # Of an image, forward: tests/paper_facts.py.
 SIDE = 8_192  # Of the matrices.
 # Its root: products of normal numbers keep their deviation. Zeros, to which they would
 # shrink, draw less power and let the clock rise.
@@ -84,6 +83,12 @@ class Ours:
             product = tf.function(product, jit_compile=True)
         return _timed(product, x, w, times)
 
+    def device(self):
+        """Name of the GPU."""
+        from keras_resnet.training.machine import Devices, accelerators
+
+        return accelerators(Devices("gpu", ("gpu:0",)))[0]
+
     def memory(self):
         """Bytes at the most."""
         from keras_resnet.training.machine import Devices, peak_memory
@@ -135,6 +140,12 @@ class Torchvision:
         )
         return _timed(lambda x, w: x @ w / SCALE, x, w, times)
 
+    def device(self):
+        """Name of the GPU."""
+        import torch
+
+        return torch.cuda.get_device_name()
+
     def memory(self):
         """Bytes at the most."""
         import torch
@@ -170,7 +181,9 @@ def work(connection, kind, batch_size, steps):
     except Exception as error:
         connection.send({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
         return
-    connection.send({"backend": side.backend, "matrix_rate": rate})
+    connection.send(
+        {"backend": side.backend, "device": side.device(), "matrix_rate": rate}
+    )
     while connection.recv():
         started = time.perf_counter()
         side.round()
@@ -180,8 +193,10 @@ def work(connection, kind, batch_size, steps):
 
 def main():
     """Times both in turn and writes the medians."""
+    from keras_resnet.applications import list_models
     from keras_resnet.evaluation import environment
 
+    multiply_adds = list_models(details=True)["resnet50_v1_5"]["multiply_adds"]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=50)
@@ -197,6 +212,7 @@ def main():
             args=(theirs, kind, options.batch_size, options.steps),
             daemon=True,
         ).start()
+        theirs.close()  # Else nobody hears of a process that was killed for memory.
         rows[name] = connections[name].recv()
         print(name, rows[name], flush=True)
         if "error" in rows[name]:
@@ -211,11 +227,11 @@ def main():
         connections[name].send(False)
         row["memory_bytes"] = connections[name].recv()
         row["images_per_second"] = round(statistics.median(speeds[name]), 1)
-        operations = 2 * 3 * MULTIPLY_ADDS * row["images_per_second"]
+        operations = 2 * 3 * multiply_adds * row["images_per_second"]
         row["share_of_matrix_rate"] = round(operations / row["matrix_rate"], 3)
     result = {
         "date": time.strftime("%Y-%m-%d"),
-        **environment.describe(),
+        **environment.describe([rows["keras_resnet"]["device"]]),
         "batch_size": options.batch_size,
         "rows": rows,
     }

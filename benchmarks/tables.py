@@ -114,7 +114,7 @@ def training_table(training):
     for graph, precisions in training.items():
         for precision, result in precisions.items():
             speeds = result["images_per_second"].items()
-            rows = [(name, f"{speed:.3g}") for name, speed in speeds]
+            rows = [(n, f"{s:,.0f}" if s >= 100 else f"{s:.3g}") for n, s in speeds]
             head = [f"training {graph} in {precision} on a CPU", "images/s"]
             text += (
                 f"{markdown(head, rows)}\n"

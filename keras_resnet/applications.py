@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
 from keras_resnet.config.lookup import find
-from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.config.preprocessing import default_preprocessing, for_input
 from keras_resnet.config.spec import with_output_stride
 from keras_resnet.models import pretrained, resnet
 
@@ -143,7 +143,10 @@ def _filled(model, weights, spec, network):
     known = None
     if weights is not None:
         known = pretrained.load_weights(model, weights, spec, network=network)
-    model.preprocessing = known or default_preprocessing(spec)
+    height, width, channels = resnet.image_shape(model)
+    model.preprocessing = for_input(
+        known or default_preprocessing(spec), (height, width), channels
+    )
     return model
 
 
@@ -203,7 +206,8 @@ def preprocess_input(x, network):
             f"Received: shape {tuple(x.shape)}."
         )
     if preprocessing.channel_order == "bgr":
-        x = x[..., ::-1]
+        # PyTorch's tensors have no negative steps.
+        x = x[..., ::-1] if isinstance(x, np.ndarray) else keras.ops.flip(x, axis=-1)
     mean = np.asarray(preprocessing.mean, "float32")
     std = np.asarray(preprocessing.std, "float32")
     if isinstance(x, np.ndarray):

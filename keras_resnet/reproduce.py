@@ -126,14 +126,20 @@ def train(
     pipelines.leave_gpus_to_keras()
     folder = pathlib.Path(output_dir) / f"{options['recipe']}_seed{seed}"
     if run_folder.finished(folder, options, keras.backend.backend()):
-        return finished(folder, verbose)
+        return say_finished(folder, verbose)
     # Now: the checkout may be another when training ends.
     made_on = environment.describe(accelerators=machine.accelerators(hardware))
     job, folder = settled(options, hardware)
     with jobs.scope(job):
         job, network, model = jobs.build(job)
         if run_folder.claim(folder, job.settings(), hardware.chief):
-            return finished(folder, verbose)
+            return say_finished(folder, verbose)
+        strategy.require(
+            run_folder.seen(folder),
+            hardware,
+            f"All workers must see {folder}, where the chief writes: give them an "
+            "--output-dir on a file system that they share.",
+        )
         if hardware.chief:
             say_skipped(job.splits.skipped, verbose)
             if verbose:
@@ -219,7 +225,7 @@ def settled(options, hardware):
     return job, folder
 
 
-def finished(folder, verbose):
+def say_finished(folder, verbose):
     """Says that a run is finished, and gives its folder back."""
     if verbose:
         print(f"{folder} is finished: there is nothing to train.")

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import time
 
 from keras_resnet import request
 from keras_resnet.config.recipe import defaults
@@ -85,6 +86,21 @@ def claim(folder, wanted, chief=True):
             path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
         )
     return finished
+
+
+def seen(folder, seconds=60):
+    """Whether this worker sees the folder that the chief has claimed.
+
+    Args:
+        folder: The run's.
+        seconds: To wait at the most: network file systems tell late what others wrote.
+    """
+    end = time.monotonic() + seconds
+    while not (folder / "settings.json").exists():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.5)
+    return True
 
 
 def check(folder, wanted):

@@ -4,6 +4,7 @@ import ast
 import inspect
 import pathlib
 import types
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -219,3 +220,23 @@ def test_preprocess_input_leaves_the_images_alone():
 def test_what_cannot_be_preprocessed(channels, network, message):
     with pytest.raises(ValueError, match=message):
         keras_resnet.preprocess_input(np.zeros((1, 4, 4, channels)), network)
+
+
+def test_preprocessing_follows_the_input():
+    small = applications.create("resnet50", input_shape=(64, 64, 3)).preprocessing
+    assert (small.size, small.resize) == ((64, 64), 73)  # 256 for 224.
+    grey = applications.create("resnet20", input_shape=(28, 28, 1))
+    assert (grey.preprocessing.channels, grey.preprocessing.size) == (1, (28, 28))
+    x = np.full((1, 28, 28, 1), 255.0, "float32")
+    assert keras_resnet.preprocess_input(x, grey).shape == x.shape
+    anything = applications.create("resnet18", input_shape=(None, None, 3))
+    assert anything.preprocessing.size == (224, 224)
+
+
+def test_preprocess_input_of_tensors():
+    model = applications.create("resnet20")
+    model.preprocessing = replace(model.preprocessing, channel_order="bgr")
+    x = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype("float32")
+    tensor = keras_resnet.preprocess_input(keras.ops.convert_to_tensor(x), model)
+    expected = keras_resnet.preprocess_input(x, model)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(tensor), expected, rtol=1e-6)

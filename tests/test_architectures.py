@@ -50,6 +50,8 @@ def test_every_network_has_independent_counts():
         {"stem_filters": 0},
         {"stages": ()},
         {"stages": (2, 2)},
+        {"groups": 7},
+        {"merge": "gated"},
         {"order": "bn_first"},
         {"shortcut": "E"},
         {"shortcut": None},

@@ -356,19 +356,28 @@ def test_to_timm(tmp_path, timm, network):
     theirs.load_state_dict(load_file(tmp_path / "w.safetensors"), strict=True)
 
 
-def test_to_a_library_without_this_network(tmp_path):
-    wide = applications.create("wide_resnet16_4")
-    wide.save(tmp_path / "w.keras")
-    with pytest.raises(ValueError, match="timm has no network like 'wide_resnet16_4'"):
-        convert(tmp_path / "w.keras", tmp_path / "w.npz", to="timm")
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        ("wide_resnet16_4", "timm"),
+        ("resnet20", "timm"),
+        ("resnet20", "torchvision"),
+        ("resnet18d", "torchvision"),
+    ],
+)
+def test_to_a_library_without_this_network(tmp_path, name, library):
+    applications.create(name).save(tmp_path / "w.keras")
+    with pytest.raises(ValueError, match=f"{library} has no network like '{name}'"):
+        convert(tmp_path / "w.keras", tmp_path / "w.npz", to=library)
     assert not (tmp_path / "w.npz").exists()
 
 
-def test_a_state_dict_for_torchvision_is_read_back(network, converted, tmp_path):
-    convert(converted, tmp_path / "w.npz", to="torchvision")
+def test_a_state_dict_for_torchvision_is_read_back(tmp_path):
+    spec, network = ARCHITECTURES["resnet18"], applications.create("resnet18")
+    network.save(tmp_path / "w.keras")
+    convert(tmp_path / "w.keras", tmp_path / "w.npz", to="torchvision")
     state = read_state_dict(tmp_path / "w.npz")
-    expected = to_state_dict(network, RESNET20, "torchvision")
-    assert state.keys() == expected.keys()
-    model = applications.create("resnet20")
-    load_weights(model, state, RESNET20)
+    assert state.keys() == to_state_dict(network, spec, "torchvision").keys()
+    model = applications.create("resnet18")
+    load_weights(model, state, spec)
     assert_same_weights(model, network)

@@ -1,6 +1,6 @@
 """Training steps of our own: what they promise, alone and in pairs.
 
-On two logical devices in a process of its own: see `two_devices.py`.
+On two logical devices in a process of its own: see `pairs.py`.
 """
 
 import json
@@ -65,6 +65,33 @@ def test_accumulated_gradients_are_the_whole_batchs(xla):
     # Loss and accuracy are the whole batch's too.
     for name in ("loss", "accuracy"):
         np.testing.assert_allclose(one[name], other[name], atol=1e-6)
+
+
+def test_micro_batches_of_images_whose_size_changes():
+    import tensorflow as tf
+
+    inputs = keras.Input((None, None, 3))
+    x = keras.layers.Conv2D(4, 3)(inputs)
+    outputs = keras.layers.Dense(3)(keras.layers.GlobalAveragePooling2D()(x))
+    whole = compiled(keras.Model(inputs, outputs))
+    parts = distributed.trainer(
+        keras.models.clone_model(whole), ONE, xla=False, accumulate=4
+    )
+    parts.set_weights(whole.get_weights())
+    compiled(parts)
+    rng = np.random.default_rng(0)
+    images = [rng.normal(size=(BATCH, side, side, 3)) for side in (6, 9)]
+    batches = tf.data.Dataset.from_generator(
+        lambda: ((one, np.arange(BATCH) % 3) for one in images),
+        output_signature=(
+            tf.TensorSpec((BATCH, None, None, 3)),
+            tf.TensorSpec((BATCH,), tf.int64),
+        ),
+    )
+    for model in (whole, parts):
+        model.fit(batches, shuffle=False, verbose=0)
+    for a, b in zip(whole.get_weights(), parts.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_sample_weights_count_in_micro_batches():

@@ -33,7 +33,7 @@ def test_precision_on_the_cpu(network):
     [((9, 0), "mixed_bfloat16"), ((7, 5), "mixed_float16"), ((6, 1), "float32")],
 )
 def test_precision_follows_the_gpu(monkeypatch, capability, policy):
-    monkeypatch.setattr(execution, "_compute_capability", lambda: capability)
+    monkeypatch.setattr(machine, "compute_capability", lambda devices: capability)
     spec = ARCHITECTURES["resnet50"]
     assert execution.choose_precision("auto", ONE_GPU, spec) == policy
 

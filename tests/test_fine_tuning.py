@@ -8,7 +8,8 @@ import pytest
 
 import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.models.pretrained import to_state_dict
+from keras_resnet.models.formats import FORMATS
+from keras_resnet.models.pretrained import named_arrays
 from tests.reference import with_random_weights
 
 CLASSES, EACH, SIDE = 3, 16, 64
@@ -144,7 +145,7 @@ def test_four_channels_from_weights_for_three(photographs):
         include_top=False,
         pooling="avg",
         input_shape=(SIDE, SIDE, 4),
-        weights=to_state_dict(rgb, ARCHITECTURES["resnet20"], "torchvision"),
+        weights=named_arrays(rgb, ARCHITECTURES["resnet20"], FORMATS["torchvision"]),
     )
     kernel = base.get_layer("stem_conv").kernel
     assert kernel.shape == (3, 3, 4, 16)

@@ -15,6 +15,7 @@ from keras_resnet.models.formats import FORMATS
 from keras_resnet.models.pretrained import (
     load_state_dict,
     load_weights,
+    named_arrays,
     read_state_dict,
     recognized,
     to_state_dict,
@@ -52,7 +53,7 @@ def tiny(*, seed=0, classes=5, spec=TINY, input_shape=(32, 32, 3), **options):
 
 def state_dict_of(model, spec=TINY):
     """The weights in torch's names and layout: (out, in, height, width)."""
-    return to_state_dict(model, spec, "torchvision")
+    return named_arrays(model, spec, FORMATS["torchvision"])
 
 
 def assert_same_weights(model, expected):
@@ -374,6 +375,23 @@ def test_akamasters_names_are_known_without_a_classifier():
     model = build(spec, include_top=False)
     assert recognized(state, spec, model) is FORMATS["akamaster"]
     load_state_dict(model, state, spec)
+
+
+@pytest.mark.parametrize(
+    "change", [{"layer3.extra": np.zeros(3)}, {"layer1.0.conv1.weight": np.zeros(())}]
+)
+def test_a_damaged_file_of_akamasters(change):
+    spec = ARCHITECTURES["resnet20"]
+    model = applications.create("resnet20")
+    torch = FORMATS["torchvision"]
+    state = {}
+    for variable, array in zip(model.weights, model.get_weights(), strict=True):
+        layer, name = variable.path.split("/")[-2:]
+        key = torch.key(spec, layer, name).replace("fc.", "linear.")
+        state[key] = array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T
+    load_state_dict(model, state, spec)
+    with pytest.raises(ValueError, match="names and shapes must fit 'resnet20'"):
+        load_state_dict(model, state | change, spec)
 
 
 def test_no_state_dict_for_networks_of_the_other_stride():

@@ -22,7 +22,8 @@ from keras_resnet.config.preprocessing import (
 )
 from keras_resnet.models import publication, published, published_keras, published_torch
 from keras_resnet.models.files import read_state_dict
-from keras_resnet.models.pretrained import load_weights, to_state_dict
+from keras_resnet.models.formats import FORMATS
+from keras_resnet.models.pretrained import load_weights, named_arrays
 from keras_resnet.models.resnet import build
 from tests.reference import called, images, with_random_weights
 
@@ -125,7 +126,7 @@ def test_the_hub_without_a_network(monkeypatch):
 
     module = types.SimpleNamespace(hf_hub_download=fails)
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-    with pytest.raises(ConnectionError, match="timm/x can't.*library's cache here"):
+    with pytest.raises(ConnectionError, match="timm/x can't.*library's cache .* here"):
         publication.from_hub("timm/x")
 
 
@@ -158,7 +159,8 @@ def test_an_unknown_source_is_taken_for_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("weights", "network", "message"),
     [
-        ("imagenet", "resnet18", "'keras:imagenet' of resnet50, .*another source"),
+        ("imagenet", "resnet18", "'keras:imagenet' is of resnet50, .*another source"),
+        ("imagenet", "resnet50_v2", "is our 'resnet50_v2_keras'"),
         ("keras:imagenet", "resnet50_v1_5", "resnet50_v2_keras"),
         ("keras:imagenet21k", "resnet50", "Received: 'keras:imagenet21k'"),
         ("kerashub:resnet_50_imagenet", "resnet50", "It has none"),
@@ -199,7 +201,9 @@ def test_the_network_that_a_tag_names(weights, network):
 
 def test_akamaster(tmp_path, cache, monkeypatch, torch):
     """From the address to the model's preprocessing, with a file like the author's."""
-    state = to_state_dict(with_random_weights(build(RESNET20)), RESNET20, "torchvision")
+    state = named_arrays(
+        with_random_weights(build(RESNET20)), RESNET20, FORMATS["torchvision"]
+    )
     state = {f"module.{k.replace('fc', 'linear')}": v for k, v in state.items()}
     bias = state["module.linear.bias"]
     tensors = {name: torch.tensor(value) for name, value in state.items()}
@@ -387,8 +391,9 @@ def test_timm_preprocessing(timm, monkeypatch, tag, network, resize, interpolati
     assert found.preprocessing.interpolation == interpolation
     assert found.preprocessing.mean == IMAGENET_MEAN
     assert found.classes[0] == "tench"
-    with pytest.raises(ValueError, match="There are timm:"):
-        published.fetch("timm:resnet34.a1_in1k", network, spec)
+    for wrong in ("resnet34.a1_in1k", f"{tag.split('.')[0]}.nonsense"):
+        with pytest.raises(ValueError, match="There are timm:"):
+            published.fetch(f"timm:{wrong}", network, spec)
 
 
 @pytest.mark.parity
@@ -459,7 +464,7 @@ def test_keras_applications_logits(monkeypatch):
 
 def tiny_state():
     model = build(RESNET20, name="tiny")
-    return model, to_state_dict(model, RESNET20, "torchvision")
+    return model, named_arrays(model, RESNET20, FORMATS["torchvision"])
 
 
 def refuses(model, weights, message):

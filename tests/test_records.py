@@ -160,6 +160,45 @@ def test_table_keeps_other_backends_apart():
     assert "| tensorflow |" in tensorflow
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "mixed_bfloat16"},
+        {"xla": True},
+        {"devices": ["cpu:0", "cpu:1"]},
+        {"dataset": example()["dataset"] | {"sha256": "cd"}},
+    ],
+)
+def test_table_keeps_other_circumstances_apart(change):
+    text = records.table([example(), example(**change)])
+    assert len(text.splitlines()) == 4
+
+
+def test_table_names_precision_and_xla():
+    text = records.table([example(precision="mixed_bfloat16", xla=True)])
+    assert "| tensorflow, mixed_bfloat16, XLA |" in text
+
+
+def test_summary_of_a_run(tmp_path):
+    (tmp_path / "model.keras").touch()
+    (tmp_path / "settings.json").touch()  # Not for people.
+    validation, test, _, line, *files = records.summary(example(), tmp_path).split(
+        "\n"
+    )[1:]
+    assert validation.split() == [
+        "validation",
+        "9.00",
+        "%",
+        "0.50",
+        "%",
+        "0.3000",
+        "2,000",
+    ]
+    assert test.startswith("test")
+    assert line == "resnet20 on fashion_mini, 1,000 updates, 2 min 05 s, 1,234 images/s"
+    assert files == [str(tmp_path / "model.keras")]
+
+
 def test_table_refuses_one_seed_twice():
     with pytest.raises(ValueError, match=r"seeds=\[3, 3\]"):
         records.table([example(seed=3), example(seed=3)])

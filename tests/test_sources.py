@@ -226,8 +226,12 @@ def write_images(folder, classes, count):
 def test_a_folder_is_split_by_class(tmp_path):
     write_images(tmp_path, ("dog", "cat"), 20)
     (tmp_path / ".hidden").mkdir()
+    (tmp_path / "cat" / ".hidden").touch()
     (tmp_path / "cat" / "notes.txt").write_text("no image")
-    splits = folders.load(tmp_path)
+    for name in ("one.webp", "two.webp"):
+        (tmp_path / "dog" / name).touch()
+    with pytest.warns(UserWarning, match=r"left out: 2 × \.webp, 1 × \.txt\.$"):
+        splits = folders.load(tmp_path)
     assert splits.class_names == ("cat", "dog")
     assert splits.test is None
     assert splits.train.kind == "files"
@@ -237,7 +241,8 @@ def test_a_folder_is_split_by_class(tmp_path):
     assert len(paths) == 40
     labels = dict(zip(splits.train.images, splits.train.labels, strict=True))
     assert all(label == ("dog" in path) for path, label in labels.items())
-    again = folders.load(tmp_path)
+    with pytest.warns(UserWarning, match="left out"):
+        again = folders.load(tmp_path)
     assert again.validation.images.tolist() == splits.validation.images.tolist()
     assert again.sha256 == splits.sha256
 

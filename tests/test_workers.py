@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 
+from keras_resnet import run_folder
 from keras_resnet.training import (
     callbacks,
     checkpoint,
@@ -341,6 +342,32 @@ def test_batches_are_shared_out_to_a_workers_devices(monkeypatch):
         [i, i + 1] for i in range(0, 12, 2)
     ]
     np.testing.assert_array_equal(np.concatenate([x for x, _ in placed]), images)
+
+
+def test_images_of_changing_sizes_are_shared_out_too(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(workers, "joined", Alone)
+    gpus = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
+    batches = tf.data.Dataset.from_generator(
+        lambda: (np.zeros((4, side, side, 3)) for side in (5, 7)),
+        output_signature=tf.TensorSpec((4, None, None, 3)),
+    ).map(lambda images: (images, tf.zeros(4)))
+    placed = strategy.placed(batches, gpus)
+    assert placed.element_spec[0].shape[-1] == 3
+    shapes = [images.shape for images, _ in placed]
+    assert shapes == 2 * [(2, 5, 5, 3)] + 2 * [(2, 7, 7, 3)]
+
+
+def test_a_folder_that_a_worker_does_not_see(tmp_path, monkeypatch):
+    assert not run_folder.seen(tmp_path, seconds=0)
+    (tmp_path / "settings.json").touch()
+    assert run_folder.seen(tmp_path, seconds=0)
+    monkeypatch.setattr(strategy, "everyones", lambda number, devices: [1, number])
+    two = machine.Devices("cpu", ("cpu:0",), workers=2, worker=1)
+    strategy.require(True, two, "All must see it.")
+    with pytest.raises(ValueError, match=r"must see it. Received: .* workers \[1\]"):
+        strategy.require(False, two, "All must see it.")
 
 
 @pytest.mark.parametrize("worker", [0, 1])

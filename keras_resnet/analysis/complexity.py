@@ -40,7 +40,7 @@ def multiply_adds(model) -> int:
             are known.
 
     Raises:
-        ValueError: If a spatial size is unknown.
+        ValueError: If a spatial size is unknown, also of a network inside of the model.
     """
     # Keras has no public way to walk over the calls in a graph: `layer.output` is the
     # first call's only. A model made anew has the same calls, sequential or not.

@@ -6,7 +6,7 @@ accuracy than by any other mistake.
 """
 
 import reprlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 CHOICES = {"channel_order": ("rgb", "bgr"), "interpolation": ("bilinear", "bicubic")}
@@ -102,6 +102,34 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 # CIFAR-10: fb.resnet.torch, datasets/cifar10.lua.
 CIFAR10_MEAN = (125.3, 123.0, 113.9)
 CIFAR10_STD = (63.0, 62.1, 66.7)
+
+
+def for_input(preprocessing: Preprocessing, size, channels: int) -> Preprocessing:
+    """The preprocessing for a network whose input has another size or one channel.
+
+    Args:
+        preprocessing: A `Preprocessing`.
+        size: Height and width of the input, each in pixels or `None` for any.
+        channels: Of the input. For one channel, the mean and the deviation are the means
+            of the three; for more than three nothing is changed.
+    """
+    if channels == 1 < preprocessing.channels and _has_shape(preprocessing.mean, (3,)):
+        preprocessing = replace(
+            preprocessing,
+            channels=1,
+            mean=(sum(preprocessing.mean) / 3,),
+            std=(sum(preprocessing.std) / 3,),
+            channel_order="rgb",
+        )
+    size = tuple(size)
+    per_pixel = not _has_shape(preprocessing.mean, (preprocessing.channels,))
+    if None in size or size == preprocessing.size or per_pixel:
+        return preprocessing
+    resize = preprocessing.resize
+    if resize is not None:  # The crop keeps its share of the image.
+        share = max(size) / max(preprocessing.size)
+        resize = max(round(resize * share), *size)
+    return replace(preprocessing, size=size, resize=resize)
 
 
 def default_preprocessing(spec) -> Preprocessing:

@@ -333,5 +333,11 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
 
 def smoke(recipe: Recipe) -> Recipe:
     """The recipe's twin that takes seconds: the same code, four updates."""
-    short = with_steps(recipe, 4)
-    return replace(short, batch_size=min(16, recipe.batch_size), validate_every=2)
+    batch_size = min(16, recipe.batch_size)
+    return replace(
+        with_steps(recipe, 4),
+        batch_size=batch_size,
+        validate_every=2,
+        average=recipe.average and replace(recipe.average, every=1),
+        precise_batch_norm=min(batch_size, recipe.precise_batch_norm),
+    )

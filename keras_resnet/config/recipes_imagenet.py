@@ -22,7 +22,10 @@ from keras_resnet.config.recipe import (
 )
 
 IMAGES = 1_281_167  # Of the official training set, over which the sources' epochs go.
-HELD_OUT = "Trained on all images but the 10,000 of the validation split."
+HELD_OUT = (
+    "Trained on all images but the 10,000 of the validation split, shuffled in a window "
+    "of 8,192."
+)
 SPLIT = f"{HELD_OUT[:-1]}; as many updates as in the source's epochs over all of them."
 CROP = (
     "The crop's aspect ratio as in fb.resnet.torch, where the source draws its "

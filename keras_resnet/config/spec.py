@@ -233,6 +233,18 @@ class ResNetSpec:
                 raise ValueError(
                     f"`{name}` must be a positive integer. Received: {name}={value!r}."
                 )
+        if any(s.filters % self.groups for s in self.stages):
+            raise ValueError(
+                "`groups` must divide the filters of every stage. "
+                f"Received: groups={self.groups}, "
+                f"filters={[s.filters for s in self.stages]}."
+            )
+        kinds = Scaling | ExclusiveGate | ShortcutGate | ShortcutDropout | None
+        if not isinstance(self.merge, kinds):
+            raise ValueError(
+                "`merge` must be a Scaling, an ExclusiveGate, a ShortcutGate, a "
+                f"ShortcutDropout or None. Received: merge={self.merge!r}."
+            )
         for name in ("dropout", "stochastic_depth"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or not 0 <= value < 1:

@@ -1,6 +1,8 @@
 """A folder of images, one folder per class, as a data set."""
 
+import collections
 import pathlib
+import warnings
 
 import numpy as np
 
@@ -110,14 +112,16 @@ def _read_folder(path, class_names, bad_share):
             f"{path} must hold classes of the training set alone. Received: the "
             f"folders {sorted(unknown)}, which are none of {list(class_names)}."
         )
-    paths, labels = [], []
+    paths, labels, others = [], [], collections.Counter()
     for label, name in enumerate(class_names):
         if not (path / name).is_dir():
             continue  # A small validation or test set may lack a class.
-        images = sorted(
-            str(file)
-            for file in (path / name).iterdir()
-            if file.suffix.lower() in SUFFIXES and file.name[0] != "."
+        files = [file for file in (path / name).iterdir() if file.name[0] != "."]
+        images = sorted(str(file) for file in files if file.suffix.lower() in SUFFIXES)
+        others.update(
+            "folder" if file.is_dir() else file.suffix or file.name
+            for file in files
+            if file.suffix.lower() not in SUFFIXES
         )
         if not images:
             raise FileNotFoundError(
@@ -128,6 +132,13 @@ def _read_folder(path, class_names, bad_share):
         labels += [label] * len(images)
     if not paths:
         raise FileNotFoundError(f"{path} must hold class folders. Received: none.")
+    if others:
+        found = ", ".join(f"{count} × {kind}" for kind, count in others.most_common(5))
+        warnings.warn(
+            f"In the class folders of {path} there is more than images "
+            f"({', '.join(SUFFIXES)}), which is left out: {found}.",
+            stacklevel=3,
+        )
     return _without_bad(path, paths, labels, class_names, bad_share)
 
 

@@ -12,7 +12,7 @@ import keras
 
 from keras_resnet.config.recipe import InceptionCrop, ScaleCropFlip
 from keras_resnet.data import streams, transforms
-from keras_resnet.data.sources import StreamedExamples
+from keras_resnet.data.examples import StreamedExamples
 
 
 def leave_gpus_to_keras():

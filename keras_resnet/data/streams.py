@@ -3,7 +3,7 @@
 It is a function of the seed and the position in the stream alone.
 """
 
-from keras_resnet.data.sources import StreamedExamples
+from keras_resnet.data.examples import StreamedExamples
 
 # What a random draw is for; keeps the draws of equal numbers apart.
 SHUFFLING, AUGMENTATION, COLOR, JITTER, OPERATIONS, ERASING, MIXING = range(7)

@@ -11,6 +11,7 @@ from keras_resnet.config.recipe import (
 )
 from keras_resnet.data import augmentation as augment
 from keras_resnet.data import decoded, keras_layers, streams
+from keras_resnet.data.examples import StreamedExamples
 from keras_resnet.data.preprocessing import (
     decode,
     normalize,
@@ -18,7 +19,6 @@ from keras_resnet.data.preprocessing import (
     resize_and_crop,
     resize_window,
 )
-from keras_resnet.data.sources import StreamedExamples
 
 
 def from_memory(examples, preprocessing, keep=False):

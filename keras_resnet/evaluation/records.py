@@ -108,7 +108,7 @@ def read(path) -> dict:
 
 
 def table(records) -> str:
-    """Renders a Markdown table of results, one row per recipe, backend and hardware.
+    """Renders a Markdown table of results, one row per recipe and circumstances.
 
     Runs of one recipe that differ in nothing but the seed make one row: mean test
     top-1 error with the sample standard deviation, mean time and speed.
@@ -223,7 +223,11 @@ def _group(record):
         json.dumps(record["overrides"], sort_keys=True),
         record["network"],
         record["dataset"]["name"],
+        record["dataset"]["sha256"],
         record["backend"],
+        record["precision"],
+        record["xla"],
+        len(record["devices"]),
         _hardware(record),
     )
 
@@ -251,9 +255,19 @@ def _row(runs):
         "–".join(f"{value:,}" for value in dict.fromkeys((steps[0], steps[-1]))),
         _duration(seconds),
         f"{speed:,.0f}",
-        first["backend"],
+        _backend(first),
         _hardware(first),
     )
+
+
+def _backend(record):
+    precision = record["precision"]
+    parts = [
+        record["backend"],
+        *([precision] if precision != "float32" else []),
+        *(["XLA"] if record["xla"] and record["backend"] != "jax" else []),
+    ]
+    return ", ".join(parts)
 
 
 def _error(runs):

@@ -14,6 +14,11 @@ from keras_resnet.models.binary import BINARY
 from keras_resnet.models.files import as_array, layers_in, read_state_dict
 from keras_resnet.models.formats import FORMATS
 
+STATE_DICTS = {  # Stems and shortcuts of the networks that can be written for others.
+    "torchvision": (("imagenet",), ("B",)),
+    "timm": (("imagenet", "deep", "bare", "darknet_timm"), ("B", "D")),
+}
+
 
 def load_weights(model, weights, spec, *, network=None, new_classifier=False):
     """Fills a model of ours with published weights, a file's or a state dict's.
@@ -151,6 +156,11 @@ def load_state_dict(model, state_dict, spec, *, form=None, new_classifier=False)
         raise ValueError(
             f"The state dict must hold {error.args[0]!r}. Is it another network's? It "
             f"holds {len(state_dict)} entries, e.g. {sorted(state_dict)[:3]}."
+        ) from error
+    except (IndexError, ValueError) as error:  # A shape, or a name that is too short.
+        raise ValueError(
+            f"The state dict's names and shapes must fit {model.name!r}. Is it another "
+            f"network's, or damaged? ({error})"
         ) from error
     _replace_classifier(arrays, form, model, spec, new_classifier)
 
@@ -325,17 +335,30 @@ def to_state_dict(model, spec, form):
             "on the 3x3 convolution, and would give wrong logits with weights that were "
             "trained with it on the first 1x1. Received: a network with it there."
         )
+    stems, shortcuts = STATE_DICTS[form]
+    if (
+        spec.stem not in stems
+        or spec.shortcut not in shortcuts
+        or spec.merge is not None
+        or (spec.squeeze_excitation and form == "torchvision")
+    ):
+        torch_forms = []
     for name in torch_forms:
-        arrays = _named_arrays(model, spec, FORMATS[name])
+        arrays = named_arrays(model, spec, FORMATS[name])
         if arrays:
             return arrays
     raise ValueError(
-        f"{form} has no network like {model.name!r}: its names fit v1 networks"
-        + (", the resnetv2_ ones and darknet53_timm." if form == "timm" else ".")
+        f"{form} has no network like {model.name!r}: it has v1 networks for ImageNet"
+        + (
+            ", C, D and SE too, the resnetv2_ ones and darknet53_timm."
+            if form == "timm"
+            else "."
+        )
     )
 
 
-def _named_arrays(model, spec, form):
+def named_arrays(model, spec, form):
+    """The weights in the names and layout of a `Format` for PyTorch, `None` if it can't."""
     arrays = {}
     for variable, array in zip(model.weights, model.get_weights(), strict=True):
         layer, name = variable.path.split("/")[-2:]

@@ -35,12 +35,11 @@ KERASHUB = {  # What a preset's name begins with, before "_imagenet" and the lik
 def applications(tag, network, spec):
     """``"keras:imagenet"``: keras.applications."""
     if tag != "imagenet" or network not in KERAS:
-        other = (
-            "of other networks give another source, if there is one (README, Weights)"
-        )
+        advice = "another network takes another source (README, Weights)"
         if f"{network}_keras" in KERAS:
-            other = f"its graph of that name is our '{network}_keras'"
-        refuse(f"keras:{tag}", network, f"There is it of {', '.join(KERAS)}; {other}.")
+            advice = f"keras.applications' graph of this name is our '{network}_keras'"
+        known = f"'keras:imagenet' is of {', '.join(KERAS)}; {advice}."
+        refuse(f"keras:{tag}", network, known)
     build = getattr(keras.applications, KERAS[network])
     model = by_library(
         f"keras:{tag}", lambda: build(weights="imagenet", classifier_activation=None)

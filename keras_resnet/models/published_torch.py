@@ -1,5 +1,6 @@
 """Published weights of PyTorch's: torchvision, timm, akamaster, fyu/drn."""
 
+import importlib
 import math
 import re
 from functools import partial
@@ -52,14 +53,7 @@ def torch_name(network, spec):
 
 def torchvision(tag, network, spec):
     """``"torchvision:IMAGENET1K_V2"``: URL and preprocessing as torchvision gives them."""
-    try:
-        from torchvision import models
-    except RuntimeError as error:  # Of a torchvision that was built for another torch.
-        raise ImportError(
-            f"torchvision can't be imported beside this torch ({error}): install the two "
-            "that belong together, or download the file and give its path as the weights."
-        ) from error
-
+    models = _imported("torchvision.models")
     name = torch_name(network, spec)
     if name not in models.list_models():
         refuse(f"torchvision:{tag}", network, _other(network, models.list_models()))
@@ -85,6 +79,17 @@ def torchvision(tag, network, spec):
     )
 
 
+def _imported(module):
+    try:
+        return importlib.import_module(module)
+    except RuntimeError as error:  # Of a torchvision that was built for another torch.
+        raise ImportError(
+            f"{module} can't be imported beside this torch ({error}): install torch and "
+            "torchvision that belong together, or download the file and give its path "
+            "as the weights."
+        ) from error
+
+
 def _of_255(values):
     return tuple(round(255 * value, 4) for value in values)
 
@@ -100,16 +105,15 @@ def _other(network, theirs):
 
 def timm(tag, network, spec):
     """``"timm:resnet50d.ra2_in1k"``: URL and preprocessing as timm gives them."""
-    import timm
-
+    timm = _imported("timm")
     name = torch_name(network, spec)
     if not name or not timm.is_model(name):
         refuse(f"timm:{tag}", network, _other(network, timm.list_models(network)))
-    config = timm.get_pretrained_cfg(tag) if tag.split(".")[0] == name else None
-    if config is None or not config.has_weights:
-        tags = timm.list_pretrained(f"{name}.*")
+    tags = timm.list_pretrained(f"{name}.*")
+    if tag not in tags:
         known = ", ".join(f"timm:{tag}" for tag in tags) or "none of this network"
         refuse(f"timm:{tag}", network, f"There are {known}.")
+    config = timm.get_pretrained_cfg(tag)
     if config.url and HASH.search(config.url):
         origin = config.url
         file, digest = download(origin)

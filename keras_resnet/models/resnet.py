@@ -239,6 +239,14 @@ def with_channels(size, channels):
     return (channels, *size)
 
 
+def image_shape(model):
+    """Height, width and channels of a model's input; `None` for any height or width."""
+    _, *shape = model.input_shape
+    if keras.config.image_data_format() == "channels_last":
+        return tuple(shape)
+    return (*shape[1:], shape[0])
+
+
 def check_head(include_top, pooling, classes):
     """Raises `ValueError` unless the end of the network can be built."""
     if pooling not in (None, *GLOBAL_POOLING):

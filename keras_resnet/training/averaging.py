@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_resnet.training import strategy
+from keras_resnet.training import batch_norm, strategy
 from keras_resnet.training.callbacks import synchronize
 from keras_resnet.training.distillation import without_teacher
 
@@ -65,6 +65,8 @@ class AverageWeights(keras.callbacks.Callback):
         """Gives the model the averages, if there are any yet."""
         if self.averages is not None:
             self._write(self.averages)
+            # Of several workers each has averaged the statistics of its own replicas.
+            batch_norm.average(self.model)
 
     def _write(self, values):
         for variable, value in zip(self._weights(), values, strict=True):

@@ -96,7 +96,7 @@ class AverageBatchNorm(keras.callbacks.Callback):
 
     Under MirroredStrategy each replica keeps moving statistics of its own share of the
     batch, and saving takes the first replica's. This averages them before each
-    validation, at the end of each epoch and of training: place it before what saves.
+    validation and at the end of each epoch: place it before what saves.
     """
 
     def on_train_begin(self, logs=None):
@@ -108,14 +108,17 @@ class AverageBatchNorm(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.average()
 
-    def on_train_end(self, logs=None):
-        self.average()
-
 
 def replica_callbacks(devices):
     """What `fit` needs so that replicas agree: nothing on one device or on JAX."""
     mirrored = devices.replicas > 1 and keras.backend.backend() == "tensorflow"
     return [AverageBatchNorm()] if mirrored else []
+
+
+def average(model):
+    """Averages a model's batch-norm statistics over its replicas, if it has several."""
+    if any(strategy.replicas_of(variable) for variable in model.weights):
+        averaging(model)()
 
 
 def averaging(model):

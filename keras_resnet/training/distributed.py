@@ -89,8 +89,10 @@ class Accumulation(keras.Model):
         return list(zip(*split, strict=True))
 
     def _split(self, tensor):
-        shape = (-1, self.accumulate, *tensor.shape[1:])
-        return keras.ops.unstack(keras.ops.reshape(tensor, shape), axis=1)
+        # Height and width are unknown where a recipe trains on several sizes.
+        shape = (-1, self.accumulate, *keras.ops.shape(tensor)[1:])
+        split = keras.ops.reshape(tensor, shape)
+        return [split[:, number] for number in range(self.accumulate)]
 
     def join(self, outputs):
         """The outputs of the micro-batches in the order of the batch."""

@@ -7,6 +7,8 @@ import pathlib
 
 import keras
 
+from keras_resnet.training import machine
+
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -15,8 +17,8 @@ def choose_precision(request, devices, spec):
 
     ``"auto"`` is mixed_bfloat16 on GPUs that compute in it, mixed_float16 on other
     GPUs with tensor cores, and float32 on the CPU, except for ImageNet's bottleneck
-    nets where the CPU has bfloat16 instructions: those train 1.6 times as fast in it
-    (docs/decisions/0005).
+    nets on TensorFlow where the CPU has bfloat16 instructions: those train 1.6 times as
+    fast in it (docs/decisions/0005).
 
     Args:
         request: ``"auto"`` or one of the others of `PRECISIONS`.
@@ -40,8 +42,9 @@ def choose_precision(request, devices, spec):
         return request
     if devices.kind == "cpu":
         large = spec.dataset == "imagenet" and spec.depth >= 50
-        return "mixed_bfloat16" if large and _cpu_has_bfloat16() else "float32"
-    capability = _compute_capability()
+        faster = keras.backend.backend() == "tensorflow" and _cpu_has_bfloat16()
+        return "mixed_bfloat16" if large and faster else "float32"
+    capability = machine.compute_capability(devices)
     if capability >= (8, 0):
         return "mixed_bfloat16"
     return "mixed_float16" if capability >= (7, 0) else "float32"
@@ -50,25 +53,6 @@ def choose_precision(request, devices, spec):
 def _cpu_has_bfloat16():
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
-
-
-def _compute_capability():
-    """Of the first GPU; tensor cores since (7, 0), bfloat16 since (8, 0)."""
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpu = tf.config.get_visible_devices("GPU")[0]
-        details = tf.config.experimental.get_device_details(gpu)
-        return details.get("compute_capability", (0, 0))
-    if backend == "jax":
-        import jax
-
-        capability = getattr(jax.devices("gpu")[0], "compute_capability", "0.0")
-        return tuple(int(part) for part in str(capability).split("."))
-    import torch
-
-    return torch.cuda.get_device_capability()
 
 
 def choose_xla(request, devices, synchronized=False):
@@ -109,7 +93,7 @@ def choose_xla(request, devices, synchronized=False):
         raise ValueError(
             "On TensorFlow, XLA and synchronized batch norm exclude each other on "
             "several devices: compiled code can't ask the other devices. Leave out "
-            "--xla on or --sync-batch-norm, or use --backend jax, which has both. "
+            "--xla on or --sync-batch-norm, or use --backend jax and neither: it has both. "
             f"Received: xla='on', sync_batch_norm=True, {devices.replicas} devices."
         )
     return request == "on" or (

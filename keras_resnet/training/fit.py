@@ -115,6 +115,7 @@ def fit(
     stateful = {"history": log, **reactive_schedules(recipe)}
     if recipe.average:
         stateful["average"] = AverageWeights(recipe.average, steps)
+        stateful["average"].set_model(model)  # Also of a run that is trained.
     checkpoints = folder / "checkpoints"
     steps.done, metrics = checkpoint.restore(checkpoints, model, stateful)
     done = steps.done
@@ -131,6 +132,8 @@ def fit(
         "All workers must go on from the same update: give them an --output-dir that "
         "all of them see.",
     )
+    if devices.chief:
+        log.write()  # Now: of a run that is trained no more rows come.
     verbose = verbose if devices.chief else 0
     if done and verbose:
         print(f"Going on from update {done:,} of {recipe.steps:,}.")

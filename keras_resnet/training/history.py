@@ -58,9 +58,6 @@ class HistoryLog(keras.callbacks.Callback):
         self.rows = list(state["rows"])
         self.seconds = state["seconds"]
 
-    def on_train_begin(self, logs=None):
-        self._write()
-
     def on_epoch_begin(self, epoch, logs=None):
         self.batches, self.first = 0, None
         self.started = time.perf_counter()
@@ -87,11 +84,12 @@ class HistoryLog(keras.callbacks.Callback):
             "images_per_second": f"{speed:.1f}",
         }
         self.rows.append(row)
-        self._write()
+        self.write()
         self.seconds += self._of_this_epoch()
         self.started = None
 
-    def _write(self):
+    def write(self):
+        """Writes the file, whatever has become of it."""
         temporary = self.path.with_suffix(".tmp")
         with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY)

@@ -193,12 +193,37 @@ def _hide_other_gpus(chosen):
     )
 
 
+def compute_capability(devices):
+    """Of the first of these GPUs; tensor cores since (7, 0), bfloat16 since (8, 0)."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpu = tf.config.get_visible_devices("GPU")[0]  # The others are hidden.
+        details = tf.config.experimental.get_device_details(gpu)
+        return details.get("compute_capability", (0, 0))
+    if backend == "jax":
+        import jax
+
+        first = _indices(devices)[0]
+        gpu = next(gpu for gpu in jax.local_devices() if gpu.id == first)
+        capability = getattr(gpu, "compute_capability", "0.0")
+        return tuple(int(part) for part in str(capability).split("."))
+    import torch
+
+    return torch.cuda.get_device_capability(_indices(devices)[0])
+
+
+def _indices(devices):
+    return [int(name.rpartition(":")[2]) for name in devices.names]
+
+
 def accelerators(devices):
     """The names of the GPUs of all workers, e.g. "NVIDIA H200", for a record."""
     if devices.kind == "cpu":
         return []
     backend = keras.backend.backend()
-    indices = [int(name.removeprefix("gpu:")) for name in devices.names]
+    indices = _indices(devices)
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -246,4 +271,4 @@ def peak_memory(devices):
         return max(stat.get("peak_bytes_in_use", 0) for stat in stats) or None
     import torch
 
-    return torch.cuda.max_memory_allocated()
+    return torch.cuda.max_memory_allocated(_indices(devices)[0])

@@ -36,12 +36,18 @@ def distribution(devices):
         return first_device(devices)
     if keras.backend.backend() == "jax":
         return _data_parallel(list(devices.names))
+    return _mirrored(devices.kind, len(devices.names)).scope()
+
+
+@functools.cache
+def _mirrored(kind, count):
+    """The strategy of these devices, the only one: a second one's collectives can fail."""
     import tensorflow as tf
 
-    names = [f"{devices.kind}:{index}" for index in range(len(devices.names))]
-    # Collectives between CPU devices fail at the second strategy of a process.
-    reduction = tf.distribute.ReductionToOneDevice() if devices.kind == "cpu" else None
-    return tf.distribute.MirroredStrategy(names, cross_device_ops=reduction).scope()
+    names = [f"{kind}:{index}" for index in range(count)]
+    # Those between CPU devices fail under several steps per execution as well.
+    reduction = tf.distribute.ReductionToOneDevice() if kind == "cpu" else None
+    return tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
 
 
 @contextlib.contextmanager
@@ -87,11 +93,12 @@ def placed(batches, devices):
     # Each element goes to one of this worker's devices.
     here = len(devices.names)
     if here > 1:
-        batches = batches.map(
-            lambda *batch: tuple(
-                tf.reshape(part, (here, -1, *part.shape[1:])) for part in batch
-            )
-        ).unbatch()
+
+        def split(part):  # Of unknown height and width where these change.
+            parts = tf.reshape(part, tf.concat([[here, -1], tf.shape(part)[1:]], 0))
+            return tf.ensure_shape(parts, (here, None, *part.shape[1:]))
+
+        batches = batches.map(lambda *batch: tuple(map(split, batch))).unbatch()
         # Keras takes the number of elements for that of steps, and misses some.
         warnings.filterwarnings("ignore", "Your input ran out of data")
     return workers.joined().distribute_datasets_from_function(lambda context: batches)
@@ -108,6 +115,20 @@ def agree(number, devices, what):
     numbers = everyones(number, devices)
     if len(set(numbers)) > 1:
         raise ValueError(f"{what} Received: {numbers}, worker by worker.")
+
+
+def require(holds, devices, message):
+    """Raises `ValueError` on all workers unless something holds on each of them.
+
+    Args:
+        holds: Whether it does on this worker.
+        devices: `Devices`.
+        message: What must hold, and what to do.
+    """
+    answers = everyones(int(holds), devices)
+    if not all(answers):
+        lacking = [number for number, answer in enumerate(answers) if not answer]
+        raise ValueError(f"{message} Received: not so on the workers {lacking}.")
 
 
 def everyones(number, devices):
@@ -154,7 +175,7 @@ def end_together(devices):
     """
     if devices.workers > 1 and keras.backend.backend() == "tensorflow":
         with workers.losses_named(devices.workers):
-            agree(0, devices, "")
+            everyones(0, devices)
 
 
 def read(variable):

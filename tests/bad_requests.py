@@ -7,15 +7,22 @@ import json
 import random
 import struct
 
+import numpy as np
+
 from tests.test_rest import b64, gif_header, jpeg_header, picture, png_header
+
+
+def _noise(size):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).normal(128, 80, size[::-1])
+    return Image.fromarray(pixels.clip(0, 255).astype("uint8"))
 
 
 @functools.cache
 def many_scans(format_="JPEG"):
     """A progressive JPEG of 512 scans; as an MPO, one with a second picture behind."""
-    from PIL import Image
-
-    noise = Image.effect_noise((60, 50), 80)
+    noise = _noise((60, 50))
     file = io.BytesIO()
     more = {"save_all": True, "append_images": [noise]} if format_ == "MPO" else {}
     noise.save(file, format_, progressive=True, **more)
@@ -30,7 +37,7 @@ def real_picture(format_, mode, size=(60, 50)):
     """An image with detail, so that cutting and changing its bytes matters."""
     from PIL import Image
 
-    noise = Image.effect_noise(size, 80)
+    noise = _noise(size)
     file = io.BytesIO()
     if mode == "I;16":
         noise = Image.frombytes(

@@ -1,17 +1,28 @@
 """Environment and fixtures that every test module shares."""
 
+import atexit
 import importlib.util
 import os
 import pathlib
+import shutil
+import tempfile
+
+import pytest
 
 # Before TensorFlow is imported: oneDNN of TF 2.21 corrupts memory in strided 1x1
 # convolutions of few channels and odd batches, and answers empty batches wrongly.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import pytest
+# What is tested here is what CPUs do, by defaults that no user's files change.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras_resnet_tests_")
+for name in [n for n in os.environ if n == "TF_CONFIG" or n.startswith("SLURM_")]:
+    del os.environ[name]  # Else training would look for the other workers of a job.
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
+os.chdir(REPOSITORY)  # Where processes of tests find `tests`.
+atexit.register(shutil.rmtree, os.environ["KERAS_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

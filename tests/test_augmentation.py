@@ -1,3 +1,5 @@
+"""Random crops, flips and colours: the references' numbers, and seeds alone."""
+
 import io
 
 import numpy as np

@@ -39,19 +39,24 @@ def test_cores_are_those_that_the_process_may_use():
         os.sched_setaffinity(0, allowed)
 
 
+# A hook that runs the tests has the developer's repository in GIT_DIR and others.
+OUTSIDE_OF_GIT = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+
+
 def git(folder, *arguments):
     identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
     command = ["git", "-C", str(folder), *identity, *arguments]
     try:
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, env=OUTSIDE_OF_GIT
+        )
     except FileNotFoundError:
         pytest.skip("needs git")
     return done.stdout.strip()
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
-    monkeypatch.delenv("GIT_DIR", raising=False)
+def repository(tmp_path):
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").write_text("")

@@ -1,3 +1,5 @@
+"""Keras's augmentation as functions of a seed."""
+
 import os
 import subprocess
 import sys

@@ -19,7 +19,7 @@ def test_one_cpu(request_):
         ("tpu", "must be 'all'"),
         ("cpu:x", "Received: devices='cpu:x'"),
         ("cpu:0", "at least one CPU"),
-        ("gpu:7", "does not see"),
+        ("gpu:99", "does not see"),
     ],
 )
 def test_devices_that_are_not_there(request_, message):

@@ -67,14 +67,23 @@ def test_unknown_options_are_wrong_usage():
 
 
 def test_the_backend_is_read_before_keras_is_imported():
+    pytest.importorskip("jax", reason="needs jax: pip install jax")
     code = (
         "import sys; from keras_resnet.__main__ import main; "
         "sys.modules['tensorflow'] = None; "  # Its import would fail.
-        "sys.exit(main(['show', 'resnet20', '--layers', '--backend', 'nonesuch']))"
+        "assert 'keras' not in sys.modules; "
+        "main(['show', 'resnet20', '--layers', '--backend', 'jax']); "
+        "import keras; print(keras.backend.backend())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "invalid choice: 'nonesuch'" in done.stderr
+    assert done.stdout.splitlines()[-1] == "jax", done.stderr[-2000:]
+
+
+def test_an_unknown_backend_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["show", "resnet20", "--backend", "nonesuch"])
+    assert exit_.value.code == 2
+    assert "invalid choice: 'nonesuch'" in capsys.readouterr().err
 
 
 def test_module_runs_as_the_command_does():

@@ -1,3 +1,5 @@
+"""Batches: each example once an epoch, a function of seed and step, shared out."""
+
 import io
 import pathlib
 from dataclasses import replace

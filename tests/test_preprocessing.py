@@ -1,3 +1,5 @@
+"""Deterministic image to image: decoding, resizing, cropping, normalizing."""
+
 import io
 from dataclasses import replace
 

@@ -19,7 +19,7 @@ import pytest
 import keras_resnet
 from keras_resnet import reproduce, run_folder
 from keras_resnet import run as runs
-from keras_resnet.config.recipe import StepDecay, smoke
+from keras_resnet.config.recipe import StepDecay, WeightAverage, smoke
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import pipelines, sources
 from keras_resnet.evaluation import records
@@ -120,6 +120,20 @@ def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypa
     reproduce.train(output_dir=tmp_path, accumulate=4, verbose=0)
     assert set(sizes) == {4, reproduce.EXAMPLES_SHOWN}
     assert precise == 8 * [4]
+
+
+def test_a_trained_run_that_lost_its_history_is_completed(tmp_path, monkeypatch):
+    average = WeightAverage(decay=0.5, every=1)
+    recipe = replace(RECIPES["quickstart"], average=average)
+    monkeypatch.setitem(RECIPES, "quickstart", recipe)
+    folder = reproduce.train(output_dir=tmp_path, verbose=0)
+    record = records.read(folder / "record.json")
+    history = (folder / "history.csv").read_text()
+    for name in ("record.json", "history.csv"):  # As a power cut may have it.
+        (folder / name).unlink()
+    reproduce.train(output_dir=tmp_path, verbose=0)
+    assert (folder / "history.csv").read_text() == history
+    assert records.read(folder / "record.json")["test"] == record["test"]
 
 
 def test_load_gives_back_what_was_measured(finished):

@@ -1,3 +1,5 @@
+"""Data sets by name and from folders: splits, labels, fingerprints, bad examples."""
+
 import hashlib
 import io
 import re

@@ -243,7 +243,7 @@ class ResNetSpec:
         if not isinstance(self.merge, kinds):
             raise ValueError(
                 "`merge` must be a Scaling, an ExclusiveGate, a ShortcutGate, a "
-                f"ShortcutDropout or None. Received: merge={self.merge!r}."
+                f"ShortcutDropout of this module, or None. Received: merge={self.merge!r}."
             )
         for name in ("dropout", "stochastic_depth"):
             value = getattr(self, name)

@@ -179,10 +179,6 @@ def merge_of(spec):
             return partial(shortcut_gate, gate=spec.merge)
         case ShortcutDropout():
             return partial(dropped_add, dropout=spec.merge)
-    raise ValueError(
-        "`merge` must be None or one of Scaling, ExclusiveGate, ShortcutGate and "
-        f"ShortcutDropout of keras_resnet.config.spec. Received: merge={spec.merge!r}."
-    )
 
 
 # --- Transforms of the residual ---------------------------------------------------

@@ -268,7 +268,7 @@ def test_hiding_gpus_too_late_is_no_error(monkeypatch):
     leave_gpus_to_keras()
 
 
-def test_mirrored_strategy_takes_the_batches_apart(examples):
+def test_mirrored_strategy_takes_the_batches_as_they_are(examples):
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     batches = training(examples["pixels"], PAD, steps=3)
     distributed = list(strategy.experimental_distribute_dataset(batches))

@@ -33,9 +33,10 @@ def markdown(header, rows):
 def machine(result):
     """The circumstances of a result, for a sentence under its table."""
     hardware, versions = result["hardware"], result["versions"]
+    cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
     tensorflow = versions.get("tensorflow") or versions.get("tensorflow-cpu")
     return (
-        f"{result['date']}, {hardware['cores']} cores of {hardware['cpu']}, Python "
+        f"{result['date']}, {cores} of {hardware['cpu']}, Python "
         f"{versions['python']}, Keras {versions['keras']}, TensorFlow {tensorflow}"
     )
 
@@ -101,11 +102,47 @@ def networks():
 def benchmarks():
     """Our trainer, pipeline and builder beside their peers."""
     tables = (
+        akamaster_table(),
         training_table(load("training")),
         input_table(load("input")),
         build_table(load("build")),
     )
     return "\n".join(tables)
+
+
+def akamaster_table():
+    """Errors and speed of two trainers over the same seeds."""
+    rows, errors = [], {}
+    for name, label in {
+        "keras_resnet": "ours, `resnet20_fb_cifar10`",
+        "akamaster": "akamaster's trainer, PyTorch",
+    }.items():
+        files = sorted((RESULTS / "akamaster").glob(f"{name}_seed*.json"))
+        runs = [json.loads(path.read_text()) for path in files]
+        errors[name] = [run["test_error"] for run in runs]
+        each = ", ".join(f"{error:.2f}" for error in errors[name])
+        beside = [run for run in runs if run["hardware"]["cores"] == 1]
+        speeds = ", ".join(f"{run['images_per_second']:.0f}" for run in beside)
+        rows.append((label, f"{spread(errors[name])} ({each})", speeds))
+    difference = statistics.mean(errors["keras_resnet"]) - statistics.mean(
+        errors["akamaster"]
+    )
+    last = runs[-1]
+    head = [
+        f"ResNet-20 on CIFAR-10 (JPEG), {last['epochs']} epochs",
+        "test error, %",
+        "images/s on one core",
+    ]
+    seeds = " and ".join(str(run["seed"]) for run in beside)
+    return (
+        f"{markdown(head, rows)}\n"
+        f"Final weights on the 10,000 test images, mean ± standard deviation over "
+        f"{len(runs)} seeds; ours {abs(difference):.2f} points "
+        f"{'above' if difference > 0 else 'below'}. The same 45,000 training images and "
+        f"drops of the rate. Images/s of the seeds {seeds}, with the other core busy "
+        "as well. `benchmarks/akamaster.py`. "
+        f"{beside_torch(last)}.\n"
+    )
 
 
 def training_table(training):

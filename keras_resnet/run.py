@@ -151,11 +151,11 @@ def load(folder):
         record = records.read(folder / "record.json")
     else:
         state = "training has not finished" if folder.is_dir() else "there is no folder"
+        advice = "Make one with `keras-resnet train`."
         if any((folder / name).is_file() for name in EXPORTED):
-            state = "it is an export: name the run that it was made of"
+            state, advice = "it is an export", "Name the run that it was made of."
         raise FileNotFoundError(
-            f"{folder} must hold a finished run with a record.json: {state}. "
-            "Make one with `keras-resnet train`."
+            f"{folder} must hold a finished run with a record.json: {state}. {advice}"
         )
     if record["network"] in ARCHITECTURES:
         allow_depth(ARCHITECTURES[record["network"]].depth)

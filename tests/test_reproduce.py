@@ -370,7 +370,7 @@ def test_load_says_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="training has not finished"):
         keras_resnet.load(tmp_path)
     (tmp_path / "form.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match="it is an export: name the run"):
+    with pytest.raises(FileNotFoundError, match="it is an export. Name the run"):
         keras_resnet.load(tmp_path)
 
 

@@ -209,6 +209,9 @@ def _learning_rate(axis, rows):
         # Rates a hundredth apart are told apart, and one that goes to 0 does not plunge.
         axis.set_yscale("symlog", linthresh=highest / 100, linscale=0.5)
         axis.set_ylim(0)
+        # Below these the axis is linear: a mark there would lie on that of 0.
+        lowest, top = math.ceil(math.log10(highest) - 2), round(math.log10(highest))
+        axis.set_yticks([0, *(10.0**k for k in range(lowest, top + 1))])
     axis.locator_params(axis="x", nbins=6)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 

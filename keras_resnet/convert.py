@@ -17,7 +17,7 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.data import pipelines, preprocessing, sources
 from keras_resnet.evaluation import environment
 from keras_resnet.export.target import replaced
-from keras_resnet.models import pretrained
+from keras_resnet.models import state_dicts
 from keras_resnet.models.published_torch import torch_reference
 
 STATE_DICTS = (".safetensors", ".npz", ".pth")
@@ -72,7 +72,7 @@ def convert(source, out, *, network=None, to=None, overwrite=False):
     state = None
     if to is not None:
         spec = ARCHITECTURES[loaded.network]
-        state = pretrained.to_state_dict(loaded.model, spec, to)
+        state = state_dicts.to_state_dict(loaded.model, spec, to)
         theirs = torch_reference(to, loaded.network, spec)
         if theirs is not None:
             library, reference = to, lambda images: theirs(state, images)

@@ -17,7 +17,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ["KERAS_HOME"] = tempfile.mkdtemp(prefix="keras_resnet_tests_")
-for name in [n for n in os.environ if n == "TF_CONFIG" or n.startswith("SLURM_")]:
+JOBS = ("TF_CONFIG", "SLURM_", "KERAS_RESNET_WORKER")
+for name in [name for name in os.environ if name.startswith(JOBS)]:
     del os.environ[name]  # Else training would look for the other workers of a job.
 
 REPOSITORY = pathlib.Path(__file__).parents[1]

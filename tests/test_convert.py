@@ -18,8 +18,9 @@ from keras_resnet.convert import convert, own_state
 from keras_resnet.data.preprocessing import normalize, prepare
 from keras_resnet.models import published
 from keras_resnet.models.files import read_state_dict
-from keras_resnet.models.pretrained import load_weights, to_state_dict
+from keras_resnet.models.pretrained import load_weights
 from keras_resnet.models.publication import Published
+from keras_resnet.models.state_dicts import to_state_dict
 from tests.reference import called, with_random_weights
 
 RESNET20 = ARCHITECTURES["resnet20"]

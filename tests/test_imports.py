@@ -58,6 +58,7 @@ MAY_IMPORT = {
         "run_folder",
         "training",
     },
+    "grammar.py": {"__version__", "commands"},
     "commands.py": {
         "applications",
         "config",

@@ -14,8 +14,9 @@ import pytest
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD
-from keras_resnet.models.pretrained import load_weights, to_state_dict
+from keras_resnet.models.pretrained import load_weights
 from keras_resnet.models.resnet import build
+from keras_resnet.models.state_dicts import to_state_dict
 
 pytestmark = pytest.mark.parity
 

@@ -188,6 +188,8 @@ def test_training_errors_of_several_networks(tmp_path):
     assert path.stat().st_size > 5_000
     with pytest.raises(ValueError, match="must be 1 to 4"):
         plots.training_errors({}, tmp_path / "none.png", title="A title")
+    with pytest.raises(ValueError, match="history of 'bare' must hold accuracies"):
+        plots.training_errors({"bare": []}, tmp_path / "none.png", title="A title")
 
 
 def test_images_stand_side_by_side(tmp_path):

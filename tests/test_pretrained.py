@@ -15,12 +15,11 @@ from keras_resnet.models.formats import FORMATS
 from keras_resnet.models.pretrained import (
     load_state_dict,
     load_weights,
-    named_arrays,
     read_state_dict,
     recognized,
-    to_state_dict,
 )
 from keras_resnet.models.resnet import build
+from keras_resnet.models.state_dicts import named_arrays, to_state_dict
 
 TINY = ResNetSpec(
     stem="imagenet",

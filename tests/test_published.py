@@ -23,8 +23,9 @@ from keras_resnet.config.preprocessing import (
 from keras_resnet.models import publication, published, published_keras, published_torch
 from keras_resnet.models.files import read_state_dict
 from keras_resnet.models.formats import FORMATS
-from keras_resnet.models.pretrained import load_weights, named_arrays
+from keras_resnet.models.pretrained import load_weights
 from keras_resnet.models.resnet import build
+from keras_resnet.models.state_dicts import named_arrays
 from tests.reference import called, images, with_random_weights
 
 RESNET20 = ARCHITECTURES["resnet20"]

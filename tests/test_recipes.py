@@ -205,6 +205,8 @@ def test_smoke_twins_are_short(name):
     twin = smoke(RECIPES[name])
     assert twin.steps == 4
     assert twin.batch_size <= 16
+    assert twin.precise_batch_norm <= twin.batch_size
+    assert twin.average is None or twin.average.every == 1
     assert type(twin.schedule) is type(RECIPES[name].schedule)
 
 

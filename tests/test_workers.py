@@ -399,9 +399,8 @@ def free_ports():
         return one.getsockname()[1], other.getsockname()[1]
 
 
-def start(backend, folder, normed, *, count=2, seconds=0.0, devices=1):
+def start(backend, folder, kind, *, count=2, seconds=0.0, devices=1):
     """Starts the workers of `two_workers.py`."""
-    kind = "normed" if normed else "plain"
     options = [str(folder), kind, str(seconds), str(devices)]
     return processes(backend, folder, ["-m", "tests.two_workers", *options], count)
 
@@ -456,14 +455,14 @@ def difference(a, b, of_a="weights.npz"):
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize(
-    ("normed", "devices", "tolerance"),
-    [(False, 1, 1e-5), (True, 1, 1e-3), (True, 2, 1e-3)],
+    ("kind", "devices", "tolerance"),
+    [("plain", 1, 1e-5), ("normed", 1, 1e-3), ("normed", 2, 1e-3)],
 )
-def test_two_workers_train_like_one(tmp_path, backend, normed, devices, tolerance):
+def test_two_workers_train_like_one(tmp_path, backend, kind, devices, tolerance):
     pytest.importorskip(backend)
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = start(backend, one, normed, count=1)
-    wait(start(backend, two, normed, devices=devices), two)
+    alone = start(backend, one, kind, count=1)
+    wait(start(backend, two, kind, devices=devices), two)
     wait(alone, one)
     assert difference(one, two) < tolerance < 0.05
     assert difference(one, one, "initial.npz") > 0.05
@@ -472,6 +471,15 @@ def test_two_workers_train_like_one(tmp_path, backend, normed, devices, toleranc
         assert a["step"] == b["step"]
         for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
             assert a[name] == pytest.approx(b[name], rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.multiprocess
+def test_averages_hold_the_statistics_of_all_workers(tmp_path):
+    folder = tmp_path / "two"
+    wait(start("tensorflow", folder, "averaged", devices=2), folder)
+    pairs = zip(*(weights(folder / f"of_worker_{i}.npz") for i in (0, 1)), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=1e-6)
 
 
 def wait_until(seen, what, processes):
@@ -489,8 +497,8 @@ def wait_until(seen, what, processes):
 def test_a_lost_worker_is_noticed_and_both_go_on(tmp_path, backend, victim):
     pytest.importorskip(backend)
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = start(backend, one, False, count=1)
-    pair = start(backend, two, False, seconds=0.5)
+    alone = start(backend, one, "plain", count=1)
+    pair = start(backend, two, "plain", seconds=0.5)
     try:
         saved = two / "checkpoints"
         wait_until(lambda: any(saved.glob("step_*")), "checkpoint", pair)
@@ -508,7 +516,7 @@ def test_a_lost_worker_is_noticed_and_both_go_on(tmp_path, backend, victim):
     assert own in log or (backend == "jax" and victim == 0 and "distributed" in log)
     assert not (two / "weights.npz").exists()
 
-    wait(start(backend, two, False), two)
+    wait(start(backend, two, "plain"), two)
     wait(alone, one)
     assert difference(one, two) < 1e-5
     assert [row["step"] for row in read_history(two / "history.csv")] == [3, 6, 9]
@@ -519,9 +527,9 @@ def test_a_lost_worker_is_noticed_and_both_go_on(tmp_path, backend, victim):
 def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path, backend):
     pytest.importorskip(backend)
     one, two = tmp_path / "one", tmp_path / "two"
-    alone = start(backend, one, False, count=1)
+    alone = start(backend, one, "plain", count=1)
     # Between validations: the 2nd worker asks the chief to save after update 5.
-    pair = start(backend, two, False, seconds=0.5)
+    pair = start(backend, two, "plain", seconds=0.5)
     try:
         log = tmp_path / "two.1.log"
         wait_until(
@@ -539,7 +547,7 @@ def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path, backend):
     # 5 where nothing else is slow; 3, 6 and 9 are saved in any case.
     last = checkpoint.checkpoints(two / "checkpoints")[-1].name
     assert "step_00000003" < last < "step_00000009"
-    wait(start(backend, two, False), two)
+    wait(start(backend, two, "plain"), two)
     wait(alone, one)
     assert difference(one, two) < 1e-5
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_resnet.__main__ import main as command_line
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.config.recipe import PadCropFlip, Recipe, StepDecay
+from keras_resnet.config.recipe import PadCropFlip, Recipe, StepDecay, WeightAverage
 from keras_resnet.data import pipelines, sources
 from keras_resnet.training import (
     batch_norm,
@@ -106,7 +106,11 @@ def several_cpus(count):
     return dataclasses.replace(hardware, names=names)
 
 
-def train(folder, normed, seconds, devices):
+def train(folder, kind, seconds, devices):
+    """Trains; a ``kind`` of "plain" has no batch norm, "averaged" an unsynchronized one."""
+    normed, recipe = kind != "plain", RECIPE
+    if kind == "averaged":
+        recipe = dataclasses.replace(RECIPE, average=WeightAverage(decay=0.5, every=1))
     hardware = several_cpus(devices)
     pipelines.leave_gpus_to_keras()
     rng = np.random.default_rng(0)
@@ -121,7 +125,7 @@ def train(folder, normed, seconds, devices):
         stream = pipelines.training_batches(
             examples,
             PREPARE,
-            RECIPE,
+            recipe,
             classes=10,
             seed=0,
             start_step=done,
@@ -132,17 +136,17 @@ def train(folder, normed, seconds, devices):
     keras.utils.set_random_seed(0)
     with strategy.distribution(hardware):
         model = network(normed)
-        if normed and keras.backend.backend() == "tensorflow":
+        if kind == "normed" and keras.backend.backend() == "tensorflow":
             batch_norm.synchronize(model, True)
         initial = model.get_weights()
         model = distributed.trainer(model, hardware, xla=False)
-        compile_model(model, RECIPE, xla=keras.backend.backend() == "jax")
+        compile_model(model, recipe, xla=keras.backend.backend() == "jax")
         validation = pipelines.evaluation_batches(
             examples, PREPARE, batch_size=32, share=share
         )
         fit(
             model,
-            RECIPE,
+            recipe,
             batches,
             strategy.placed(validation, hardware),
             folder,
@@ -152,6 +156,7 @@ def train(folder, normed, seconds, devices):
             verbose=0,
         )
     workers.leave(hardware.workers)
+    np.savez(folder / f"of_worker_{hardware.worker}.npz", *model.get_weights())
     if hardware.chief:
         np.savez(folder / "initial.npz", *initial)
         np.savez(folder / "weights.npz", *model.get_weights())
@@ -159,12 +164,12 @@ def train(folder, normed, seconds, devices):
 
 
 def main():
-    folder, normed, seconds, devices = sys.argv[1:]
+    folder, kind, seconds, devices = sys.argv[1:]
     # The command line's errors and exit codes, around this in place of `train`.
     from keras_resnet import commands
 
     commands.train = lambda options: train(
-        pathlib.Path(folder), normed == "normed", float(seconds), int(devices)
+        pathlib.Path(folder), kind, float(seconds), int(devices)
     )
     sys.exit(command_line(["train"]))
 

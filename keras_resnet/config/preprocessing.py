@@ -113,7 +113,7 @@ def for_input(preprocessing: Preprocessing, size, channels: int) -> Preprocessin
         channels: Of the input. For one channel, the mean and the deviation are the means
             of the three; for more than three nothing is changed.
     """
-    if channels == 1 < preprocessing.channels and _has_shape(preprocessing.mean, (3,)):
+    if channels == 1 and _has_shape(preprocessing.mean, (3,)):
         preprocessing = replace(
             preprocessing,
             channels=1,

@@ -93,7 +93,7 @@ def choose_xla(request, devices, synchronized=False):
         raise ValueError(
             "On TensorFlow, XLA and synchronized batch norm exclude each other on "
             "several devices: compiled code can't ask the other devices. Leave out "
-            "--xla on or --sync-batch-norm, or use --backend jax and neither: it has both. "
+            "--xla on or --sync-batch-norm; --backend jax has both without either. "
             f"Received: xla='on', sync_batch_norm=True, {devices.replicas} devices."
         )
     return request == "on" or (

@@ -10,7 +10,7 @@ The two take turns in processes of their own; each also times a product of two m
 of 8192x8192 in bfloat16, of which its speed is given a share: 3 times the multiply-adds
 of the forward pass, twice as many operations.
 
-Writes images/s, share and memory as JSON to FILE, `$OUT/gpu.json` or results/gpu.json.
+Writes images/s, share and memory as JSON to FILE, results/gpu.json by default.
 Exits with 1 and says so where no GPU is seen.
 """
 
@@ -201,7 +201,8 @@ def main():
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=pathlib.Path)
+    default = pathlib.Path(__file__).parent / "results" / "gpu.json"
+    parser.add_argument("--output", type=pathlib.Path, default=default)
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     rows, connections = {}, {}
@@ -235,9 +236,7 @@ def main():
         "batch_size": options.batch_size,
         "rows": rows,
     }
-    default = pathlib.Path(__file__).parent / "results"
-    output = options.output or pathlib.Path(os.environ.get("OUT", default)) / "gpu.json"
-    output.write_text(json.dumps(result, indent=2) + "\n")
+    options.output.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(rows, indent=2))
     return 0
 

@@ -148,7 +148,8 @@ def main():
 
     peer = f"PyTorch DataLoader, {WORKERS} workers"
     variants = {
-        # First: its processes are forked before TensorFlow has threads.
+        # First: in the first round its processes are forked before TensorFlow has
+        # threads. Later ones fork beside them.
         peer: lambda: data_loader(files),
         "keras_resnet": lambda: ours(files),
         "plain tf.data": lambda: plain(files),

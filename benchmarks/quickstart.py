@@ -38,11 +38,14 @@ def original_test_set(folder):
 def train(seed, output_dir):
     """Seconds that the command takes, and the run's folder."""
     command = [sys.executable, "-m", "keras_resnet", "train", "--quiet"]
+    folder = output_dir / f"quickstart_seed{seed}"
+    if folder.exists():
+        raise SystemExit(f"A run must be timed from its start. Remove: {folder}")
     started = time.perf_counter()
     subprocess.run(
         [*command, "--seed", str(seed), "--output-dir", str(output_dir)], check=True
     )
-    return time.perf_counter() - started, output_dir / f"quickstart_seed{seed}"
+    return time.perf_counter() - started, folder
 
 
 def measure(folder, examples):

@@ -138,9 +138,11 @@ def akamaster_table():
         f"{markdown(head, rows)}\n"
         f"Final weights on the 10,000 test images, mean ± standard deviation over "
         f"{len(runs)} seeds; ours {abs(difference):.2f} points "
-        f"{'above' if difference > 0 else 'below'}. The same 45,000 training images and "
-        f"drops of the rate. Images/s of the seeds {seeds}, with the other core busy "
-        "as well. `benchmarks/akamaster.py`. "
+        f"{'above' if difference > 0 else 'below'}. The same 45,000 training images, "
+        "each trainer's own drops of the rate, in proportion. Images/s of the seeds "
+        f"{seeds}, rough: at different hours, with other jobs beside, and PyTorch's "
+        "loaders on the same core; the next table is of one run. "
+        "`benchmarks/akamaster.py`. "
         f"{beside_torch(last)}.\n"
     )
 

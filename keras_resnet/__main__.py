@@ -15,7 +15,7 @@ def main(arguments=None):
         os.environ["KERAS_BACKEND"] = options.backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow uses oneDNN by itself only on CPUs with AVX-512; on others it made
-    # training 1.7 times as fast (docs/decisions/0005).
+    # training 1.5 to 1.7 times as fast (docs/decisions/0005).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         return options.command(options) or 0
@@ -42,11 +42,9 @@ def main(arguments=None):
         return 1
     except (OSError, RuntimeError, FloatingPointError) as error:
         print(f"keras-resnet: {error}", file=sys.stderr)
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            print(
-                "Free some space and run the same command: nothing is lost.",
-                file=sys.stderr,
-            )
+        full = getattr(error, "errno", None) == errno.ENOSPC
+        if full and "run the same command" not in str(error).lower():
+            print("Free some space and run the same command.", file=sys.stderr)
         if type(error).__name__ == "WorkerLost":
             # The usual end waits for the others, JAX's for 100 s.
             sys.stdout.flush()

@@ -12,8 +12,8 @@ import numpy as np
 from keras_resnet import run as runs
 from keras_resnet import run_folder
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.data import pipelines, preprocessing, sources
-from keras_resnet.data.examples import Examples
+from keras_resnet.data import folders, pipelines, preprocessing, sources
+from keras_resnet.data.examples import Examples, split_off_validation
 from keras_resnet.evaluation import environment
 from keras_resnet.export import formats, report, runtime, saved_model
 from keras_resnet.export.fold import fold_batch_norm
@@ -236,8 +236,12 @@ def _images(run, data, data_dir, *, needed):
         shape = (BATCH, *run.preprocessing.size, run.preprocessing.channels)
         noise = np.random.default_rng(0).integers(0, 256, shape, "uint8")
         return {"images": noise, "labels": None, "data": None}
-    if needed and split == "all":  # A folder, whose training images calibrate.
+    calibrating = splits.train
+    if needed and split == "all":  # A folder: some of it calibrate, others compare.
         split, examples = "validation", splits.validation
+        if examples is None:
+            size = round(folders.VAL_FRACTION * calibrating.size)
+            calibrating, examples = split_off_validation(calibrating, size)
     images, labels = prepared(examples, run.preprocessing, COMPARED)
     known = runs.has_classes(run, splits.class_names)
     same = splits.sha256 == run.record.get("dataset", {}).get("sha256")
@@ -247,9 +251,7 @@ def _images(run, data, data_dir, *, needed):
         "data": f"{splits.name} {split}",
     }
     if needed:
-        result["calibration"], _ = prepared(
-            splits.train, run.preprocessing, CALIBRATION
-        )
+        result["calibration"], _ = prepared(calibrating, run.preprocessing, CALIBRATION)
     return result
 
 

@@ -15,7 +15,7 @@ from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Distillation, Recipe, first_steps
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.data import pipelines
+from keras_resnet.data import folders, pipelines
 from keras_resnet.data.examples import Splits
 from keras_resnet.models import pretrained, resnet
 from keras_resnet.training import (
@@ -126,7 +126,9 @@ class Job:
                 f"Training computes in {self.precision}; --precision float32 does not."
             )
         notes += [
-            f"{name}={value!r} was asked for." for name, value in self.overrides.items()
+            f"{name}={value!r} was asked for."
+            for name, value in self.overrides.items()
+            if (name, value) != ("val_fraction", folders.VAL_FRACTION)
         ]
         return notes
 
@@ -170,10 +172,16 @@ def settle(asked, hardware):
             "`freeze` (--freeze) keeps weights that were given: give them as `weights` "
             f"(--weights). Received: freeze={asked['freeze']}, weights=None."
         )
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            "Training needs channels last, as images come: set "
+            "`keras.config.set_image_data_format('channels_last')`; weights are the "
+            f"same. Received: {keras.config.image_data_format()!r}."
+        )
     if asked["deterministic"]:
         execution.be_deterministic(asked["xla"])
         asked = asked | {"xla": "off"}
-    return Job(
+    job = Job(
         name=name,
         recipe=recipe,
         seed=asked["seed"],
@@ -191,6 +199,8 @@ def settle(asked, hardware):
         steps_per_execution=asked["steps_per_execution"],
         teacher=request.where(asked["teacher"]),
     )
+    validation_in_fit(job)  # Raises an error if it can't be shared out.
+    return job
 
 
 def as_begun(job, asked, begun):
@@ -248,15 +258,21 @@ def _teacher(job):
             f"teacher={job.teacher!r}, a {network}."
         )
     names = job.splits.class_names
-    if not runs.has_classes(teacher, names) or any(
-        getattr(teacher.preprocessing, colour) != getattr(job.prepare, colour)
-        for colour in COLOURS
-    ):
+    if not runs.has_classes(teacher, names):
         raise ValueError(
-            "The teacher must know the data's classes and see the same colours. "
-            f"Received: {len(teacher.classes)} classes with {teacher.preprocessing}; the "
-            f"data has {len(names)} with {job.prepare}."
+            "The teacher must know the data's classes, in their order. Received: "
+            f"{len(teacher.classes)}, {teacher.classes[:5]}…; the data has "
+            f"{len(names)}, {names[:5]}…."
         )
+    for colour in COLOURS:
+        theirs, ours = (
+            getattr(p, colour) for p in (teacher.preprocessing, job.prepare)
+        )
+        if theirs != ours:
+            raise ValueError(
+                "The teacher must see the same colours as the data has. Received: "
+                f"{colour}={theirs!r}; the data has {ours!r}."
+            )
     model = resnet.build(
         find(ARCHITECTURES, network, kind="network"),
         input_shape=resnet.with_channels((None, None), job.prepare.channels),
@@ -268,15 +284,21 @@ def _teacher(job):
 
 
 @contextlib.contextmanager
-def scope(job):
-    """Where to build and fit: the job's devices and precision."""
+def computing_in(policy):
+    """Where new layers have this dtype policy, whatever the user's is."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(job.precision)
+    keras.config.set_dtype_policy(policy)
     try:
-        with strategy.distribution(job.hardware):
-            yield
+        yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@contextlib.contextmanager
+def scope(job):
+    """Where to build and fit: the job's devices and precision."""
+    with computing_in(job.precision), strategy.distribution(job.hardware):
+        yield
 
 
 def build(job):

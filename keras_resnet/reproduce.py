@@ -132,7 +132,12 @@ def train(
     job, folder = settled(options, hardware)
     with jobs.scope(job):
         job, network, model = jobs.build(job)
-        if run_folder.claim(folder, job.settings(), hardware.chief):
+        finished = run_folder.check(folder, job.settings())
+        if hardware.chief and not finished:
+            in_use = run_folder.lock(folder)  # noqa: F841  Until this function returns.
+            # Another process may have had the folder until now.
+            finished = run_folder.claim(folder, job.settings())
+        if finished:
             return say_finished(folder, verbose)
         strategy.require(
             run_folder.seen(folder),
@@ -145,7 +150,6 @@ def train(
             if verbose:
                 where = ", ".join(hardware.all_names)
                 print(f"Training {job.recipe.network} on {where} in {job.precision}.")
-            in_use = run_folder.lock(folder)  # noqa: F841  Until this function returns.
         earlier_seconds = fit(
             model,
             job.recipe,
@@ -165,8 +169,8 @@ def train(
 
     history = read_history(folder / "history.csv")
     plots.training_curves(history, folder / "curves.png", title=job.name)
-    # Outside of strategy and mixed precision: what is measured is what is saved.
-    with strategy.first_device(hardware):
+    # Outside of strategy and of any mixed precision: what is measured is what is saved.
+    with strategy.first_device(hardware), jobs.computing_in("float32"):
         final = as_float32(job, network)
         show_examples(final, job, folder / "predictions.png")
         results = measured(final, job, history)

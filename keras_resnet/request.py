@@ -59,8 +59,10 @@ def complete(options):
         )
     if data is None and recipe is None:
         recipe = "quickstart"
-    if folder and val_fraction is None:
-        val_fraction = folders.VALIDATION_FRACTION
+    if folder and val_fraction is not None:
+        folders.check_val_fraction(data, val_fraction)
+    elif folder:
+        val_fraction = folders.VAL_FRACTION
     return options | {"recipe": recipe, "val_fraction": val_fraction}
 
 
@@ -100,8 +102,8 @@ def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size
     spec = find(ARCHITECTURES, network, kind="network")
     if data in DATASETS:
         splits = sources.load(data, data_dir=data_dir)
-    elif pathlib.Path(data).is_dir():
-        splits = folders.load(data, validation_fraction=val_fraction)
+    elif isinstance(data, pathlib.PurePath) or pathlib.Path(data).is_dir():
+        splits = folders.load(data, val_fraction=val_fraction)
     else:
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
     own = for_own_images(
@@ -206,7 +208,8 @@ def check_batch_size(recipe, splits, hardware, accumulate=1):
     if recipe.batch_size % replicas:
         raise ValueError(
             f"`batch_size` must be a multiple of the {replicas} devices. "
-            f"Received: batch_size={recipe.batch_size}."
+            f"Received: batch_size={recipe.batch_size}. Give another (--batch-size), or "
+            "fewer devices (--devices)."
         )
     if not isinstance(accumulate, int) or accumulate < 1:
         raise ValueError(

@@ -54,10 +54,15 @@ class Run:
             For each image a list of ``(class name, probability)``, likeliest first.
 
         Raises:
-            FileNotFoundError, ValueError: If an image is missing or can't be read, or
-                ``top`` is not a positive integer.
+            FileNotFoundError, ValueError: If an image is missing or can't be read,
+                there is none, or ``top`` is not a positive integer.
         """
         check_top(top)
+        if isinstance(images, (str, os.PathLike)) or len(images) == 0:
+            raise ValueError(
+                "`images` must be a list of paths, or an array of images, with one at "
+                f"least. Received: images={images!r}."
+            )
         pipelines.leave_gpus_to_keras()
         prepared = np.stack([self._prepare(image) for image in images])
         rows = [
@@ -282,7 +287,7 @@ def examples_of(run, data, data_dir, split):
     if own:
         # The same fraction, or images of the training set would be measured on.
         fraction = run.record["overrides"]["val_fraction"]
-        splits = folders.load(data, validation_fraction=fraction)
+        splits = folders.load(data, val_fraction=fraction)
         if splits.sha256 != run.record["dataset"]["sha256"]:
             raise ValueError(
                 f"{data} must hold the images that the run was trained on, and it has "
@@ -290,7 +295,9 @@ def examples_of(run, data, data_dir, split):
                 "Give other images with --data."
             )
         return splits, split, getattr(splits, split)
-    splits = folders.load(data)
+    splits = folders.load(data, val_fraction=0)
     if splits.test is not None:
         return splits, "test", splits.test
+    if splits.validation is None:
+        return splits, "all", splits.train
     return splits, "all", join(splits.train, splits.validation)

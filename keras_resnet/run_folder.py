@@ -11,6 +11,7 @@ from keras_resnet.config.recipes import RECIPES
 
 WORDS = ("source", "target", "deviations")  # Of a recipe, which change nothing.
 COMPUTING = ("precision", "xla")  # Which a run keeps to its end.
+LOCK = "lock"
 
 
 def settings(recipe, seed, fingerprint, overrides, **machine):
@@ -65,20 +66,17 @@ def begun(folder, backend):
     return {name: found[name] for name in COMPUTING if name in found}
 
 
-def claim(folder, wanted, chief=True):
+def claim(folder, wanted):
     """Takes a folder for a run; tells whether the run has been finished there.
 
     Args:
-        folder: The run's.
+        folder: The run's, which this process has locked.
         wanted: The run's `settings`.
-        chief: Whether this worker is the one that writes.
 
     Raises:
         ValueError: If the folder holds another run, or something else.
     """
     path = folder / "settings.json"
-    if not chief and not path.exists():
-        return False
     finished = check(folder, wanted)
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,8 +113,8 @@ def check(folder, wanted):
     """
     if not (folder / "settings.json").exists():
         # A kill can leave a file of ours that was not yet whole.
-        found = folder.iterdir() if folder.exists() else ()
-        if any(not path.name.startswith("writing_") for path in found):
+        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if any(not name.startswith("writing_") for name in found - {LOCK}):
             raise ValueError(
                 f"{folder} must be empty or hold this run, and it holds other files. "
                 "Remove it, or choose another --output-dir."
@@ -167,10 +165,13 @@ def _differences(found, wanted):
 def lock(folder):
     """Keeps other processes out of a run's folder until what it returns is closed.
 
+    Makes the folder if there is none.
+
     Raises:
         RuntimeError: If another process trains there.
     """
-    file = (folder / "lock").open("w")
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / LOCK).open("w")
     with contextlib.suppress(ImportError):  # Windows has no such locks.
         import fcntl
 

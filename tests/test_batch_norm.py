@@ -103,3 +103,9 @@ def test_precise_batch_norm_has_the_statistics_of_all_images():
     with pytest.raises(ValueError, match="at least one batch"):
         batch_norm.recompute(model, [])
     assert norm.momentum == 0.9
+
+
+def test_synchronized_batch_norm_is_tensorflows(monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(ValueError, match="global batch anyway"):
+        batch_norm.synchronize(None, True)

@@ -1,4 +1,4 @@
-"""Reactive schedules, guards and the history, on a net that learns nothing."""
+"""Reactive schedules and guards, on a net that learns nothing."""
 
 import json
 import math
@@ -15,7 +15,6 @@ from keras_resnet.training.callbacks import (
     current_learning_rate,
     steps_done,
 )
-from keras_resnet.training.history import HISTORY, HistoryLog, read_history
 
 
 def tiny_model():
@@ -105,7 +104,7 @@ def test_plateau_divides_by_ten_and_remembers():
     assert current_learning_rate(other.optimizer) == pytest.approx(0.01)
 
 
-def test_stop_after_counts_from_the_beginning_of_the_run():
+def test_steps_end_at_the_runs_last_update():
     model = tiny_model()
     x, y = batches(6)
     model.fit(x, y, batch_size=4, epochs=1, verbose=0, callbacks=[Steps(4)])
@@ -123,46 +122,6 @@ def test_divergence_names_step_and_rate():
         steps = Steps(9)
         callbacks = [steps, StopAtNaN(steps)]
         model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=callbacks)
-
-
-def test_history_has_neither_gaps_nor_doubles(tmp_path):
-    path = tmp_path / "history.csv"
-    x, y = batches(4)
-    model = tiny_model()
-
-    def train(epochs, first, state=None):
-        steps = Steps(12, 4 * first)
-        log = HistoryLog(path, steps, batch_size=4, examples=16)
-        if state:
-            log.restore(json.loads(json.dumps(state)))
-        states = []  # As a checkpoint after each validation holds it.
-        saving = keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: states.append(log.state())
-        )
-        model.fit(
-            x,
-            y,
-            batch_size=4,
-            initial_epoch=first,
-            epochs=epochs,
-            validation_data=(x, y),
-            callbacks=[steps, log, saving],
-            verbose=0,
-        )
-        assert log.seconds > 0
-        return states
-
-    # A power cut leaves the first checkpoint, and of the file anything.
-    saved, _ = train(2, 0)
-    text = path.read_text()
-    path.write_text(text[: text.rindex(",") + 1])
-    train(3, 1, saved)
-    rows = read_history(path)
-    assert [row["step"] for row in rows] == [4, 8, 12]
-    assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert tuple(rows[0]) == HISTORY
-    assert all(row["learning_rate"] == pytest.approx(0.1) for row in rows)
-    assert all(row["images_per_second"] > 0 for row in rows)
 
 
 def test_weights_ruined_by_the_last_update_are_noticed():

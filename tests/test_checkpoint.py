@@ -119,18 +119,22 @@ def test_a_state_of_another_shape_is_named(tmp_path, text):
     assert state.exists()  # Another version may know it.
 
 
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "hint"),
+    [(errno.ENOSPC, "Free some space"), (errno.EACCES, "See that you may write there")],
+)
+def test_a_disk_that_takes_no_more_loses_nothing(tmp_path, monkeypatch, code, hint):
     model = compiled_model()
     train(model, 1)
     save(tmp_path, model, {})
     train(model, 1)
 
-    def no_space(path, **arrays):
+    def fail(path, **arrays):
         path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(np, "savez", no_space)
-    with pytest.raises(OSError, match="Free some space and run the same command"):
+    monkeypatch.setattr(np, "savez", fail)
+    with pytest.raises(OSError, match=f"{hint} and run the same command"):
         save(tmp_path, model, {})
     other = compiled_model()
     assert checkpoint.restore(tmp_path, other, {})[0] == 1

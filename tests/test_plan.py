@@ -2,24 +2,9 @@
 
 from dataclasses import replace
 
-from keras_resnet import job as jobs
-from keras_resnet.config.recipe import with_steps
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.training import plan
 from keras_resnet.training.machine import ALONE
-
-
-def test_stages_are_those_of_the_pipeline():
-    # tests/test_pipelines.py shows that these are the sizes of these updates.
-    recipe = RECIPES["imagenette_fast"]
-    assert jobs.stages(recipe) == [
-        (0, 896, 64),
-        (896, 1568, 96),
-        (1568, 2240, 128),
-    ]
-    assert jobs.stages(with_steps(recipe, 2)) == [(0, 1, 64), (1, 2, 96)]
-    assert jobs.stages(RECIPES["quickstart"]) == [(0, 780, None)]
-    assert jobs.stages(recipe, 1000) == [(1000, 1568, 96), (1568, 2240, 128)]
 
 
 def test_larger_images_count_by_their_updates():

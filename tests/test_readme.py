@@ -3,7 +3,6 @@
 import importlib.util
 import re
 
-from keras_resnet.config.datasets import DATASETS
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -51,9 +50,3 @@ def test_readme_links_lead_somewhere():
     links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
     assert links
     assert not [link for link in links if not (REPOSITORY / link).exists()]
-
-
-def test_bundled_data_set_is_small():
-    bundled = REPOSITORY / "keras_resnet" / "data" / "bundled" / "fashion_mini.npz"
-    assert bundled.stat().st_size <= 6_000_000
-    assert DATASETS["fashion_mini"].tfds is None

@@ -17,13 +17,13 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import reproduce, run_folder
+from keras_resnet import reproduce
 from keras_resnet import run as runs
 from keras_resnet.config.recipe import StepDecay, WeightAverage, smoke
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import pipelines, sources
 from keras_resnet.evaluation import records
-from keras_resnet.training import batch_norm, loggers
+from keras_resnet.training import batch_norm, loggers, machine
 from keras_resnet.training.history import HISTORY, read_history
 
 FILES = {
@@ -172,6 +172,12 @@ def test_predict_names_at_least_one_class(finished, top):
     images = sources.load("fashion_mini").test.images[:1]
     with pytest.raises(ValueError, match="`top` .* must be a positive integer"):
         keras_resnet.load(finished).predict(images, top=top)
+
+
+@pytest.mark.parametrize("images", ["shoe.png", pathlib.Path("shoe.png"), []])
+def test_predict_wants_a_list_of_images(finished, images):
+    with pytest.raises(ValueError, match="must be a list of paths, or an array of im"):
+        keras_resnet.load(finished).predict(images)
 
 
 def test_predict_takes_arrays_and_files(finished, tmp_path):
@@ -336,6 +342,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         ({"network": "resnet18"}, "go with `data`"),
         ({"data": "nowhere", "network": "resnet18"}, "no folder of that name"),
         ({"data": "cifar10"}, "needs a `network`"),
+        ({"devices": 2}, "must be 'all'.* Received: devices=2"),
         ({"val_fraction": 0.2}, "give a folder as `data`"),
         ({"recipe": "quickstart", "data": "photos"}, "leave out one of them"),
         ({"data": "cifar10", "network": "resnet51"}, "Did you mean"),
@@ -362,6 +369,42 @@ def test_bad_input_writes_nothing(tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         reproduce.train(output_dir=tmp_path / "runs", verbose=0, **options)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("layout", "devices", "message"),
+    [
+        ("channels_first", 1, "Training needs channels last"),
+        ("channels_last", 64, "must give each of 64 devices its share"),
+    ],
+)
+def test_what_would_fail_in_training_writes_nothing(
+    tmp_path, monkeypatch, layout, devices, message
+):
+    hardware = machine.Devices("cpu", tuple(f"cpu:{n}" for n in range(devices)))
+    monkeypatch.setattr(machine, "find_devices", lambda request: hardware)
+    monkeypatch.setattr("keras.config.image_data_format", lambda: layout)
+    with pytest.raises(ValueError, match=message):
+        reproduce.train(output_dir=tmp_path / "runs", batch_size=64, verbose=0)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_path_is_a_folder_whatever_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="cifar10', which isn't a folder"):
+        reproduce.train(
+            data=pathlib.Path("cifar10"), network="resnet20", output_dir=tmp_path
+        )
+
+
+def test_a_users_own_dtype_policy_changes_nothing(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        folder = reproduce.train(output_dir=tmp_path, precision="float32", verbose=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert records.read(folder / "record.json")["precision"] == "float32"
+    model = runs.load(folder).model
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
 def test_load_says_what_is_missing(tmp_path):
@@ -429,6 +472,9 @@ def test_own_images(tmp_path):
     others = image_folder(tmp_path / "others", n=3)
     result = runs.evaluate(folder, data=others)
     assert (result["n"], result["split"]) == (6, "all")
+    # Too few to split any off.
+    single = image_folder(tmp_path / "single", n=1)
+    assert runs.evaluate(folder, data=single)["n"] == 2
     with pytest.raises(ValueError, match=r"`split` \(--split\) goes with"):
         runs.evaluate(folder, data=others, split="test")
     (tmp_path / "pets" / "cat" / "0.png").unlink()
@@ -629,15 +675,6 @@ def test_words_and_new_columns_do_not_lock_a_run_out(finished, tmp_path):
     settings["recipe"]["source"] = "said otherwise"
     path.write_text(json.dumps(settings))
     assert reproduce.train(output_dir=tmp_path, verbose=0) == folder
-
-
-def test_two_processes_do_not_train_in_one_folder(tmp_path):
-    pytest.importorskip("fcntl")
-    first = run_folder.lock(tmp_path)
-    with pytest.raises(RuntimeError, match="One process at a time"):
-        run_folder.lock(tmp_path)
-    first.close()
-    run_folder.lock(tmp_path).close()
 
 
 def test_a_teacher_of_other_colours_is_refused(finished, tmp_path):

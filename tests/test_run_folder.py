@@ -24,6 +24,15 @@ def test_a_folder_is_taken_once(tmp_path):
     assert run_folder.claim(folder, settings())
 
 
+def test_a_folder_with_a_lock_alone_is_free(tmp_path):
+    run_folder.lock(tmp_path / "run").close()
+    assert not run_folder.claim(tmp_path / "run", settings())
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").touch()
+    with pytest.raises(ValueError, match="must be empty or hold this run"):
+        run_folder.claim(tmp_path / "other", settings())
+
+
 def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
     run_folder.claim(tmp_path, settings(precision="mixed_bfloat16", xla=True))
     assert run_folder.begun(tmp_path, "tensorflow") == {
@@ -66,3 +75,18 @@ def test_settings_are_json(tmp_path):
     run_folder.claim(tmp_path / "run", settings())
     text = (tmp_path / "run" / "settings.json").read_text()
     assert json.loads(text) == settings()
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path):
+    pytest.importorskip("fcntl")
+    first = run_folder.lock(tmp_path)
+    with pytest.raises(RuntimeError, match="One process at a time"):
+        run_folder.lock(tmp_path)
+    first.close()
+    run_folder.lock(tmp_path).close()
+
+
+def test_a_folder_is_seen_once_its_settings_are(tmp_path):
+    assert not run_folder.seen(tmp_path, seconds=0)
+    (tmp_path / "settings.json").touch()
+    assert run_folder.seen(tmp_path, seconds=0)

@@ -492,4 +492,4 @@ def test_many_clients_lose_nothing(resnet, shared_data):
     result = benchmark.load(url, files, clients=64, seconds=15)
     print(result)
     assert result["lost"] == 0
-    assert result["answered"] > 64
+    assert result["answered"] >= 64  # Each client once at least.

@@ -448,9 +448,23 @@ def test_too_few_images_to_split_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must take at least one example"):
         folders.load(tmp_path)
     with pytest.raises(ValueError, match="must keep an example to train on"):
-        folders.load(tmp_path, validation_fraction=0.75)
-    with pytest.raises(ValueError, match="validation_fraction=1.5"):
-        folders.load(tmp_path, validation_fraction=1.5)
+        folders.load(tmp_path, val_fraction=0.75)
+    for fraction in (0, 1.5):
+        with pytest.raises(ValueError, match=f"val_fraction={fraction}"):
+            folders.check_val_fraction(tmp_path, fraction)
+    whole = folders.load(tmp_path, val_fraction=0)
+    assert (whole.train.size, whole.validation) == (4, None)
+
+
+def test_validation_images_of_a_folders_own(tmp_path):
+    for name in ("train", "val"):
+        write_images(tmp_path / name, ("cat", "dog"), 2)
+    assert folders.load(tmp_path).validation.size == 4
+    with pytest.raises(ValueError, match="val_fraction=0.2, and .*val. Leave one"):
+        folders.check_val_fraction(tmp_path, 0.2)
+    write_images(tmp_path / "validation", ("cat", "dog"), 2)
+    with pytest.raises(ValueError, match="one folder of val.*val and validation"):
+        folders.load(tmp_path)
 
 
 def test_shares_that_do_not_divide_are_rounded_to_the_exact_total():

@@ -1,13 +1,15 @@
 """Where a run computes, and replicas that agree."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from keras_resnet.training import batch_norm, machine, strategy
+from keras_resnet.training import machine, strategy, workers
 
 ONE_CPU = machine.Devices("cpu", ("cpu:0",))
 TWO_GPUS = machine.Devices("gpu", ("gpu:0", "gpu:1"))
@@ -56,12 +58,6 @@ def test_jax_computes_on_the_device_that_is_named():
     assert done.stdout.strip() == "True"
 
 
-def test_synchronized_batch_norm_is_tensorflows(monkeypatch):
-    on_backend(monkeypatch, "jax")
-    with pytest.raises(ValueError, match="global batch anyway"):
-        batch_norm.synchronize(None, True)
-
-
 @pytest.mark.multiprocess
 def test_two_devices_train_like_one():
     done = subprocess.run(
@@ -80,3 +76,72 @@ def test_two_devices_train_like_one():
     # … and what is saved is their mean.
     assert differences["saved_is_mean"] < 1e-6
     assert differences["callback_averaged"] == 0
+
+
+class Alone:
+    """In place of TensorFlow's strategy of several workers."""
+
+    num_replicas_in_sync = 2
+
+    def scope(self):
+        return contextlib.nullcontext()
+
+    def distribute_datasets_from_function(self, function):
+        return function(None)
+
+
+def test_a_loss_is_named_wherever_it_shows(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(workers, "joined", Alone)
+    two = machine.Devices("cpu", ("cpu:0",), workers=2)
+    with pytest.raises(workers.WorkerLost, match="2 workers was lost.*gone"):
+        with strategy.distribution(two):
+            raise tf.errors.UnavailableError(None, None, "gone")
+
+
+def test_a_strategy_that_does_not_use_all_devices_is_an_error(monkeypatch):
+    monkeypatch.setattr(workers, "joined", Alone)
+    two_of_four = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
+    message = "Received: 2 replicas for 4 devices of 2 workers"
+    with pytest.raises(RuntimeError, match=message):
+        with strategy.distribution(two_of_four):
+            pass
+
+
+def test_batches_are_shared_out_to_a_workers_devices(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(workers, "joined", Alone)
+    gpus = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
+    images = np.arange(12 * 3, dtype="float32").reshape(12, 3)
+    # As of validation: of a size that the data set's type does not tell.
+    batches = tf.data.Dataset.from_tensor_slices((images, np.arange(12))).batch(4)
+    placed = list(strategy.placed(batches, gpus).as_numpy_iterator())
+    assert [labels.tolist() for _, labels in placed] == [
+        [i, i + 1] for i in range(0, 12, 2)
+    ]
+    np.testing.assert_array_equal(np.concatenate([x for x, _ in placed]), images)
+
+
+def test_images_of_changing_sizes_are_shared_out_too(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(workers, "joined", Alone)
+    gpus = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
+    batches = tf.data.Dataset.from_generator(
+        lambda: (np.zeros((4, side, side, 3)) for side in (5, 7)),
+        output_signature=tf.TensorSpec((4, None, None, 3)),
+    ).map(lambda images: (images, tf.zeros(4)))
+    placed = strategy.placed(batches, gpus)
+    assert placed.element_spec[0].shape[-1] == 3
+    shapes = [images.shape for images, _ in placed]
+    assert shapes == 2 * [(2, 5, 5, 3)] + 2 * [(2, 7, 7, 3)]
+
+
+def test_what_one_worker_has_not_is_an_error_on_all(monkeypatch):
+    monkeypatch.setattr(strategy, "everyones", lambda number, devices: [1, number])
+    two = machine.Devices("cpu", ("cpu:0",), workers=2, worker=1)
+    strategy.require(True, two, "All must see it.")
+    with pytest.raises(ValueError, match=r"must see it. Received: .* workers \[1\]"):
+        strategy.require(False, two, "All must see it.")

@@ -1,6 +1,5 @@
 """Several workers: named by the environment, equal to one, and not lost silently."""
 
-import contextlib
 import json
 import os
 import signal
@@ -12,7 +11,6 @@ import time
 import numpy as np
 import pytest
 
-from keras_resnet import run_folder
 from keras_resnet.training import (
     callbacks,
     checkpoint,
@@ -195,6 +193,8 @@ def test_backends_that_cannot_join_say_so(monkeypatch, backend, others, message)
         ({**TWO_A_NODE, "SLURM_LOCALID": "1"}, "6,7"),
         ({**TWO_A_NODE, "SLURM_LOCALID": "0"}, "4,5"),
         ({**TWO_A_NODE, "SLURM_GPUS_PER_TASK": "4"}, None),
+        ({**TWO_A_NODE, "SLURM_TRES_PER_TASK": "cpu=2,gres/gpu=4"}, None),
+        ({**TWO_A_NODE, "SLURM_TRES_PER_TASK": "cpu=6"}, "4,5"),
         ({**TWO_A_NODE, "CUDA_VISIBLE_DEVICES": "0"}, None),
         ({**TWO_A_NODE, "CUDA_VISIBLE_DEVICES": ""}, None),
     ],
@@ -296,78 +296,6 @@ def test_engines_do_not_swallow_sigterm(tmp_path, backend):
     pair = processes(backend, tmp_path / "two", ["-c", TERMINATED])
     codes = [process.wait(NOTICED) for process in pair]
     assert codes == [-signal.SIGTERM] * 2
-
-
-class Alone:
-    """In place of TensorFlow's strategy of several workers."""
-
-    num_replicas_in_sync = 2
-
-    def scope(self):
-        return contextlib.nullcontext()
-
-    def distribute_datasets_from_function(self, function):
-        return function(None)
-
-
-def test_a_loss_is_named_wherever_it_shows(monkeypatch):
-    import tensorflow as tf
-
-    monkeypatch.setattr(workers, "joined", Alone)
-    two = machine.Devices("cpu", ("cpu:0",), workers=2)
-    with pytest.raises(workers.WorkerLost, match="2 workers was lost.*gone"):
-        with strategy.distribution(two):
-            raise tf.errors.UnavailableError(None, None, "gone")
-
-
-def test_a_strategy_that_does_not_use_all_devices_is_an_error(monkeypatch):
-    monkeypatch.setattr(workers, "joined", Alone)
-    two_of_four = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
-    message = "Received: 2 replicas for 4 devices of 2 workers"
-    with pytest.raises(RuntimeError, match=message):
-        with strategy.distribution(two_of_four):
-            pass
-
-
-def test_batches_are_shared_out_to_a_workers_devices(monkeypatch):
-    import tensorflow as tf
-
-    monkeypatch.setattr(workers, "joined", Alone)
-    gpus = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
-    images = np.arange(12 * 3, dtype="float32").reshape(12, 3)
-    # As of validation: of a size that the data set's type does not tell.
-    batches = tf.data.Dataset.from_tensor_slices((images, np.arange(12))).batch(4)
-    placed = list(strategy.placed(batches, gpus).as_numpy_iterator())
-    assert [labels.tolist() for _, labels in placed] == [
-        [i, i + 1] for i in range(0, 12, 2)
-    ]
-    np.testing.assert_array_equal(np.concatenate([x for x, _ in placed]), images)
-
-
-def test_images_of_changing_sizes_are_shared_out_too(monkeypatch):
-    import tensorflow as tf
-
-    monkeypatch.setattr(workers, "joined", Alone)
-    gpus = machine.Devices("gpu", ("gpu:0", "gpu:1"), workers=2)
-    batches = tf.data.Dataset.from_generator(
-        lambda: (np.zeros((4, side, side, 3)) for side in (5, 7)),
-        output_signature=tf.TensorSpec((4, None, None, 3)),
-    ).map(lambda images: (images, tf.zeros(4)))
-    placed = strategy.placed(batches, gpus)
-    assert placed.element_spec[0].shape[-1] == 3
-    shapes = [images.shape for images, _ in placed]
-    assert shapes == 2 * [(2, 5, 5, 3)] + 2 * [(2, 7, 7, 3)]
-
-
-def test_a_folder_that_a_worker_does_not_see(tmp_path, monkeypatch):
-    assert not run_folder.seen(tmp_path, seconds=0)
-    (tmp_path / "settings.json").touch()
-    assert run_folder.seen(tmp_path, seconds=0)
-    monkeypatch.setattr(strategy, "everyones", lambda number, devices: [1, number])
-    two = machine.Devices("cpu", ("cpu:0",), workers=2, worker=1)
-    strategy.require(True, two, "All must see it.")
-    with pytest.raises(ValueError, match=r"must see it. Received: .* workers \[1\]"):
-        strategy.require(False, two, "All must see it.")
 
 
 @pytest.mark.parametrize("worker", [0, 1])

@@ -66,7 +66,8 @@ class Splits:
     """A data set, split.
 
     Attributes:
-        train, validation: `Examples` or `StreamedExamples`.
+        train: `Examples` or `StreamedExamples`.
+        validation: The same, or `None` where `folders.load` was told to split none off.
         test: The same, or `None` where nobody set examples apart for a test.
         class_names: One name per label.
         name, version: Of the data set.
@@ -79,7 +80,7 @@ class Splits:
     """
 
     train: Examples | StreamedExamples
-    validation: Examples | StreamedExamples
+    validation: Examples | StreamedExamples | None
     test: Examples | StreamedExamples | None
     class_names: tuple[str, ...]
     name: str
@@ -109,7 +110,7 @@ def split_off_validation(examples, size):
         raise ValueError(
             "The validation set must take at least one example and leave some. "
             f"Received: {size} of {examples.size} examples. "
-            "Add images or change `validation_fraction`."
+            "Add images or change `val_fraction` (--val-fraction)."
         )
     counts = np.bincount(examples.labels)
     # Each class gives its share, rounded down; the largest remainders fill up.
@@ -120,7 +121,8 @@ def split_off_validation(examples, size):
         raise ValueError(
             "Every class must keep an example to train on. "
             f"Received: {counts.tolist()} examples per class, of which the validation "
-            f"set takes {quotas.tolist()}. Add images or change `validation_fraction`."
+            f"set takes {quotas.tolist()}. Add images or change `val_fraction` "
+            "(--val-fraction)."
         )
     order = np.random.default_rng(0).permutation(examples.size)
     chosen = np.zeros(examples.size, bool)

@@ -16,13 +16,11 @@ from keras_resnet.data.examples import (
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 VALIDATION_FOLDERS = ("val", "validation")
-VALIDATION_FRACTION = 0.1  # Of a folder that has no validation images of its own.
+VAL_FRACTION = 0.1  # Of a folder that has no validation images of its own.
 REMEMBERED = 10_000  # Images from which on decoding all of them once is enough.
 
 
-def load(
-    path, *, validation_fraction=VALIDATION_FRACTION, bad_share=BAD_SHARE
-) -> Splits:
+def load(path, *, val_fraction=VAL_FRACTION, bad_share=BAD_SHARE) -> Splits:
     """Loads a folder that holds one folder of images per class.
 
     The images are ``path/CLASS/*.{jpg,jpeg,png,bmp,gif}``. Where ``path/train`` holds
@@ -34,9 +32,9 @@ def load(
 
     Args:
         path: The folder.
-        validation_fraction: Part of the training images that becomes the validation set
-            if there is no folder of that, balanced over the classes and the same in
-            every run.
+        val_fraction: Part of the training images that becomes the validation set if
+            there is no folder of that, balanced over the classes and the same in every
+            run; 0 leaves them together, and `Splits.validation` is `None`.
         bad_share: Largest share of the images of a split that may be left out because
             they can't be decoded; `Splits.skipped` names them.
 
@@ -46,29 +44,17 @@ def load(
     Raises:
         FileNotFoundError: If there is no such folder, or it has no images.
         ValueError: If there are less than two classes, too many images can't be
-            decoded, or a validation or test folder has a class that the training folder
-            lacks.
+            decoded, a validation or test folder has a class that the training folder
+            lacks, or there are both ``val`` and ``validation``.
     """
     root = pathlib.Path(path)
-    if not 0 < validation_fraction < 1:
-        raise ValueError(
-            "`validation_fraction` must be between 0 and 1. "
-            f"Received: validation_fraction={validation_fraction}."
-        )
     if not root.is_dir():
         raise FileNotFoundError(
-            f"`path` must be a folder with one folder of images per class. "
-            f"Received: path={str(path)!r}, which isn't a folder."
+            "`data` (--data) must be a folder with one folder of images per class. "
+            f"Received: {str(path)!r}, which isn't a folder."
         )
-    if _folders(root / "train"):
-        train_folder = root / "train"
-        held_out = {
-            name: root / name
-            for name in (*VALIDATION_FOLDERS, "test")
-            if (root / name).is_dir()
-        }
-    else:
-        train_folder, held_out = root, {}
+    held_out = _held_out(root)
+    train_folder = root / "train" if _folders(root / "train") else root
     class_names = tuple(folder.name for folder in _folders(train_folder))
     if len(class_names) < 2:
         raise ValueError(
@@ -82,8 +68,8 @@ def load(
         skipped += bad
     validation = next((others[n] for n in VALIDATION_FOLDERS if n in others), None)
     test = others.get("test")
-    if validation is None:
-        size = round(validation_fraction * train.size)
+    if validation is None and val_fraction:
+        size = round(val_fraction * train.size)
         train, validation = split_off_validation(train, size)
     return Splits(
         train=train,
@@ -95,6 +81,36 @@ def load(
         sha256=fingerprint((train, validation, test), root),
         skipped=skipped,
     )
+
+
+def check_val_fraction(path, val_fraction):
+    """Raises `ValueError` unless this part of a folder can be split off."""
+    if not 0 < val_fraction < 1:
+        raise ValueError(
+            "`val_fraction` (--val-fraction) must be between 0 and 1. "
+            f"Received: val_fraction={val_fraction}."
+        )
+    own = [name for name in _held_out(pathlib.Path(path)) if name != "test"]
+    if own:
+        raise ValueError(
+            "`val_fraction` (--val-fraction) splits training images where there is no "
+            f"folder of validation images. Received: val_fraction={val_fraction}, and "
+            f"{pathlib.Path(path) / own[0]}. Leave one of them out."
+        )
+
+
+def _held_out(root):
+    """Folders of validation and test images by name, beside a folder ``train``."""
+    if not _folders(root / "train"):
+        return {}
+    names = (*VALIDATION_FOLDERS, "test")
+    found = {name: root / name for name in names if (root / name).is_dir()}
+    if all(name in found for name in VALIDATION_FOLDERS):
+        raise ValueError(
+            f"{root} must hold one folder of validation images. Received: "
+            f"{' and '.join(VALIDATION_FOLDERS)}. Remove one, or put them together."
+        )
+    return found
 
 
 def _folders(path):

@@ -7,6 +7,8 @@ same result, whatever ran before.
 
 import keras
 
+from keras_resnet.config.recipe import CutMix
+
 
 class _Draws(keras.random.SeedGenerator):
     """Numbers the draws of one call, and folds the numbers into its seed."""
@@ -63,8 +65,6 @@ def mix(mixing):
 
 
 def _mixer(row):
-    from keras_resnet.config.recipe import CutMix
-
     if isinstance(row, CutMix):
         # Keras draws alpha between two ends; the papers have one alpha.
         return keras.layers.CutMix(factor=(row.alpha, row.alpha), dtype="float32")

@@ -6,6 +6,7 @@ complete.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -179,10 +180,12 @@ def save(folder, model, states, step):
                 os.fsync(written.fileno())
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        hint = "Free some space" if full else "See that you may write there"
         raise OSError(
             error.errno,
-            f"The checkpoint {final} can't be written: {error}. Free some space and run "
-            "the same command: it goes on from the checkpoint before.",
+            f"The checkpoint {final} can't be written: {error}. {hint} and run the "
+            "same command: it goes on from the checkpoint before.",
         ) from error
     if final.exists():
         shutil.rmtree(final)

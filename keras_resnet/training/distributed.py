@@ -140,8 +140,10 @@ class Replica(Accumulation):
                 loss, y_pred, gradients = step(*micro_batch)
             losses.append(loss)
             outputs.append(y_pred)
-            pairs = zip(total or gradients, gradients, strict=True)
-            total = [a + b for a, b in pairs] if total else gradients
+            if total is None:
+                total = gradients
+            else:
+                total = [a + b for a, b in zip(total, gradients, strict=True)]
         mean = [gradient / self.accumulate for gradient in total]
         self.optimizer.apply_gradients(zip(mean, self.trainable_weights, strict=True))
         # Keras divides losses by the replicas, so that gradients can be summed.

@@ -16,9 +16,9 @@ def choose_precision(request, devices, spec):
     """The Keras dtype policy to train under.
 
     ``"auto"`` is mixed_bfloat16 on GPUs that compute in it, mixed_float16 on other
-    GPUs with tensor cores, and float32 on the CPU, except for ImageNet's bottleneck
-    nets on TensorFlow where the CPU has bfloat16 instructions: those train 1.6 times as
-    fast in it (docs/decisions/0005).
+    GPUs with tensor cores, and float32 on the CPU, except for ImageNet's networks of 50
+    layers and more on TensorFlow where the CPU has bfloat16 instructions: ResNet-50
+    trains about 1.6 times as fast in it (docs/decisions/0005).
 
     Args:
         request: ``"auto"`` or one of the others of `PRECISIONS`.

@@ -141,20 +141,20 @@ def fit(
     def epoch_ends(step):
         return step % recipe.validate_every == 0 or step == recipe.steps
 
-    in_epoch = metrics if done % recipe.validate_every else ()
+    in_epoch = () if epoch_ends(done) else metrics
     saving = checkpoint.Checkpoint(
         checkpoints, stateful, steps, epoch_ends, in_epoch, devices
     )
     chosen = [
         steps,
         callbacks.StopAtNaN(steps, lambda: checkpoint.advice(checkpoints)),
+        # Before what changes the learning rate: it tells that of the last update.
+        *([Progress(recipe, examples, steps, redraw=verbose == 1)] if verbose else []),
         *before_saving,
         *(one for one in stateful.values() if one is not log or devices.chief),
         *loggers,
         saving,
     ]
-    if verbose:
-        chosen.append(Progress(recipe, examples, steps, redraw=verbose == 1))
     if in_epoch:
         # Keras makes a metric's variables with its first batch: here, of validation.
         model.evaluate(validation, steps=1, verbose=0)

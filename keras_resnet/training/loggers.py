@@ -38,6 +38,17 @@ class _RowLogger(keras.callbacks.Callback):
         if self.rows is not None:
             self._try(self.close)
 
+    def identity(self):
+        """Of the run in the other tool, kept in the run's folder.
+
+        A folder that is removed and made again, or one of the same name on another
+        machine, holds another run.
+        """
+        path = self.folder / f"{type(self).__name__.lower()}_id.txt"
+        if not path.exists():
+            path.write_text(uuid.uuid4().hex)
+        return path.read_text()
+
     def _try(self, function):
         # No training ends because someone else can't be told of it.
         if self.failed:
@@ -103,14 +114,10 @@ class WeightsAndBiases(_RowLogger):
     def begin(self):
         import wandb
 
-        # A folder that is removed and made again holds another run.
-        path = self.folder / "wandb_id.txt"
-        if not path.exists():
-            path.write_text(uuid.uuid4().hex)
         self.run = wandb.init(
             project="keras_resnet",
             name=self.folder.name,
-            id=path.read_text(),
+            id=self.identity(),
             dir=self.folder,
             resume="allow",
         )
@@ -131,9 +138,9 @@ class MLflow(_RowLogger):
         import mlflow
 
         mlflow.set_experiment("keras_resnet")
-        tags = {"folder": str(self.folder.resolve())}
+        tags = {"identity": self.identity(), "folder": str(self.folder.resolve())}
         before = mlflow.search_runs(
-            filter_string=f"tags.folder = '{tags['folder']}'", output_format="list"
+            filter_string=f"tags.identity = '{tags['identity']}'", output_format="list"
         )
         for run in before:  # A part of this one.
             mlflow.delete_run(run.info.run_id)

@@ -60,7 +60,8 @@ def find_devices(request="all"):
 
     Where the environment names several workers, it joins them: see `workers`.
     """
-    match = re.fullmatch(r"all|cpu(?::(\d+))?|gpu(?::(\d+(?:,\d+)*))?", request)
+    words = request if isinstance(request, str) else ""
+    match = re.fullmatch(r"all|cpu(?::(\d+))?|gpu(?::(\d+(?:,\d+)*))?", words)
     if match is None:
         raise ValueError(
             "`devices` must be 'all', 'cpu', 'cpu:COUNT', 'gpu' or 'gpu:INDEX,INDEX'. "
@@ -70,7 +71,13 @@ def find_devices(request="all"):
     others = workers.find()
     if others.count > 1:
         return _of_worker(request, match, others, backend)
-    return _local(request, match, backend)
+    try:
+        return _local(request, match, backend)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{request!r} must be asked for before {backend} computes anything: begin a "
+            f"new process. {backend} said: {error}"
+        ) from error
 
 
 def _of_worker(request, match, others, backend):
@@ -157,12 +164,9 @@ def _logical_cpus(count):
         tf.config.set_logical_device_configuration(
             cpu, [tf.config.LogicalDeviceConfiguration()] * count
         )
-    except RuntimeError as error:
+    except RuntimeError:
         if len(tf.config.list_logical_devices("CPU")) != count:
-            raise ValueError(
-                f"'cpu:{count}' must be asked for before TensorFlow computes anything. "
-                f"TensorFlow said: {error}"
-            ) from error
+            raise
 
 
 def _gpus(backend):

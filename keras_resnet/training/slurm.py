@@ -39,7 +39,10 @@ def gpus(environment):
         name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name
     ]
     tasks = max(_read(environment, "SLURM_STEP_TASKS_PER_NODE", _counts))
-    own = {"SLURM_GPUS_PER_TASK", "SLURM_TRES_PER_TASK"} & set(environment)
+    # The second also tells of CPUs: "cpu=6" with --cpus-per-task.
+    own = "SLURM_GPUS_PER_TASK" in environment or (
+        "gpu" in environment.get("SLURM_TRES_PER_TASK", "")
+    )
     each = len(seen) // tasks
     if tasks == 1 or own or each == 0:
         return None

@@ -1,8 +1,4 @@
-"""Computing on several devices: where to build, what `fit` reads, what replicas hold.
-
-With `distributed` (training steps), `batch_norm`, `machine`, `execution` and `workers`
-(several processes), the modules of `training` that know backends.
-"""
+"""Computing on several devices: where to build, what `fit` reads, what replicas hold."""
 
 import contextlib
 import functools

@@ -10,7 +10,6 @@ The environment says it, in one of these ways; without them a process trains alo
 """
 
 import contextlib
-import functools
 import json
 import os
 import re
@@ -234,12 +233,14 @@ def _others(workers):
     return f"the other workers, who meet at {workers.addresses[0]} ({own})"
 
 
-@functools.cache
 def mirrored(addresses, index):
     """The `tf.distribute.MultiWorkerMirroredStrategy` of these workers, the one and only.
 
     It must be made before TensorFlow computes anything.
     """
+    global _strategy
+    if _strategy is not None:
+        return _strategy
     import tensorflow as tf
 
     # The strategy counts GPUs by itself only where TF_CONFIG names the workers.
@@ -251,7 +252,6 @@ def mirrored(addresses, index):
         num_accelerators={"GPU": len(gpus)},
         rpc_layer="grpc",
     )
-    global _strategy
     _strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
     return _strategy
 

@@ -200,7 +200,7 @@ def variants(graph, precision):
     """Name and constructor, with its arguments, of everything that is timed."""
     keras, torch = PEERS[graph]
     made = {"ours": (Ours, graph, precision)}
-    for xla in (False, True) if precision == FLOAT32 else (False,):
+    for xla in (False, True):
         name = f"{keras[0]}{', XLA' if xla else ''}"
         made[name] = (PlainKeras, graph, keras[1], precision, xla)
     for compiled in (False, True):

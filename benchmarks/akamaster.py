@@ -52,8 +52,10 @@ def ours(seed, options):
     record = records.read(folder / "record.json")
     measured = ("images_per_second", "wall_seconds")
     # The run may have been there already, of an earlier day or commit.
-    made_on = ("date", "commit", "dirty", "versions", "hardware")
+    made_on = ("commit", "dirty", "versions", "hardware")
+    ended = time.localtime((folder / "record.json").stat().st_mtime)
     return {
+        "date": time.strftime("%Y-%m-%d", ended),
         "test_error": record["test"]["top1_error"],
         **{name: record[name] for name in (*measured, *made_on)},
     }

@@ -58,10 +58,12 @@ class Run:
                 there is none, or ``top`` is not a positive integer.
         """
         check_top(top)
-        if isinstance(images, (str, os.PathLike)) or len(images) == 0:
+        one_path = isinstance(images, (str, os.PathLike))
+        images = [] if one_path else list(images)
+        if not images:
             raise ValueError(
                 "`images` must be a list of paths, or an array of images, with one at "
-                f"least. Received: images={images!r}."
+                f"least. Received: {'a path' if one_path else 'none'}."
             )
         pipelines.leave_gpus_to_keras()
         prepared = np.stack([self._prepare(image) for image in images])
@@ -272,7 +274,7 @@ def examples_of(run, data, data_dir, split):
         )
     else:
         trained_on, own = None, False
-    data = trained_on if own else str(data)
+    data = trained_on if own else request.where(data)
     if split is not None and not own and data not in DATASETS:
         raise ValueError(
             "`split` (--split) goes with the run's own data or a data set; of another "

@@ -79,7 +79,6 @@ def claim(folder, wanted):
     path = folder / "settings.json"
     finished = check(folder, wanted)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         replace_file(
             path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
         )
@@ -111,10 +110,11 @@ def check(folder, wanted):
     Raises:
         ValueError: If the folder holds another run, or something else.
     """
-    if not (folder / "settings.json").exists():
+    # One look: another process may be writing the settings.
+    files = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if "settings.json" not in files:
         # A kill can leave a file of ours that was not yet whole.
-        found = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        if any(not name.startswith("writing_") for name in found - {LOCK}):
+        if any(not name.startswith("writing_") for name in files - {LOCK}):
             raise ValueError(
                 f"{folder} must be empty or hold this run, and it holds other files. "
                 "Remove it, or choose another --output-dir."

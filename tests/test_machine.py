@@ -27,6 +27,13 @@ def test_devices_that_are_not_there(request_, message):
         machine.find_devices(request_)
 
 
+def test_devices_named_too_late(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    tf.zeros(1)  # From now on TensorFlow has one CPU.
+    with pytest.raises(ValueError, match="'cpu:3' must be asked for before tensorflow"):
+        machine.find_devices("cpu:3")
+
+
 def test_a_record_names_the_gpus(monkeypatch):
     tf = pytest.importorskip("tensorflow")
     assert machine.accelerators(ONE_CPU) == []

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import reproduce
+from keras_resnet import reproduce, run_folder
 from keras_resnet import run as runs
 from keras_resnet.config.recipe import StepDecay, WeightAverage, smoke
 from keras_resnet.config.recipes import RECIPES
@@ -371,6 +371,14 @@ def test_bad_input_writes_nothing(tmp_path, options, message):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_run_is_locked_before_its_settings_are_written(tmp_path):
+    pytest.importorskip("fcntl")
+    folder = tmp_path / "quickstart_seed0"
+    with run_folder.lock(folder), pytest.raises(RuntimeError, match="One process at"):
+        reproduce.train(output_dir=tmp_path, verbose=0)
+    assert [path.name for path in folder.iterdir()] == [run_folder.LOCK]
+
+
 @pytest.mark.parametrize(
     ("layout", "devices", "message"),
     [
@@ -475,6 +483,8 @@ def test_own_images(tmp_path):
     # Too few to split any off.
     single = image_folder(tmp_path / "single", n=1)
     assert runs.evaluate(folder, data=single)["n"] == 2
+    with pytest.raises(FileNotFoundError, match="cifar10', which isn't a folder"):
+        runs.evaluate(folder, data=pathlib.Path("cifar10"))
     with pytest.raises(ValueError, match=r"`split` \(--split\) goes with"):
         runs.evaluate(folder, data=others, split="test")
     (tmp_path / "pets" / "cat" / "0.png").unlink()

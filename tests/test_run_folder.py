@@ -14,27 +14,32 @@ def settings(**changes):
     return wanted | changes
 
 
+def claim(folder, wanted):
+    """As training does."""
+    run_folder.lock(folder).close()
+    return run_folder.claim(folder, wanted)
+
+
 def test_a_folder_is_taken_once(tmp_path):
     folder = tmp_path / "run"
-    assert not run_folder.claim(folder, settings())
-    assert not run_folder.claim(folder, settings())
+    assert not claim(folder, settings())
+    assert not claim(folder, settings())
     with pytest.raises(ValueError, match=r"seed \(there 0, here 1\)"):
-        run_folder.claim(folder, settings(seed=1))
+        claim(folder, settings(seed=1))
     (folder / "record.json").touch()
-    assert run_folder.claim(folder, settings())
+    assert claim(folder, settings())
 
 
 def test_a_folder_with_a_lock_alone_is_free(tmp_path):
-    run_folder.lock(tmp_path / "run").close()
-    assert not run_folder.claim(tmp_path / "run", settings())
+    assert not claim(tmp_path / "run", settings())
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="must be empty or hold this run"):
-        run_folder.claim(tmp_path / "other", settings())
+        claim(tmp_path / "other", settings())
 
 
 def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
-    run_folder.claim(tmp_path, settings(precision="mixed_bfloat16", xla=True))
+    claim(tmp_path, settings(precision="mixed_bfloat16", xla=True))
     assert run_folder.begun(tmp_path, "tensorflow") == {
         "precision": "mixed_bfloat16",
         "xla": True,
@@ -44,9 +49,9 @@ def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
         ValueError,
         match=r"precision \(there 'mixed_bfloat16', here 'float32'\); xla \(there True",
     ):
-        run_folder.claim(tmp_path, settings())
+        claim(tmp_path, settings())
     (tmp_path / "record.json").touch()
-    assert run_folder.claim(tmp_path, settings())
+    assert claim(tmp_path, settings())
     assert run_folder.begun(tmp_path, "tensorflow") == {}
 
 
@@ -57,7 +62,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
         del said[name]
     (tmp_path / "run" / "settings.json").write_text(json.dumps(said))
     assert run_folder.begun(tmp_path / "run", "jax") == {}
-    assert not run_folder.claim(tmp_path / "run", settings(backend="jax"))
+    assert not claim(tmp_path / "run", settings(backend="jax"))
 
 
 @pytest.mark.parametrize(
@@ -67,12 +72,12 @@ def test_settings_of_another_shape_are_named(tmp_path, text):
     path = tmp_path / "settings.json"
     path.write_text(text)
     with pytest.raises(ValueError, match="settings.json must hold .* Put a copy"):
-        run_folder.claim(tmp_path, settings())
+        claim(tmp_path, settings())
     assert path.read_text() == text
 
 
 def test_settings_are_json(tmp_path):
-    run_folder.claim(tmp_path / "run", settings())
+    claim(tmp_path / "run", settings())
     text = (tmp_path / "run" / "settings.json").read_text()
     assert json.loads(text) == settings()
 

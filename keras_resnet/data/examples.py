@@ -109,8 +109,8 @@ def split_off_validation(examples, size):
     if not 0 < size < examples.size:
         raise ValueError(
             "The validation set must take at least one example and leave some. "
-            f"Received: {size} of {examples.size} examples. "
-            "Add images or change `val_fraction` (--val-fraction)."
+            f"Received: {size} of {examples.size} examples. Add images, or train with "
+            "another `val_fraction` (--val-fraction)."
         )
     counts = np.bincount(examples.labels)
     # Each class gives its share, rounded down; the largest remainders fill up.
@@ -121,8 +121,8 @@ def split_off_validation(examples, size):
         raise ValueError(
             "Every class must keep an example to train on. "
             f"Received: {counts.tolist()} examples per class, of which the validation "
-            f"set takes {quotas.tolist()}. Add images or change `val_fraction` "
-            "(--val-fraction)."
+            f"set takes {quotas.tolist()}. Add images, or train with another "
+            "`val_fraction` (--val-fraction)."
         )
     order = np.random.default_rng(0).permutation(examples.size)
     chosen = np.zeros(examples.size, bool)

@@ -38,13 +38,13 @@ class _RowLogger(keras.callbacks.Callback):
         if self.rows is not None:
             self._try(self.close)
 
-    def identity(self):
+    def identity(self, tool):
         """Of the run in the other tool, kept in the run's folder.
 
         A folder that is removed and made again, or one of the same name on another
-        machine, holds another run.
+        machine, holds another run; a copy of a folder is the same run.
         """
-        path = self.folder / f"{type(self).__name__.lower()}_id.txt"
+        path = self.folder / f"{tool}_id.txt"
         if not path.exists():
             path.write_text(uuid.uuid4().hex)
         return path.read_text()
@@ -117,7 +117,7 @@ class WeightsAndBiases(_RowLogger):
         self.run = wandb.init(
             project="keras_resnet",
             name=self.folder.name,
-            id=self.identity(),
+            id=self.identity("wandb"),
             dir=self.folder,
             resume="allow",
         )
@@ -138,7 +138,10 @@ class MLflow(_RowLogger):
         import mlflow
 
         mlflow.set_experiment("keras_resnet")
-        tags = {"identity": self.identity(), "folder": str(self.folder.resolve())}
+        tags = {
+            "identity": self.identity("mlflow"),
+            "folder": str(self.folder.resolve()),
+        }
         before = mlflow.search_runs(
             filter_string=f"tags.identity = '{tags['identity']}'", output_format="list"
         )

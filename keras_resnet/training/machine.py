@@ -56,7 +56,8 @@ def find_devices(request="all"):
             ``"cpu:2"`` (two logical devices on the CPU, for trying distribution out).
 
     Raises:
-        ValueError: If ``request`` is not understood or there are no such devices.
+        ValueError: If ``request`` is not understood, there are no such devices, or the
+            backend has begun to compute on others.
 
     Where the environment names several workers, it joins them: see `workers`.
     """

@@ -50,6 +50,10 @@ class Progress(keras.callbacks.Callback):
         self.began = None
         self.drawn, self.drawn_at = time.monotonic(), self.steps.done
 
+    def on_epoch_begin(self, epoch, logs=None):
+        # After what the last one ended with: validation, saving, others' logs.
+        self.drawn, self.drawn_at = time.monotonic(), self.steps.done
+
     def on_train_batch_end(self, batch, logs=None):
         now = time.monotonic()
         if self.began is None:  # The first update also traces and compiles.
@@ -66,7 +70,6 @@ class Progress(keras.callbacks.Callback):
             f"accuracy {100 * logs['val_accuracy']:.2f} %"
         )
         self._write(self._line(*self.last) + validation, final=True)
-        self.drawn, self.drawn_at = time.monotonic(), self.steps.done
 
     def _between(self):
         return SECONDS_BETWEEN if self.redraw else SECONDS_BETWEEN_LINES

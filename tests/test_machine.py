@@ -27,7 +27,7 @@ def test_devices_that_are_not_there(request_, message):
         machine.find_devices(request_)
 
 
-def test_devices_named_too_late(monkeypatch):
+def test_devices_named_too_late():
     tf = pytest.importorskip("tensorflow")
     tf.zeros(1)  # From now on TensorFlow has one CPU.
     with pytest.raises(ValueError, match="'cpu:3' must be asked for before tensorflow"):

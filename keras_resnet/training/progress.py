@@ -48,7 +48,6 @@ class Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.first = self.steps.done
         self.began = None
-        self.drawn, self.drawn_at = time.monotonic(), self.steps.done
 
     def on_epoch_begin(self, epoch, logs=None):
         # After what the last one ended with: validation, saving, others' logs.

@@ -32,6 +32,7 @@ from keras_resnet.training import (
 from keras_resnet.training import plan as plans
 from keras_resnet.training.fit import fit
 from keras_resnet.training.history import read_history
+from keras_resnet.training.phases import FitPhases, Phases
 
 EXAMPLES_SHOWN = 20
 
@@ -122,6 +123,8 @@ def train(
     options = request.complete(locals())
     loggers.check(log)
     started = time.perf_counter()
+    phases = Phases()
+    phases.begin("data")
     hardware = machine.find_devices(devices)
     pipelines.leave_gpus_to_keras()
     folder = pathlib.Path(output_dir) / f"{options['recipe']}_seed{seed}"
@@ -130,6 +133,7 @@ def train(
     # Now: the checkout may be another when training ends.
     made_on = environment.describe(accelerators=machine.accelerators(hardware))
     job, folder = settled(options, hardware)
+    phases.begin("network")
     with jobs.scope(job):
         job, network, model = jobs.build(job)
         finished = run_folder.check(folder, job.settings())
@@ -158,7 +162,7 @@ def train(
             folder,
             devices=hardware,
             examples=job.splits.train.size,
-            before_saving=batch_norm.replica_callbacks(hardware),
+            before_saving=[FitPhases(phases), *batch_norm.replica_callbacks(hardware)],
             loggers=chosen_loggers(log, folder, job) if hardware.chief else (),
             verbose=verbose,
         )
@@ -167,14 +171,29 @@ def train(
         strategy.end_together(hardware)
         return folder
 
+    phases.begin("pictures")
     history = read_history(folder / "history.csv")
     plots.training_curves(history, folder / "curves.png", title=job.name)
     # Outside of strategy and of any mixed precision: what is measured is what is saved.
     with strategy.first_device(hardware), jobs.computing_in("float32"):
+        phases.begin("measuring")
         final = as_float32(job, network)
+        phases.begin("pictures")
         show_examples(final, job, folder / "predictions.png")
+        phases.begin("measuring")
         results = measured(final, job, history)
+    phases.begin("saving")
     run_folder.replace_file(folder / "model.keras", final.save)
+    # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
+    if keras.backend.backend() != "torch":
+        phases.begin("saved_model")
+        exports.export_model(
+            final,
+            folder / "saved_model",
+            job.prepare,
+            job.splits.class_names,
+            overwrite=True,
+        )
     record = {
         "schema": records.SCHEMA,
         "recipe": job.name,
@@ -192,6 +211,7 @@ def train(
         **made_on,
         "steps": job.recipe.steps,
         "wall_seconds": round(earlier_seconds + time.perf_counter() - started, 1),
+        "phase_seconds": phases.end(),
         "images_per_second": statistics.median(
             row["images_per_second"] for row in history
         ),
@@ -199,15 +219,6 @@ def train(
         "target": job.recipe.target,
         "deviations": list(job.recipe.deviations),
     }
-    # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
-    if record["backend"] != "torch":
-        exports.export_model(
-            final,
-            folder / "saved_model",
-            job.prepare,
-            job.splits.class_names,
-            overwrite=True,
-        )
     # Last: a run with a record is finished.
     records.write(record, folder / "record.json")
     strategy.end_together(hardware)

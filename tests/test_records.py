@@ -9,7 +9,7 @@ from keras_resnet.evaluation import environment, records
 NAMED_IN_THE_CONTRACT = (
     "schema recipe overrides seed network parameters dataset classes preprocessing "
     "backend devices precision xla versions hardware commit dirty steps wall_seconds "
-    "images_per_second train validation test target deviations"
+    "phase_seconds images_per_second train validation test target deviations"
 ).split()
 
 
@@ -48,6 +48,7 @@ def example(*, seed=0, top1_error=10.0, **changes):
         "dirty": None,
         "steps": 1000,
         "wall_seconds": 125.2,
+        "phase_seconds": {"data": 0.5, "updates": 110.25},
         "images_per_second": 1234.5,
         "train": None,
         "validation": metrics(9.0),
@@ -60,6 +61,14 @@ def example(*, seed=0, top1_error=10.0, **changes):
 
 def test_keys_are_those_that_others_rely_on():
     assert list(records.KEYS) == NAMED_IN_THE_CONTRACT
+
+
+def test_earlier_records_tell_no_phases(tmp_path):
+    path = tmp_path / "record.json"
+    record = example()
+    del record["phase_seconds"]
+    path.write_text(json.dumps(record))
+    assert records.read(path) == record | {"phase_seconds": {}}
 
 
 def test_round_trip_in_the_order_of_the_keys(tmp_path):

@@ -9,6 +9,7 @@
 - `keras_layers`: Keras's own augmentation as functions of a seed.
 - `transforms`: what is done to each image and each batch.
 - `streams`: the order in which training sees examples.
+- `threads`: how many threads `tf.data` works with.
 - `decoded`: images that fit into memory, decoded once.
 - `pipelines`: examples and functions to shuffled, batched, prefetched `tf.data`.
 - `bundled/`: the small real data set that ships with the package.

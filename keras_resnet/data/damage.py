@@ -8,6 +8,8 @@ import time
 
 import numpy as np
 
+from keras_resnet.data import threads
+
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
 ANNOUNCED = 100_000  # Examples from which on looking through them takes minutes.
 
@@ -74,8 +76,10 @@ def bad_records(records, count, channels, classes):
     positions = np.flatnonzero(~good)
     if not len(positions):
         return {}
-    suspects = records.enumerate().filter(
-        lambda index, record: tf.reduce_any(index == positions)
+    suspects = threads.without_autotuning(
+        records.enumerate().filter(
+            lambda index, record: tf.reduce_any(index == positions)
+        )
     )
     return {
         int(index): f"label {label}, must be 0 to {classes - 1}"
@@ -87,10 +91,11 @@ def bad_records(records, count, channels, classes):
 
 def _those_that_work(elements, function):
     """Batches of what ``function(index, element)`` gives where it raises nothing."""
-    import tensorflow as tf
-
-    results = elements.enumerate().map(function, num_parallel_calls=tf.data.AUTOTUNE)
-    return results.ignore_errors().batch(1_000).as_numpy_iterator()
+    results = elements.enumerate().map(
+        function, num_parallel_calls=threads.images_at_a_time()
+    )
+    batches = results.ignore_errors().batch(1_000)
+    return threads.without_autotuning(batches).as_numpy_iterator()
 
 
 def _reason(load, channels):

@@ -11,7 +11,7 @@ import weakref
 
 import numpy as np
 
-from keras_resnet.data import streams
+from keras_resnet.data import streams, threads
 from keras_resnet.data.damage import ANNOUNCED
 from keras_resnet.data.examples import StreamedExamples
 from keras_resnet.data.preprocessing import prepare
@@ -64,13 +64,13 @@ def _decode(examples, preprocessing):
         tf.data.Dataset.from_tensor_slices(examples.images)
         .map(
             lambda image: prepare(load(image), preprocessing),
-            num_parallel_calls=tf.data.AUTOTUNE,
+            num_parallel_calls=threads.images_at_a_time(),
         )
         .batch(100)
     )
     pixels = np.empty(_shape(examples, preprocessing), np.uint8)
     done = 0
-    for batch in images.as_numpy_iterator():
+    for batch in threads.without_autotuning(images).as_numpy_iterator():
         pixels[done : done + len(batch)] = batch
         done += len(batch)
     return pixels

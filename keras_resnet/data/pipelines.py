@@ -11,7 +11,7 @@ import contextlib
 import keras
 
 from keras_resnet.config.recipe import InceptionCrop, ScaleCropFlip
-from keras_resnet.data import streams, transforms
+from keras_resnet.data import streams, threads, transforms
 from keras_resnet.data.examples import StreamedExamples
 
 
@@ -88,7 +88,7 @@ def training_batches(
             .rebatch(batch_size, drop_remainder=True)
             .take(steps - start_step)
             .map(lambda indices: streams.part(indices, early))
-            .map(load_batch, num_parallel_calls=tf.data.AUTOTUNE)
+            .map(load_batch, num_parallel_calls=threads.batches_at_a_time())
         )
     else:
         load = transforms.one_image(examples, preprocessing, recipe, seed=seed)
@@ -99,14 +99,14 @@ def training_batches(
                 batch_size,
                 early,
             )
-            .map(load, num_parallel_calls=tf.data.AUTOTUNE)
+            .map(load, num_parallel_calls=threads.images_at_a_time())
             .batch(batch_size // early[1], drop_remainder=True)
         )
     finish = transforms.whole_batch(recipe, classes=classes, seed=seed, share=early)
     if finish is not None:
         step_numbers = tf.data.Dataset.range(start_step, steps)
         batches = tf.data.Dataset.zip(step_numbers, batches).map(
-            finish, num_parallel_calls=tf.data.AUTOTUNE
+            finish, num_parallel_calls=threads.batches_at_a_time()
         )
     if late != whole:
         batches = batches.map(
@@ -150,7 +150,7 @@ def evaluation_batches(
             tf.data.Dataset.range(examples.size)
             .batch(batch_size)
             .map(lambda indices: streams.part(indices, share))
-            .map(load_batch, num_parallel_calls=tf.data.AUTOTUNE)
+            .map(load_batch, num_parallel_calls=threads.batches_at_a_time())
         )
     else:
         if isinstance(examples, StreamedExamples):
@@ -160,7 +160,7 @@ def evaluation_batches(
         load = transforms.one_image(examples, preprocessing)
         batches = (
             streams.own(records.enumerate(), batch_size, share)
-            .map(load, num_parallel_calls=tf.data.AUTOTUNE)
+            .map(load, num_parallel_calls=threads.images_at_a_time())
             .batch(batch_size // share[1])
         )
     if one_hot is not None:
@@ -172,10 +172,5 @@ def _finished(batches, count):
     """Adds what every data set needs at its end."""
     import tensorflow as tf
 
-    options = tf.data.Options()
-    options.deterministic = True
-    return (
-        batches.apply(tf.data.experimental.assert_cardinality(count))
-        .with_options(options)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    counted = batches.apply(tf.data.experimental.assert_cardinality(count))
+    return threads.without_autotuning(counted.prefetch(threads.PREFETCHED))

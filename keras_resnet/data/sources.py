@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
+from keras_resnet.data import threads
 from keras_resnet.data.damage import (
     BAD_SHARE,
     bad_records,
@@ -258,7 +259,8 @@ def _read_split(builder, split, spec, bad_share):
 def _gather(records):
     """Images and labels of a data set, each in one array."""
     images, labels = [], []
-    for image_batch, label_batch in records.batch(1_000).as_numpy_iterator():
+    batches = threads.without_autotuning(records.batch(1_000))
+    for image_batch, label_batch in batches.as_numpy_iterator():
         images.append(image_batch)
         labels.append(label_batch)
     return np.concatenate(images), np.concatenate(labels)
@@ -287,7 +289,8 @@ def _name_corrupt_file(builder, split) -> str:
     files = [str(file) for file in builder.info.splits[split].filepaths]
     for file in files:
         try:
-            for _ in tf.data.TFRecordDataset(file).batch(1_000):
+            records = tf.data.TFRecordDataset(file).batch(1_000)
+            for _ in threads.without_autotuning(records):
                 pass
         except tf.errors.OpError:
             return f"The file {file} is corrupt."

@@ -8,6 +8,8 @@ import re
 import subprocess
 from importlib import metadata
 
+from keras_resnet.data.threads import usable_cores
+
 # What makes one CPU several times as fast as another of the same name: flags of Linux.
 _UNITS = {
     "avx2": "AVX2",
@@ -47,7 +49,7 @@ def describe(accelerators=()) -> dict:
         "versions": versions(),
         "hardware": {
             "cpu": _cpu(),
-            "cores": _cores(),
+            "cores": usable_cores(),
             "memory_gib": _memory(),
             "accelerators": list(accelerators),
         },
@@ -96,13 +98,6 @@ def _cpu(info="/proc/cpuinfo"):
     units = dict.fromkeys(name for flag, name in _UNITS.items() if flag in flags)
     brand = brand or platform.processor() or platform.machine()
     return f"{brand} ({', '.join(units)})" if units else brand
-
-
-def _cores():
-    """Logical cores of this process: fewer than the machine's under `taskset`."""
-    if hasattr(os, "sched_getaffinity"):  # Linux.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
 
 
 def _memory():

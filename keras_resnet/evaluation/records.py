@@ -35,6 +35,7 @@ _TYPES = {
     "dirty": (bool, NONE),
     "steps": int,
     "wall_seconds": NUMBER,
+    "phase_seconds": dict,  # Of the process that finished the run.
     "images_per_second": NUMBER,
     "train": (dict, NONE),
     "validation": (dict, NONE),
@@ -103,6 +104,8 @@ def read(path) -> dict:
             f"The record at {path} must be complete JSON; it is damaged or cut short "
             f"({error}). Take it from a copy, or run again."
         ) from error
+    if isinstance(record, dict):
+        record.setdefault("phase_seconds", {})  # Earlier records lack it.
     _check(record, f"The record at {path}")
     return record
 

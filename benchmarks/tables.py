@@ -1,6 +1,6 @@
-"""Writes the tables of README.md and saved_models/README.md from their sources.
+"""Writes README.md's tables, saved_models/README.md and docs/ledger.md from their sources.
 
-    python benchmarks/tables.py
+    python -m benchmarks.tables
 
 The sources are results/*.json, the records in saved_models/ and the networks' rows.
 `tests/test_readme.py` checks that the files are current.
@@ -11,6 +11,7 @@ import pathlib
 import re
 import statistics
 
+from benchmarks.ledger_rows import ROWS
 from keras_resnet.applications import list_models
 from keras_resnet.evaluation import records
 
@@ -117,7 +118,7 @@ def akamaster_table():
         "keras_resnet": "ours, `resnet20_fb_cifar10`",
         "akamaster": "akamaster's trainer, PyTorch",
     }.items():
-        files = sorted((RESULTS / "akamaster").glob(f"{name}_seed*.json"))
+        files = sorted((RESULTS / "akamaster").glob(f"{name}_10epochs_seed*.json"))
         runs = [json.loads(path.read_text()) for path in files]
         errors[name] = [run["test_error"] for run in runs]
         each = ", ".join(f"{error:.2f}" for error in errors[name])
@@ -262,8 +263,68 @@ Errors are on the bundled test images. The images are Fashion-MNIST's (MIT, Zala
 """
 
 
+def ledger():
+    """docs/ledger.md: what the runs of the ledger came to."""
+    lines = []
+    for row in ROWS:
+        path = RESULTS / "ledger" / f"{row.name}.json"
+        if not path.exists():
+            lines.append((f"`{row.name}`", *3 * ("–",), row.compared_with, "waiting"))
+            continue
+        kept = json.loads(path.read_text())
+        record, target = kept["record"], kept["record"].get("target")
+        updates = record.get("updates") or record["steps"]
+        hours = sum(stretch["seconds"] or 0 for stretch in kept["stretches"]) / 3600
+        differs = ". ".join([row.compared_with, *record.get("deviations", ())])
+        lines.append(
+            (
+                f"`{row.name}`",
+                "–" if target is None else f"{target:g}",
+                f"{kept['test_error']:.2f}",
+                f"{updates:,}",
+                differs,
+                f"[curve]({picture(row).relative_to(REPOSITORY / 'docs')}), "
+                f"{hours:.1f} h in {len(kept['stretches'])} stretches, {kept['date']}",
+            )
+        )
+    head = "run", "published, %", "test error, %", "updates", "what differs", "state"
+    return f"""# The ledger
+
+Runs of the papers' recipes at their full length, or as far as two cores carry. They are
+made in idle processor time by `python -m benchmarks.ledger` (its first lines say how) and
+kept when they finish. This page is generated from the records in
+`benchmarks/results/ledger/`.
+
+Errors are of the final weights on the whole test split, which nothing was selected on.
+CIFAR-10 here has been through JPEG, so an error beside a published one is no comparison;
+what can be compared is the order of the networks, and other trainers on the same copy.
+All runs are in float32. They are computed in stretches, each of which the record names
+with its commit, versions, hardware and seconds.
+
+{markdown(head, lines)}"""
+
+
+def picture(row):
+    """Where the curve of a row of the ledger is drawn."""
+    return REPOSITORY / "docs" / "ledger" / f"{row.name}.png"
+
+
+def draw_ledger():
+    """Draws the curves that are missing."""
+    from keras_resnet.analysis import plots
+    from keras_resnet.training.history import read_history
+
+    for row in ROWS:
+        history = RESULTS / "ledger" / f"{row.name}.csv"
+        if history.exists() and not picture(row).exists():
+            picture(row).parent.mkdir(exist_ok=True)
+            plots.training_curves(read_history(history), picture(row), title=row.name)
+
+
 def main():
     """Renews the files."""
+    (REPOSITORY / "docs" / "ledger.md").write_text(ledger())
+    draw_ledger()
     path = REPOSITORY / "README.md"
     path.write_text(readme(path.read_text()))
     (REPOSITORY / "saved_models" / "README.md").write_text(saved_models())

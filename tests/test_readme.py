@@ -1,31 +1,31 @@
 """The generated tables are current, and CI runs the very commands of the README."""
 
-import importlib.util
 import re
 
+from benchmarks import tables
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
 
 
-def tables():
-    path = REPOSITORY / "benchmarks" / "tables.py"
-    spec = importlib.util.spec_from_file_location("tables", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_readme_tables_are_current():
     text = README.read_text()
-    assert tables().readme(text) == text, "run `python benchmarks/tables.py`"
+    assert tables.readme(text) == text, "run `python -m benchmarks.tables`"
 
 
 def test_saved_models_readme_is_current():
     path = REPOSITORY / "saved_models" / "README.md"
-    assert tables().saved_models() == path.read_text(), (
-        "run `python benchmarks/tables.py`"
+    assert tables.saved_models() == path.read_text(), (
+        "run `python -m benchmarks.tables`"
     )
+
+
+def test_the_ledgers_page_is_current():
+    path = REPOSITORY / "docs" / "ledger.md"
+    assert tables.ledger() == path.read_text(), "run `python -m benchmarks.tables`"
+    finished = [path.stem for path in (tables.RESULTS / "ledger").glob("*.json")]
+    drawn = {path.stem for path in (REPOSITORY / "docs" / "ledger").glob("*.png")}
+    assert set(finished) <= drawn
 
 
 def test_first_commands_do_the_main_job_and_the_tests():

@@ -1,5 +1,7 @@
 """Recipes for CIFAR-10, CIFAR-100 and SVHN, one row each."""
 
+from dataclasses import replace
+
 from keras_resnet.config.deviations import FAN_IN, MOMENTUM
 from keras_resnet.config.recipe import (
     PadCropFlip,
@@ -196,6 +198,11 @@ CIFAR_RECIPES = {
         "wide_resnet16_8":  (4.27, 20.43),
         "wide_resnet28_10": (4.00, 19.25),
     }),
+    "wide_resnet16_4_cifar10": replace(
+        _wide("wide_resnet16_4", "cifar10", 5.02),
+        source="Zagoruyko & Komodakis 2016, sec. 3 and table 6, without dropout, and "
+        "szagoruyko/wide-residual-networks scripts/train_cifar.sh",
+    ),
     **_with_dropout("wide_resnet28_10", 0.3, (3.89, 18.85)),
     **_with_dropout("wide_resnet40_10", 0.3, (3.8, 18.3)),
     "wide_resnet16_8_svhn": _wide_svhn(),

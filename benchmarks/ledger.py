@@ -1,0 +1,404 @@
+"""Works through a list of full-length runs in idle processor time, and loses nothing.
+
+    python -m benchmarks.ledger [--dir DIR] [--data-dir DIR] [--list] [--only NAME ...]
+
+One run after another, at the lowest priority. SIGTERM or Ctrl-C saves and ends; the same
+command goes on, with the unfinished run first. Each finished run leaves its record and
+history in results/ledger/, from which docs/ledger.md is generated.
+
+Runs compute in a clone of this repository that lies in DIR, with the interpreter that
+started the ledger, so that the checkout may change meanwhile. Between runs the clone goes
+to the newest commit of `main`. A run keeps the commit and the versions of Keras,
+TensorFlow, NumPy and PyTorch that it began with, unless --update says otherwise; its
+record names the commit, versions, hardware and seconds of each stretch.
+
+The list is in ledger_rows.py. A run that fails is set aside with its error, and the next
+one begins; --only NAME tries it again. On a full disk the ledger ends, and goes on when
+there is room.
+"""
+
+import argparse
+import contextlib
+import ctypes
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from benchmarks.ledger_rows import ROWS
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "benchmarks" / "results" / "ledger"
+PACKAGES = ("keras", "tensorflow", "numpy", "torch")  # Whose versions decide a result.
+SECONDS_TO_SAVE = 30
+PROGRESS = re.compile(r"update ([\d,]+)/([\d,]+).*?([\d:]+(?: days?, [\d:]+)?) left")
+DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux.
+
+
+class Stopped(Exception):
+    """A signal asked the ledger to end."""
+
+
+class Ledger:
+    """The folder in which the ledger works, and what is known of each run.
+
+    Args:
+        folder: For clone, runs and lock.
+        data: Folder of TensorFlow Datasets.
+        results: For records and histories of finished runs.
+    """
+
+    def __init__(self, folder, data, results):
+        self.folder = folder
+        self.data = data
+        self.results = results
+        self.clone = folder / "clone" / "keras_resnet"
+        self.signal = None
+
+    # --- What is known of a run -----------------------------------------------------
+
+    def run_folder(self, row):
+        """Where a run's log, stretches and output lie."""
+        return self.folder / "runs" / row.name
+
+    def stretches(self, row):
+        """What the run was computed on so far, from one start to the next end."""
+        path = self.run_folder(row) / "stretches.json"
+        return read_json(path) if path.exists() else []
+
+    def finished(self, row):
+        """The row's record, `None` if it isn't finished."""
+        path = self.results / f"{row.name}.json"
+        return read_json(path) if path.exists() else None
+
+    def set_aside(self, row):
+        """The last lines of the error for which a run was set aside, or `None`."""
+        path = self.run_folder(row) / "set_aside.txt"
+        return path.read_text() if path.exists() else None
+
+    def state(self, row):
+        """A line on the row, or several."""
+        try:
+            record = self.finished(row)
+            if record:
+                return f"finished: test error {record['test_error']:.2f} %"
+            error = self.set_aside(row)
+            if error is not None:
+                return "set aside:\n    " + error.strip().replace("\n", "\n    ")
+            if not self.stretches(row):
+                return "waiting"
+        except ValueError as error:
+            return f"damaged: {error}"
+        log = self.run_folder(row) / "log.txt"
+        lines = PROGRESS.findall(
+            log.read_text(errors="replace") if log.exists() else ""
+        )
+        if not lines:
+            return "begun"
+        done, whole, left = lines[-1]
+        return f"update {done} of {whole}, {left} left when it was last computed"
+
+    # --- Running ----------------------------------------------------------------------
+
+    def receive(self, number, frame):
+        """Notes a signal; a run that computes is told within a second."""
+        self.signal = self.signal or number
+
+    def work(self, chosen, update):
+        """Computes all rows that are not finished, the one that has begun first.
+
+        Raises:
+            Stopped: If a signal came.
+            ValueError: If a run would go on otherwise than it began.
+            OSError: If the disk is full.
+        """
+        begun, waiting = [], []
+        for row in chosen:
+            try:
+                stretches = self.stretches(row)
+                if not self.finished(row) and self.set_aside(row) is None:
+                    (begun if stretches else waiting).append(row)
+            except ValueError as error:
+                print(f"{row.name} is passed over: {error}", file=sys.stderr)
+        for row in begun + waiting:
+            self.compute(row, update)
+
+    def compute(self, row, update):
+        """Computes a row to its end, or sets it aside."""
+        earlier = self.stretches(row)
+        kept = earlier and not update
+        self.check_out(earlier[-1]["commit"] if kept else newest_commit())
+        stretch = self.describe() | {"began": now()}
+        if kept:
+            check_versions(row, earlier[-1], stretch)
+        folder = self.run_folder(row)
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        write_json(folder / "stretches.json", [*earlier, stretch | {"seconds": None}])
+        print(f"{now()} {row.name}: begins at {stretch['commit'][:7]}", flush=True)
+        try:
+            code = self.prepare(row) or self.execute(row, row.command)
+        finally:
+            stretch["seconds"] = round(time.monotonic() - started, 1)
+            write_json(folder / "stretches.json", [*earlier, stretch])
+        if self.signal:
+            raise Stopped
+        if code:
+            self.put_aside(row, code)
+        else:
+            self.keep(row)
+        print(f"{now()} {row.name}: {self.state(row)}", flush=True)
+
+    def words(self, row, command):
+        """A command with its folders put in."""
+        folder = self.run_folder(row)
+        places = {
+            "data": self.data,
+            "out": folder / "out",
+            "prepared": self.folder / "prepared" / row.name.rpartition("_seed")[0],
+        }
+        return [word.format(**places) for word in command]
+
+    def prepare(self, row):
+        """Makes what the run reads, once; gives the exit code."""
+        if row.prepare is None:
+            return 0
+        *_, made = self.words(row, row.prepare)
+        return 0 if os.path.exists(made) else self.execute(row, row.prepare)
+
+    def execute(self, row, command):
+        """Runs a command in the clone to its end, or until a signal; gives its code."""
+        if self.signal:
+            raise Stopped
+        with (self.run_folder(row) / "log.txt").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *self.words(row, command)],
+                cwd=self.clone,
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(self.clone),
+                    "PYTHONUNBUFFERED": "1",
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C reaches it through this process alone.
+                pass_fds=[
+                    self.lock.fileno()
+                ],  # The ledger is locked while it computes.
+                preexec_fn=end_with_parent,
+            )
+            told = None
+            while process.poll() is None:
+                time.sleep(0.2)
+                if self.signal and told is None:
+                    told = time.monotonic()
+                    process.send_signal(signal.SIGTERM)
+                elif told and time.monotonic() - told > SECONDS_TO_SAVE:
+                    os.killpg(process.pid, signal.SIGKILL)
+            return process.returncode
+
+    def put_aside(self, row, code):
+        """Sets a run aside with the end of its log.
+
+        Raises:
+            OSError: If the disk is full: then nothing is wrong with the run.
+        """
+        folder = self.run_folder(row)
+        lines = (folder / "log.txt").read_text(errors="replace").splitlines()[-8:]
+        if any("No space left on device" in line for line in lines):
+            raise OSError(
+                f"{row.name} ended for want of space. Free some under {self.folder} and "
+                "start the same command: it goes on."
+            )
+        text = "\n".join([f"exit code {code}", *lines]) + "\n"
+        (folder / "set_aside.txt").write_text(text)
+
+    def keep(self, row):
+        """Puts record and history of a finished run into the results."""
+        [path] = (self.run_folder(row) / "out").glob(row.record)
+        record = read_json(path)
+        error = record.get("test_error")  # As akamaster's trainer says it.
+        kept = {
+            "name": row.name,
+            "command": list(row.command),
+            "compared_with": row.compared_with,
+            "date": now()[:10],
+            "test_error": record["test"]["top1_error"] if error is None else error,
+            "stretches": self.stretches(row),
+            "record": record,
+        }
+        self.results.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path.with_name("history.csv"), self.results / f"{row.name}.csv")
+        write_json(self.results / f"{row.name}.json", kept)
+
+    # --- The clone --------------------------------------------------------------------
+
+    def check_out(self, commit):
+        """Brings the clone to a commit of this repository."""
+        if not self.clone.exists():
+            part = self.clone.with_name("cloning")
+            shutil.rmtree(part, ignore_errors=True)
+            part.parent.mkdir(parents=True, exist_ok=True)
+            git("clone", "-q", "--no-checkout", str(REPOSITORY), str(part))
+            part.rename(self.clone)
+        here = "-C", str(self.clone)
+        try:
+            git(*here, "cat-file", "-e", f"{commit}^{{commit}}")
+        except subprocess.CalledProcessError:
+            git(*here, "fetch", "-q", str(REPOSITORY), commit)
+        git(*here, "checkout", "-q", "--force", "--detach", commit)
+
+    def describe(self):
+        """Commit, versions and hardware, as a record of the clone's has them."""
+        code = (
+            "import json; from keras_resnet.evaluation import environment; "
+            "print(json.dumps(environment.describe()))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=self.clone,
+            env={**os.environ, "PYTHONPATH": str(self.clone)},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            start_new_session=True,
+        )
+        return json.loads(done.stdout)
+
+
+def check_versions(row, earlier, stretch):
+    """Raises `ValueError` if a run would go on under other versions."""
+    before, here = (
+        {name: of["versions"].get(name) for name in PACKAGES}
+        for of in (earlier, stretch)
+    )
+    if before != here:
+        raise ValueError(
+            f"{row.name} must go on under the versions that it began with, {before}. "
+            f"Received: {here}. Install those, or let it go on with these by --update."
+        )
+
+
+def end_with_parent():
+    """Lets the kernel send a run SIGTERM if the ledger is killed (on Linux)."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)
+
+
+def git(*arguments):
+    """What git prints."""
+    done = subprocess.run(
+        ["git", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+        start_new_session=True,  # Ctrl-C is for the ledger.
+    )
+    return done.stdout.strip()
+
+
+def newest_commit():
+    """The newest commit of `main`, or of a checkout that has no such branch."""
+    try:
+        return git("-C", str(REPOSITORY), "rev-parse", "-q", "--verify", "main")
+    except subprocess.CalledProcessError:
+        return git("-C", str(REPOSITORY), "rev-parse", "HEAD")
+
+
+def now():
+    """Date and time, to the second."""
+    return datetime.datetime.now().isoformat(" ", "seconds")
+
+
+def read_json(path):
+    """What a file holds.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must be complete JSON ({error}). Restore it, or remove it to begin "
+            "the run anew."
+        ) from error
+
+
+def write_json(path, value):
+    """Writes a file whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    os.replace(part, path)
+
+
+def locked(folder):
+    """The ledger's lock, held until it is closed.
+
+    Raises:
+        RuntimeError: If another ledger, or a run that it left, computes in the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise RuntimeError(
+            f"One ledger at a time must compute in {folder}, and another one does. Stop "
+            "it by SIGTERM, or choose another --dir."
+        ) from error
+    return file
+
+
+def main(arguments=None, all_rows=ROWS, results=RESULTS):
+    """The command line; gives the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    home = pathlib.Path("~/.cache/keras_resnet/ledger").expanduser()
+    parser.add_argument("--dir", type=pathlib.Path, default=home)
+    data = pathlib.Path("~/tensorflow_datasets").expanduser()
+    parser.add_argument("--data-dir", type=pathlib.Path, default=data)
+    parser.add_argument("--list", action="store_true", help="say how far each run is")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these runs alone")
+    parser.add_argument(
+        "--update", action="store_true", help="go on under other commits and versions"
+    )
+    options = parser.parse_args(arguments)
+    names = [row.name for row in all_rows]
+    unknown = set(options.only or ()) - set(names)
+    if unknown:
+        parser.error(
+            f"--only must name rows of: {', '.join(names)}. Received: {unknown}"
+        )
+    chosen = [row for row in all_rows if row.name in (options.only or names)]
+    ledger = Ledger(options.dir.resolve(), options.data_dir.resolve(), results)
+    if options.list:
+        for row in chosen:
+            print(f"{row.name}: {ledger.state(row)}")
+        return 0
+    os.nice(19)
+    try:
+        ledger.lock = locked(ledger.folder)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, ledger.receive)
+        for row in chosen if options.only else ():
+            (ledger.run_folder(row) / "set_aside.txt").unlink(missing_ok=True)
+        ledger.work(chosen, options.update)
+    except Stopped:
+        return 128 + ledger.signal
+    except (ValueError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+        print(f"ledger: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -297,8 +297,7 @@ def git(*arguments):
     """What git prints."""
     done = subprocess.run(
         ["git", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=True,
         start_new_session=True,  # Ctrl-C is for the ledger.

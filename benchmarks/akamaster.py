@@ -19,6 +19,7 @@ save after every epoch, every ten minutes and on SIGTERM, and end with the same 
 import argparse
 import csv
 import datetime
+import io
 import json
 import os
 import pathlib
@@ -131,30 +132,33 @@ class Checkpoint:
         self.asked = True
 
     def restore(self):
-        """Updates done, rows of the history, images of the epoch that were taken
-        rightly, and seconds, until the last save."""
+        """Updates done, rows of the history, images of the epoch that were seen and
+        taken rightly, and seconds, until the last save."""
         import torch
 
         if not self.path.exists():
-            return 0, [], 0, 0.0
+            return 0, [], [0, 0], 0.0
         state = torch.load(self.path, weights_only=True)
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
-        return tuple(state[name] for name in ("done", "rows", "right", "seconds"))
+        return tuple(state[name] for name in ("done", "rows", "seen", "seconds"))
 
     def due(self):
         """Whether to save in the middle of an epoch."""
         return self.asked or time.monotonic() - self.saved > SECONDS_BETWEEN
 
-    def save(self, done, rows, right, seconds):
+    def save(self, done, rows, seen, seconds):
         """Writes the file whole or not at all, and ends the process if asked to."""
         import torch
 
         state = {name: part.state_dict() for name, part in self.parts.items()}
+        # PyTorch itself does not say that a disk is full.
+        contents = io.BytesIO()
+        torch.save(state, contents)
         part = self.path.with_suffix(".part")
         part.parent.mkdir(parents=True, exist_ok=True)
-        state |= {"done": done, "rows": rows, "right": right, "seconds": seconds}
-        torch.save(state, part)
+        part.write_bytes(contents.getvalue())
+        state |= {"done": done, "rows": rows, "seen": seen, "seconds": seconds}
         os.replace(part, self.path)
         self.saved = time.monotonic()
         if self.asked:
@@ -182,12 +186,13 @@ def theirs(seed, options):
     schedule = torch.optim.lr_scheduler.MultiStepLR(
         optimizer, [updates // 2, updates * 3 // 4]
     )
-    folder = options.output_dir / f"{record_name('akamaster', seed, options)}"
+    name = record_name("akamaster", seed, options)
+    folder = options.output_dir / name
     saving = Checkpoint(
         folder / "checkpoint.pt",
         {"model": model, "optimizer": optimizer, "schedule": schedule},
     )
-    done, rows, right, earlier = saving.restore()
+    done, rows, (seen, right), earlier = saving.restore()
     if done:
         print(f"Going on from update {done:,} of {updates:,}.", flush=True)
     started = time.perf_counter()
@@ -214,13 +219,13 @@ def theirs(seed, options):
             optimizer.step()
             rate = schedule.get_last_lr()[0]
             schedule.step()
+            seen += len(labels)
             right += int((logits.argmax(-1) == labels).sum())
             done += 1
             times.append(time.perf_counter())
             if saving.due() and done < updates and done % per_epoch:
-                saving.save(done, rows, right, seconds())
+                saving.save(done, rows, [seen, right], seconds())
         speed = (len(times) - 1) * BATCH_SIZE / max(times[-1] - times[0], 1e-9)
-        seen = splits.train.size if index + 1 == per_epoch else index * BATCH_SIZE
         rows.append(
             {
                 "step": done,
@@ -236,8 +241,8 @@ def theirs(seed, options):
             f"{datetime.timedelta(seconds=round(left))} left",
             flush=True,
         )
-        right = 0
-        saving.save(done, rows, right, seconds())
+        seen = right = 0
+        saving.save(done, rows, [seen, right], seconds())
     trained = seconds()
     model.eval()
     wrong = 0
@@ -245,7 +250,7 @@ def theirs(seed, options):
         for images, labels in DataLoader(Crops(splits.test, random=False), 500):
             wrong += int((model(images).argmax(-1) != labels).sum())
     options.results.mkdir(parents=True, exist_ok=True)
-    with (options.results / "history.csv").open("w", newline="") as file:
+    with (options.results / f"{name}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
@@ -273,7 +278,7 @@ def record_name(name, seed, options):
 
 def run(name, seed, options):
     """Does a run and leaves its record."""
-    made_on = environment.describe()  # Of the commit that the run began with.
+    made_on = environment.describe()  # Now: the checkout may change while it trains.
     result = TRAINERS[name](seed, options)
     record = {
         "date": time.strftime("%Y-%m-%d"),

@@ -3,18 +3,21 @@
     python -m benchmarks.dead_time [--runs 3] [--stacks] [COMMAND ...]
 
 Without COMMAND it is the main job, `keras-resnet train`, from its start to its exit; its
-phases are those that its record holds, and results/dead_time.json is written. Every tenth
-of a second the processor time of the command and its children is read from /proc (so it
-needs Linux). Half a second and more in which less than a twentieth of one core was used
-is a dead stretch. With --stacks, py-spy (if it is installed) says where the command
-stands. Other programs do not disturb the dead time, only the seconds.
+phases are those that its record holds, and results/dead_time.json is written.
+
+Every half second the processor time of the command and its children is read from /proc
+(so it needs Linux). A half second is dead if they used less than a twentieth of one core
+in it. With --stacks, py-spy (if it is installed) says where the command stands. Other
+programs do not disturb the dead time, only the seconds.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,10 +26,16 @@ import time
 from keras_resnet.evaluation import environment, records
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "dead_time.json"
-INTERVAL, SHORTEST, SHARE = 0.1, 0.5, 0.05  # Seconds, seconds, cores.
-# Phases of a record that follow one another; those within `fit` take turns.
-BEFORE = ("data", "network")
-FIT = ("first_update", "updates", "validation", "checkpoints")
+INTERVAL, SHARE = 0.5, 0.05  # Seconds, cores.
+# Of a record: these follow one another, and those in one group take turns.
+PHASES = (
+    ("data",),
+    ("network",),
+    ("first_update", "updates", "validation", "checkpoints"),
+    ("pictures", "measuring"),
+    ("saving",),
+    ("saved_model",),
+)
 
 
 def processor_time(group):
@@ -55,22 +64,32 @@ def watch(command, stacks=False):
         Wall seconds, and the dead stretches: pairs of seconds since the start.
     """
     started = time.perf_counter()
-    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        process = subprocess.Popen(command, start_new_session=True)
+    except OSError as error:
+        raise SystemExit(f"{command[0]} can't be run: {error}.") from error
     dead, since, shown = [], None, False
     last, used = 0.0, 0.0
-    while process.poll() is None:
-        time.sleep(INTERVAL)
-        now, using = time.perf_counter() - started, processor_time(process.pid)
-        if using - used >= SHARE * (now - last):
-            if since is not None and last - since >= SHORTEST:
-                dead.append((round(since, 1), round(last, 1)))
-            since, shown = None, False
-        elif since is None:
-            since = last
-        elif stacks and not shown and now - since > 2 * SHORTEST:
-            print(f"Standing still since {since:.1f} s:\n{stack(process)}")
-            shown = True
-        last, used = now, using
+    try:
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(INTERVAL)
+            now, using = time.perf_counter() - started, processor_time(process.pid)
+            if using - used >= SHARE * (now - last):
+                if since is not None:
+                    dead.append((round(since, 1), round(last, 1)))
+                since, shown = None, False
+            elif since is None and process.returncode is None:
+                since = last
+            elif stacks and not shown and process.returncode is None:
+                print(f"Standing still since {since:.1f} s:\n{stack(process)}")
+                shown = True
+            last, used = now, using
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)  # If this program was ended.
+    if since is not None:
+        dead.append((round(since, 1), round(last, 1)))
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with code {process.returncode}.")
     return round(time.perf_counter() - started, 1), dead
@@ -86,10 +105,9 @@ def by_phase(record, ended, wall, dead):
         dead: As of `watch`.
     """
     phases = record["phase_seconds"]
-    after = [name for name in phases if name not in BEFORE + FIT]
     begin = ended - sum(phases.values())
     spans = [("start", 0.0, begin)]
-    for names in (BEFORE[:1], BEFORE[1:], FIT, *((name,) for name in after)):
+    for names in PHASES:
         seconds = sum(phases[name] for name in names if name in phases)
         spans.append((" + ".join(names), begin, begin + seconds))
         begin += seconds
@@ -133,6 +151,8 @@ def main():
     options = parser.parse_args()
     if options.stacks and shutil.which("py-spy") is None:
         raise SystemExit("--stacks needs py-spy: pip install py-spy")
+    if options.command[:1] == ["--"]:
+        del options.command[0]
     if options.command:
         for _ in range(options.runs):
             wall, dead = watch(options.command, options.stacks)

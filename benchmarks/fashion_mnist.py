@@ -51,5 +51,7 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         write(*sys.argv[1:])
-    except (FileNotFoundError, FileExistsError) as error:
+    except FileNotFoundError as error:
         sys.exit(f"{error} Debian: apt-get install dataset-fashion-mnist")
+    except FileExistsError as error:
+        sys.exit(str(error))

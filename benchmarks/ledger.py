@@ -33,11 +33,15 @@ import sys
 import time
 
 from benchmarks.ledger_rows import ROWS
+from keras_resnet.evaluation import environment
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "ledger"
 PACKAGES = ("keras", "tensorflow", "numpy", "torch")  # Whose versions decide a result.
 SECONDS_TO_SAVE = 30
+# Of a run that somebody else ended: by a signal to it, or for want of memory. Both
+# trainers end with 143 when they have saved after SIGTERM.
+ENDED = (-signal.SIGTERM, -signal.SIGINT, -signal.SIGKILL, 130, 143)
 PROGRESS = re.compile(r"update ([\d,]+)/([\d,]+).*?([\d:]+(?: days?, [\d:]+)?) left")
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux.
 
@@ -71,12 +75,22 @@ class Ledger:
     def stretches(self, row):
         """What the run was computed on so far, from one start to the next end."""
         path = self.run_folder(row) / "stretches.json"
-        return read_json(path) if path.exists() else []
+        if not path.exists():
+            return []
+        stretches = read_json(path)
+        if not isinstance(stretches, list):
+            raise ValueError(f"{path} must be a list of stretches. Restore it.")
+        return stretches
 
     def finished(self, row):
         """The row's record, `None` if it isn't finished."""
         path = self.results / f"{row.name}.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        record = read_json(path)
+        if not isinstance(record, dict) or "test_error" not in record:
+            raise ValueError(f"{path} must be a record of the ledger. Restore it.")
+        return record
 
     def set_aside(self, row):
         """The last lines of the error for which a run was set aside, or `None`."""
@@ -87,7 +101,7 @@ class Ledger:
         """A line on the row, or several."""
         try:
             record = self.finished(row)
-            if record:
+            if record is not None:
                 return f"finished: test error {record['test_error']:.2f} %"
             error = self.set_aside(row)
             if error is not None:
@@ -123,7 +137,7 @@ class Ledger:
         for row in chosen:
             try:
                 stretches = self.stretches(row)
-                if not self.finished(row) and self.set_aside(row) is None:
+                if self.finished(row) is None and self.set_aside(row) is None:
                     (begun if stretches else waiting).append(row)
             except ValueError as error:
                 print(f"{row.name} is passed over: {error}", file=sys.stderr)
@@ -132,13 +146,13 @@ class Ledger:
 
     def compute(self, row, update):
         """Computes a row to its end, or sets it aside."""
-        earlier = self.stretches(row)
+        folder = self.run_folder(row)
+        earlier = with_seconds(self.stretches(row), folder / "log.txt")
         kept = earlier and not update
         self.check_out(earlier[-1]["commit"] if kept else newest_commit())
         stretch = self.describe() | {"began": now()}
         if kept:
             check_versions(row, earlier[-1], stretch)
-        folder = self.run_folder(row)
         folder.mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         write_json(folder / "stretches.json", [*earlier, stretch | {"seconds": None}])
@@ -150,8 +164,13 @@ class Ledger:
             write_json(folder / "stretches.json", [*earlier, stretch])
         if self.signal:
             raise Stopped
+        if code in ENDED:
+            raise RuntimeError(
+                f"{row.name} was ended from outside, with exit code {code}. Start the "
+                "same command: it goes on."
+            )
         if code:
-            self.put_aside(row, code)
+            self.put_aside(row, f"exit code {code}")
         else:
             self.keep(row)
         print(f"{now()} {row.name}: {self.state(row)}", flush=True)
@@ -185,6 +204,9 @@ class Ledger:
                     **os.environ,
                     "PYTHONPATH": str(self.clone),
                     "PYTHONUNBUFFERED": "1",
+                    # A run keeps what it began with, whatever the shell says.
+                    "KERAS_BACKEND": "tensorflow",
+                    "TF_ENABLE_ONEDNN_OPTS": "1",
                 },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -205,8 +227,8 @@ class Ledger:
                     os.killpg(process.pid, signal.SIGKILL)
             return process.returncode
 
-    def put_aside(self, row, code):
-        """Sets a run aside with the end of its log.
+    def put_aside(self, row, reason):
+        """Sets a run aside with a reason and the end of its log.
 
         Raises:
             OSError: If the disk is full: then nothing is wrong with the run.
@@ -218,13 +240,18 @@ class Ledger:
                 f"{row.name} ended for want of space. Free some under {self.folder} and "
                 "start the same command: it goes on."
             )
-        text = "\n".join([f"exit code {code}", *lines]) + "\n"
+        text = "\n".join([reason, *lines]) + "\n"
         (folder / "set_aside.txt").write_text(text)
 
     def keep(self, row):
         """Puts record and history of a finished run into the results."""
-        [path] = (self.run_folder(row) / "out").glob(row.record)
-        record = read_json(path)
+        found = list((self.run_folder(row) / "out").glob(row.record))
+        try:
+            [path] = found
+            record = read_json(path)
+        except ValueError as error:
+            reason = f"It ended without a record at out/{row.record}: {error}"
+            return self.put_aside(row, reason)
         error = record.get("test_error")  # As akamaster's trainer says it.
         kept = {
             "name": row.name,
@@ -236,7 +263,10 @@ class Ledger:
             "record": record,
         }
         self.results.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path.with_name("history.csv"), self.results / f"{row.name}.csv")
+        history = path.with_name("history.csv")
+        if not history.exists():
+            history = path.with_suffix(".csv")
+        shutil.copy(history, self.results / f"{row.name}.csv")
         write_json(self.results / f"{row.name}.json", kept)
 
     # --- The clone --------------------------------------------------------------------
@@ -257,21 +287,21 @@ class Ledger:
         git(*here, "checkout", "-q", "--force", "--detach", commit)
 
     def describe(self):
-        """Commit, versions and hardware, as a record of the clone's has them."""
-        code = (
-            "import json; from keras_resnet.evaluation import environment; "
-            "print(json.dumps(environment.describe()))"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=self.clone,
-            env={**os.environ, "PYTHONPATH": str(self.clone)},
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-            start_new_session=True,
-        )
-        return json.loads(done.stdout)
+        """What a stretch is computed on."""
+        return {
+            "commit": git("-C", str(self.clone), "rev-parse", "HEAD"),
+            "versions": environment.versions(),
+            "hardware": environment.describe()["hardware"],
+        }
+
+
+def with_seconds(stretches, log):
+    """The stretches, where the last one's seconds are as the log has them if killed."""
+    if not stretches or stretches[-1]["seconds"] is not None or not log.exists():
+        return stretches
+    began = datetime.datetime.fromisoformat(stretches[-1]["began"]).timestamp()
+    seconds = round(max(0.0, log.stat().st_mtime - began), 1)
+    return [*stretches[:-1], stretches[-1] | {"seconds": seconds}]
 
 
 def check_versions(row, earlier, stretch):
@@ -383,6 +413,11 @@ def main(arguments=None, all_rows=ROWS, results=RESULTS):
         for row in chosen:
             print(f"{row.name}: {ledger.state(row)}")
         return 0
+    if not options.data_dir.is_dir():
+        parser.error(
+            "--data-dir must be the folder of TensorFlow Datasets in which cifar10 and "
+            f"imagenette are prepared. Received: {options.data_dir}, which isn't a folder."
+        )
     os.nice(19)
     try:
         ledger.lock = locked(ledger.folder)
@@ -393,10 +428,15 @@ def main(arguments=None, all_rows=ROWS, results=RESULTS):
         ledger.work(chosen, options.update)
     except Stopped:
         return 128 + ledger.signal
-    except (ValueError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+    except subprocess.CalledProcessError as error:
+        print(f"ledger: {error}\n{error.stderr}", file=sys.stderr)
+        return 2
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"ledger: {error}", file=sys.stderr)
         return 2
-    return 0
+    for row in chosen:
+        print(f"{row.name}: {ledger.state(row)}")
+    return int(any(ledger.set_aside(row) is not None for row in chosen))
 
 
 if __name__ == "__main__":

@@ -268,18 +268,18 @@ def ledger():
     lines = []
     for row in ROWS:
         path = RESULTS / "ledger" / f"{row.name}.json"
+        first = f"`{row.name}`", row.published or "–"
         if not path.exists():
-            lines.append((f"`{row.name}`", *3 * ("–",), row.compared_with, "waiting"))
+            lines.append((*first, "–", "–", row.compared_with, "waiting"))
             continue
         kept = json.loads(path.read_text())
-        record, target = kept["record"], kept["record"].get("target")
+        record = kept["record"]
         updates = record.get("updates") or record["steps"]
         hours = sum(stretch["seconds"] or 0 for stretch in kept["stretches"]) / 3600
-        differs = ". ".join([row.compared_with, *record.get("deviations", ())])
+        differs = " ".join([f"{row.compared_with}.", *record.get("deviations", ())])
         lines.append(
             (
-                f"`{row.name}`",
-                "–" if target is None else f"{target:g}",
+                *first,
                 f"{kept['test_error']:.2f}",
                 f"{updates:,}",
                 differs,
@@ -287,7 +287,14 @@ def ledger():
                 f"{hours:.1f} h in {len(kept['stretches'])} stretches, {kept['date']}",
             )
         )
-    head = "run", "published, %", "test error, %", "updates", "what differs", "state"
+    head = (
+        "run",
+        "published, %",
+        "test error, %",
+        "updates",
+        "compared with, and what differs",
+        "state",
+    )
     return f"""# The ledger
 
 Runs of the papers' recipes at their full length, or as far as two cores carry. They are

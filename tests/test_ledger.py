@@ -1,5 +1,6 @@
 """The ledger: ended at any moment it goes on, and its runs end as undisturbed ones."""
 
+import datetime
 import json
 import os
 import pathlib
@@ -28,7 +29,8 @@ def start(folder, *options):
     """A ledger of two short runs that works in a folder."""
     folder.mkdir(exist_ok=True)
     log = (folder / "log.txt").open("a")
-    words = [str(folder / "results"), "--dir", str(folder / "work"), *options]
+    words = [str(folder / "results"), "--dir", str(folder / "work")]
+    words += ["--data-dir", str(folder), *options]
     return subprocess.Popen(
         [sys.executable, "-m", "tests.short_ledger", *words],
         cwd=REPOSITORY,
@@ -188,6 +190,32 @@ def test_a_run_that_fails_is_set_aside_and_the_next_begins(book, tmp_path):
     assert book.finished(bad) is None  # Not by itself.
 
 
+def test_a_run_that_leaves_no_record_is_set_aside(book, tmp_path):
+    book.work([row := program(tmp_path, "silent_run", "")], update=False)
+    assert "without a record" in book.state(row)
+
+
+@pytest.mark.parametrize("end", ["raise SystemExit(143)", "os.kill(os.getpid(), 9)"])
+def test_a_run_that_was_ended_from_outside_is_not_set_aside(book, tmp_path, end):
+    row = program(tmp_path, "ended_run", f"import os; {end}")
+    with pytest.raises(RuntimeError, match="ended from outside"):
+        book.work([row], update=False)
+    assert book.state(row) == "begun"
+
+
+def test_a_killed_stretch_lasted_until_its_last_line(book, tmp_path):
+    row = program(tmp_path, "killed_run", SUCCEEDS)
+    book.run_folder(row).mkdir(parents=True)
+    log = book.run_folder(row) / "log.txt"
+    log.write_text("")
+    began = datetime.datetime.fromtimestamp(log.stat().st_mtime - 90)
+    began = began.isoformat(" ", "seconds")
+    killed = book.describe() | {"began": began, "seconds": None}
+    ledger.write_json(book.run_folder(row) / "stretches.json", [killed])
+    book.work([row], update=False)
+    assert book.finished(row)["stretches"][0]["seconds"] == pytest.approx(90, abs=1)
+
+
 def test_what_has_begun_comes_first(book, tmp_path):
     rows = [program(tmp_path, name, SUCCEEDS) for name in ("one", "two")]
     book.run_folder(rows[1]).mkdir(parents=True)
@@ -215,15 +243,16 @@ def test_other_versions_are_refused_but_with_update(book, tmp_path):
 @pytest.mark.parametrize(
     "damaged", ["results/run.json", "work/runs/run/stretches.json"]
 )
-def test_a_damaged_file_is_named_and_left(book, tmp_path, capsys, damaged):
+@pytest.mark.parametrize("contents", ['{"cut', "{}", "null"])
+def test_a_damaged_file_is_named_and_left(book, tmp_path, capsys, damaged, contents):
     row = program(tmp_path, "run", SUCCEEDS)
     path = tmp_path / damaged
     path.parent.mkdir(parents=True)
-    path.write_text('{"cut')
+    path.write_text(contents)
     book.work([row], update=False)
     assert damaged in capsys.readouterr().err
     assert book.state(row).startswith("damaged")
-    assert path.read_text() == '{"cut'
+    assert path.read_text() == contents
 
 
 def test_list_tells_the_last_progress(book, tmp_path):
@@ -249,9 +278,17 @@ def test_the_list_names_recipes_and_no_run_twice():
     assert set(recipes) <= set(RECIPES)
 
 
-def test_an_unknown_name_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--only", "resnet21"], "resnet21"),
+        (["--data-dir", "no/such/folder"], "no/such/folder"),
+    ],
+)
+def test_bad_options_are_refused(tmp_path, capsys, options, said):
     with pytest.raises(SystemExit):
-        ledger.main(["--only", "resnet21", "--dir", str(tmp_path)])
+        ledger.main([*options, "--dir", str(tmp_path)])
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow

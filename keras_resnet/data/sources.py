@@ -152,7 +152,9 @@ def _load_streamed(name, spec, builder, bad_share):
         check_share(names, count, what, bad_share)
         skipped.extend(names)
         return StreamedExamples(
-            read=lambda: _without(_records(builder, split), list(bad)),
+            read=lambda: threads.without_autotuning(
+                _without(_records(builder, split), list(bad))
+            ),
             size=count - len(bad),
         )
 

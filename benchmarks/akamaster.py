@@ -72,7 +72,7 @@ class Crops:
     """Training images as a torchvision data set gives them, or as they are."""
 
     def __init__(self, examples, random):
-        from tests.torch_references import import_torchvision
+        from tests.helpers.torch_references import import_torchvision
 
         transforms = import_torchvision().transforms
         steps = [transforms.RandomHorizontalFlip(), transforms.RandomCrop(32, 4)]
@@ -170,7 +170,7 @@ def theirs(seed, options):
     import torch
     from torch.utils.data import DataLoader
 
-    from tests.torch_references import Akamaster
+    from tests.helpers.torch_references import Akamaster
 
     torch.manual_seed(seed)
     splits = sources.load("cifar10", data_dir=options.data_dir)

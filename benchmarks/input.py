@@ -102,7 +102,7 @@ def data_loader(files):
     """PyTorch's with torchvision's transforms; its processes live for one pass."""
     import torch
 
-    from tests.torch_references import import_torchvision
+    from tests.helpers.torch_references import import_torchvision
 
     transforms = import_torchvision().transforms
     transform = transforms.Compose(

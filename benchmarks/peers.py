@@ -38,14 +38,14 @@ def keras_hub(side, classes):
 
 def akamaster(classes):
     """Its ResNet-20."""
-    from tests.torch_references import Akamaster
+    from tests.helpers.torch_references import Akamaster
 
     return Akamaster(3)
 
 
 def torchvision(classes):
     """Its ResNet-50, which is v1.5."""
-    from tests.torch_references import import_torchvision
+    from tests.helpers.torch_references import import_torchvision
 
     return import_torchvision().models.resnet50(num_classes=classes)
 

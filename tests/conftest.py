@@ -50,7 +50,7 @@ def torch():
 
 @pytest.fixture(scope="session")
 def references(torch):
-    return importlib.import_module("tests.torch_references")
+    return importlib.import_module("tests.helpers.torch_references")
 
 
 @pytest.fixture(scope="session")

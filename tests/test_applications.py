@@ -13,7 +13,7 @@ import pytest
 import keras_resnet
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
-from tests import paper_facts
+from tests.helpers import paper_facts
 
 CONSTRUCTORS = {
     "ResNet18": 512,

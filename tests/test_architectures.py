@@ -8,7 +8,7 @@ import pytest
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.lookup import find
 from keras_resnet.config.spec import doubling, with_output_stride
-from tests import paper_facts
+from tests.helpers import paper_facts
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

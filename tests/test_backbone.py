@@ -10,7 +10,7 @@ import pytest
 import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.models.state_dicts import to_state_dict
-from tests.reference import called, images, with_random_weights
+from tests.helpers.reference import called, images, with_random_weights
 
 # Counted on the papers' figures: by what each map's side is divided.
 STRIDES = {

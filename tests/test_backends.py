@@ -11,7 +11,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet import exports
-from tests.served import Served
+from tests.helpers.served import Served
 
 tf = pytest.importorskip("tensorflow")
 

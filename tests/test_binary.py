@@ -12,7 +12,7 @@ from keras_resnet.config.spec import Stage, doubling
 from keras_resnet.models import binary
 from keras_resnet.models.pretrained import load_weights
 from keras_resnet.models.resnet import build
-from tests.reference import with_random_weights
+from tests.helpers.reference import with_random_weights
 
 DARKNET = replace(
     ARCHITECTURES["darknet53"],

@@ -6,10 +6,10 @@ import keras
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.spec import ExclusiveGate, ResNetSpec, Stage
-from keras_resnet.models import blocks
-from keras_resnet.models.resnet import features, parts
-from tests.reference import (
+from keras_resnet.config.spec import ExclusiveGate
+from keras_resnet.models.resnet import features
+from tests.helpers.one_block import SIZES, basic_residual, model_of_block
+from tests.helpers.reference import (
     Reference,
     assert_close,
     images,
@@ -19,44 +19,12 @@ from tests.reference import (
     subsampled_and_padded,
 )
 
-SPEC = ResNetSpec(
-    stem="cifar",
-    stem_filters=16,
-    stages=(Stage(block="basic", repeats=1, filters=16, output_filters=16),),
-    dataset="cifar10",
-    paper="none",
-    source="none",
-)
-
-
-def model_of_block(kind, filters, x, *, stride=1, dilations=(1, 1), first=False, **row):
-    """A model of one block named ``b``, of a network with these columns."""
-    spec = replace(SPEC, **row)
-    wide = 4 if kind.startswith("bottleneck") else 1
-    stage = Stage(block=kind, repeats=1, filters=filters, output_filters=wide * filters)
-    convolutions = blocks.CONVOLUTIONS[kind](stage, stride, dilations, spec.groups)
-    functions = parts(spec, stage, block=1 if first else 2, of=2)
-    return model_of(
-        lambda inputs: blocks.ORDERS[spec.order](inputs, convolutions, functions, "b"),
-        x.shape[1:],
-    )
-
-
-def basic_residual(r, x, stride, dilations=(1, 1)):
-    """Conv-BN-ReLU, conv-BN."""
-    first, second = dilations
-    x = r.unit(x, "b_1", stride=stride, dilation=first)
-    return r.conv_norm(x, "b_2", dilation=second)
-
 
 def bottleneck_residual(r, x, first, second, **options):
     """Conv-BN-ReLU, conv-BN-ReLU, conv-BN."""
     x = r.unit(x, "b_1", stride=first)
     x = r.unit(x, "b_2", stride=second, **options)
     return r.conv_norm(x, "b_3")
-
-
-SIZES = pytest.mark.parametrize("size", [8, 9])
 
 
 @SIZES

@@ -3,7 +3,6 @@
 import json
 import math
 
-import keras
 import numpy as np
 import pytest
 
@@ -15,22 +14,7 @@ from keras_resnet.training.callbacks import (
     current_learning_rate,
     steps_done,
 )
-
-
-def tiny_model():
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16)])
-    model.compile(
-        keras.optimizers.SGD(0.1),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    return model
-
-
-def batches(n, batch_size=4):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(n * batch_size, 3)).astype("float32")
-    return x, rng.integers(0, 16, n * batch_size)
+from tests.helpers.tiny_model import batches, tiny_model
 
 
 def test_warm_up_ends_when_the_windows_error_is_low_enough():

@@ -21,7 +21,7 @@ from keras_resnet.models.files import read_state_dict
 from keras_resnet.models.pretrained import load_weights
 from keras_resnet.models.publication import Published
 from keras_resnet.models.state_dicts import to_state_dict
-from tests.reference import called, with_random_weights
+from tests.helpers.reference import called, with_random_weights
 
 RESNET20 = ARCHITECTURES["resnet20"]
 BGR = replace(

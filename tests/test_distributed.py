@@ -198,7 +198,7 @@ def test_accumulation_on_other_backends(backend, xla):
 @pytest.fixture(scope="module")
 def pairs():
     done = subprocess.run(
-        [sys.executable, "-m", "tests.pairs"],
+        [sys.executable, "-m", "tests.helpers.pairs"],
         capture_output=True,
         text=True,
         timeout=1_800,

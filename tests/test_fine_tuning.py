@@ -10,7 +10,7 @@ import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.models.formats import FORMATS
 from keras_resnet.models.state_dicts import named_arrays
-from tests.reference import with_random_weights
+from tests.helpers.reference import with_random_weights
 
 CLASSES, EACH, SIDE = 3, 16, 64
 

@@ -7,7 +7,7 @@ import pytest
 
 from keras_resnet.training.callbacks import Steps
 from keras_resnet.training.history import HISTORY, HistoryLog, read_history
-from tests.test_callbacks import batches, tiny_model
+from tests.helpers.tiny_model import batches, tiny_model
 
 
 def test_history_has_neither_gaps_nor_doubles(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.models import layers
-from tests.reference import assert_close, called, conv, images, model_of
+from tests.helpers.reference import assert_close, called, conv, images, model_of
 
 
 @pytest.mark.parametrize("size", [8, 9])

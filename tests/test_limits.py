@@ -13,7 +13,7 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.preprocessing import prepare
 from keras_resnet.export import limits
 from keras_resnet.exports import export_model
-from tests.served import Served
+from tests.helpers.served import Served
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(

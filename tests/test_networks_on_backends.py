@@ -21,7 +21,7 @@ import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.spec import CONVOLUTIONS, Scaling, ShortcutDropout
 from keras_resnet.models.resnet import build
-from tests.reference import called, images
+from tests.helpers.reference import called, images
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
 

@@ -26,7 +26,7 @@ from keras_resnet.models.formats import FORMATS
 from keras_resnet.models.pretrained import load_weights
 from keras_resnet.models.resnet import build
 from keras_resnet.models.state_dicts import named_arrays
-from tests.reference import called, images, with_random_weights
+from tests.helpers.reference import called, images, with_random_weights
 
 RESNET20 = ARCHITECTURES["resnet20"]
 

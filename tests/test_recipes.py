@@ -14,7 +14,7 @@ from keras_resnet.config.recipes import RECIPES, for_own_images
 from keras_resnet.data.pipelines import training_batches
 from keras_resnet.data.sources import Examples
 from keras_resnet.training.optimizers import learning_rate
-from tests import paper_facts
+from tests.helpers import paper_facts
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -25,6 +25,7 @@ from keras_resnet.data import pipelines, sources
 from keras_resnet.evaluation import records
 from keras_resnet.training import batch_norm, loggers, machine
 from keras_resnet.training.history import HISTORY, read_history
+from tests.helpers.small_splits import small_splits
 
 FILES = {
     "model.keras",
@@ -34,22 +35,6 @@ FILES = {
     "predictions.png",
     "settings.json",
 }
-
-
-def small_splits():
-    """The bundled set with fewer images, so that a run takes seconds."""
-    whole = sources.load("fashion_mini")
-
-    def some(examples, n):
-        chosen = np.random.default_rng(1).permutation(examples.size)[:n]
-        return sources.Examples(examples.images[chosen], examples.labels[chosen])
-
-    return replace(
-        whole,
-        train=some(whole.train, 160),
-        validation=some(whole.validation, 32),
-        test=some(whole.test, 40),
-    )
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -519,7 +504,7 @@ def test_own_images_from_weights_of_other_classes(tmp_path):
 
 def train_in_a_process(output_dir, *more):
     code = (
-        "import sys; from tests.test_reproduce import small_splits; "
+        "import sys; from tests.helpers.small_splits import small_splits; "
         "from keras_resnet import reproduce; "
         "from keras_resnet.config.recipe import with_steps; "
         "from keras_resnet.config.recipes import RECIPES; "

@@ -25,8 +25,8 @@ from keras_resnet.config.spec import (
     with_output_stride,
 )
 from keras_resnet.models.resnet import build
-from tests import paper_facts
-from tests.reference import (
+from tests.helpers import paper_facts
+from tests.helpers.reference import (
     Reference,
     assert_close,
     called,

@@ -1,29 +1,23 @@
 """TensorFlow Serving's REST form: what is read, what is refused, what is answered."""
 
-import base64
 import io
 import json
-import struct
-import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_resnet.export import rest
 from keras_resnet.export.rest import Refused, RequestLimits
+from tests.helpers.pictures import (
+    b64,
+    gif_header,
+    jpeg_header,
+    picture,
+    png_header,
+)
 
-Image = pytest.importorskip("PIL.Image")
 LIMITS = RequestLimits(pixels=2000, images=3)
-
-
-def picture(format_="PNG", size=(30, 20), mode="RGB", **options):
-    file = io.BytesIO()
-    Image.new(mode, size, 120).save(file, format_, **options)
-    return file.getvalue()
-
-
-def b64(file):
-    return {"b64": base64.b64encode(file).decode()}
 
 
 def parse(**document):
@@ -146,33 +140,6 @@ def test_what_is_malformed_is_refused(body, message):
 )
 def test_pixels_that_are_none_are_refused(images, message):
     assert message in refusal({"signature_name": "images", "inputs": images})
-
-
-def png_header(width, height):
-    """A PNG file that announces pixels and has none."""
-
-    def chunk(kind, data):
-        check = struct.pack(">I", zlib.crc32(kind + data))
-        return struct.pack(">I", len(data)) + kind + data + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")
-
-
-def jpeg_header(width, height):
-    """A JPEG file whose header announces other pixels than it has."""
-    file = picture("JPEG")
-    at = file.index(b"\xff\xc0") + 5
-    return file[:at] + struct.pack(">HH", height, width) + file[at + 4 :]
-
-
-def gif_header(*sizes):
-    """A GIF file with frames of these sizes on a canvas of one pixel."""
-    frames = b"".join(
-        struct.pack("<BHHHHB", 0x2C, 0, 0, *size, 0) + b"\x02\x02\x4c\x01\x00"
-        for size in sizes
-    )
-    return b"GIF89a" + struct.pack("<HHBBB", 1, 1, 0x80, 0, 0) + b"\0" * 6 + frames
 
 
 @pytest.mark.parametrize(

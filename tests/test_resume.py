@@ -14,7 +14,7 @@ import pytest
 
 import keras_resnet
 from keras_resnet.training.history import read_history
-from tests import killed_run
+from tests.helpers import killed_run
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # Of a process until it has gone on; a machine with other work on it is slow.
@@ -26,7 +26,7 @@ def start(output_dir, devices, backend="tensorflow"):
     output_dir.mkdir(exist_ok=True)
     log = (output_dir / "log.txt").open("a")
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.killed_run", str(output_dir), devices],
+        [sys.executable, "-m", "tests.helpers.killed_run", str(output_dir), devices],
         cwd=REPOSITORY,
         env={
             **os.environ,

@@ -6,8 +6,8 @@ import pytest
 
 from keras_resnet import predictions, run
 from keras_resnet.config.preprocessing import Preprocessing
-from tests.bad_requests import FILES, real_picture
 from tests.conftest import REPOSITORY
+from tests.helpers.bad_requests import FILES, real_picture
 
 pytest.importorskip("litserve")
 

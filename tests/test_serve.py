@@ -18,9 +18,9 @@ import keras
 import numpy as np
 import pytest
 
-from tests.bad_requests import bad_bodies
-from tests.serve_stub import KILL, SLOW
-from tests.test_rest import b64, picture
+from tests.helpers.bad_requests import bad_bodies
+from tests.helpers.pictures import b64, picture
+from tests.helpers.serve_stub import KILL, SLOW
 
 pytest.importorskip("litserve")
 pytestmark = [
@@ -149,7 +149,7 @@ def wait_for_end(family):
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stub")
-    with started(folder, "stub", "tests.serve_stub", "PORT") as server:
+    with started(folder, "stub", "tests.helpers.serve_stub", "PORT") as server:
         yield server
 
 
@@ -300,7 +300,7 @@ def test_a_worker_that_dies_is_started_again(stub):
 
 
 def test_ctrl_c_ends_it_and_its_children(tmp_path):
-    with started(tmp_path, "stub", "tests.serve_stub", "PORT") as server:
+    with started(tmp_path, "stub", "tests.helpers.serve_stub", "PORT") as server:
         family = server.family()
         assert len(family) >= 4
         for each in family:  # As a terminal does it.
@@ -314,7 +314,7 @@ def test_ctrl_c_ends_it_and_its_children(tmp_path):
 
 def test_ctrl_c_while_it_loads(tmp_path):
     log = tmp_path / "log.txt"
-    command = [sys.executable, "-m", "tests.serve_stub", str(free_port())]
+    command = [sys.executable, "-m", "tests.helpers.serve_stub", str(free_port())]
     with log.open("w") as out:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT

@@ -73,8 +73,8 @@ def ports(site):
         host, rest, rpc = os.environ[REAL].split(":")
         yield f"{host}:{rest}", f"{host}:{rpc}"
         return
-    from tests import serving_stub
-    from tests.served import Served
+    from tests.helpers import serving_stub
+    from tests.helpers.served import Served
 
     # What the second command gives to the container.
     assert shlex.split(DOCKER)[:3] == ["docker", "run", "-d"]

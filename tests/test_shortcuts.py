@@ -11,7 +11,8 @@ from keras_resnet.config.spec import (
     ShortcutGate,
 )
 from keras_resnet.models import shortcuts
-from tests.reference import (
+from tests.helpers.one_block import SIZES, basic_residual, model_of_block
+from tests.helpers.reference import (
     Reference,
     assert_close,
     average_pool,
@@ -21,7 +22,6 @@ from tests.reference import (
     relu,
     sigmoid,
 )
-from tests.test_blocks import SIZES, basic_residual, model_of_block
 
 
 @SIZES

@@ -5,7 +5,7 @@ import pytest
 
 from keras_resnet.config.spec import STEM_STRIDES
 from keras_resnet.models.stems import STEMS
-from tests.reference import (
+from tests.helpers.reference import (
     Reference,
     assert_close,
     images,

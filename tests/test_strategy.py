@@ -61,7 +61,7 @@ def test_jax_computes_on_the_device_that_is_named():
 @pytest.mark.multiprocess
 def test_two_devices_train_like_one():
     done = subprocess.run(
-        [sys.executable, "-m", "tests.two_devices"],
+        [sys.executable, "-m", "tests.helpers.two_devices"],
         capture_output=True,
         text=True,
         timeout=300,

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_resnet.export import warm_up
-from tests.served import Served
-from tests.test_saved_model import classifier, export
+from tests.helpers.exported import classifier, export
+from tests.helpers.served import Served
 
 tf = pytest.importorskip("tensorflow")
 prediction_log_pb2 = pytest.importorskip("tensorflow_serving.apis.prediction_log_pb2")

@@ -330,7 +330,9 @@ def free_ports():
 def start(backend, folder, kind, *, count=2, seconds=0.0, devices=1):
     """Starts the workers of `two_workers.py`."""
     options = [str(folder), kind, str(seconds), str(devices)]
-    return processes(backend, folder, ["-m", "tests.two_workers", *options], count)
+    return processes(
+        backend, folder, ["-m", "tests.helpers.two_workers", *options], count
+    )
 
 
 def processes(backend, folder, arguments, count=2, more=None):
@@ -486,7 +488,7 @@ from keras_resnet.__main__ import main
 from keras_resnet.config.recipe import smoke
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
-from tests.test_reproduce import small_splits
+from tests.helpers.small_splits import small_splits
 
 splits = small_splits()
 sources.load = lambda name, data_dir=None: splits

@@ -9,7 +9,13 @@ import struct
 
 import numpy as np
 
-from tests.test_rest import b64, gif_header, jpeg_header, picture, png_header
+from tests.helpers.pictures import (
+    b64,
+    gif_header,
+    jpeg_header,
+    picture,
+    png_header,
+)
 
 
 def _noise(size):

@@ -18,8 +18,8 @@ from keras_resnet.training import batch_norm, distributed, machine, strategy
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.callbacks import Steps
 from keras_resnet.training.fit import compile_model
-from tests import two_devices
-from tests.two_devices import with_batch_norm, without_batch_norm
+from tests.helpers import two_devices
+from tests.helpers.two_devices import with_batch_norm, without_batch_norm
 
 two_devices.STEPS = 4
 

@@ -1,6 +1,6 @@
 """A short run with all that has a state, for tests that kill it; no test itself.
 
-    python -m tests.killed_run OUTPUT_DIR [DEVICES]
+    python -m tests.helpers.killed_run OUTPUT_DIR [DEVICES]
 
 A net of eight layers with dropout, warm-up until it learns and averaged weights, on
 some of the bundled images; a checkpoint after every update.
@@ -18,7 +18,7 @@ from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.spec import ShortcutDropout, doubling
 from keras_resnet.data import sources
 from keras_resnet.training import checkpoint
-from tests.test_reproduce import small_splits
+from tests.helpers.small_splits import small_splits
 
 STEPS = 120
 NAME = "killed_seed0"

@@ -1,6 +1,6 @@
 """Serves a classifier without a network; for tests of the server alone.
 
-    python -m tests.serve_stub PORT
+    python -m tests.helpers.serve_stub PORT
 
 Its three scores are the shares of an image's mean red, green and blue. A file that holds
 `SLOW` takes 0.2 s more, one that holds `KILL` ends the worker.
@@ -48,7 +48,7 @@ def load():
 if __name__ == "__main__":
     from keras_resnet.export.rest import RequestLimits
     from keras_resnet.export.serve import serve
-    from tests import serve_stub  # By its name, as the workers know it.
+    from tests.helpers import serve_stub  # By its name, as the workers know it.
 
     limits = RequestLimits(body=2**20, pending=2**21, pixels=2**20, images=8, seconds=8)
     serve(

@@ -2,14 +2,11 @@
 
 import contextlib
 import json
-import os
 import pathlib
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import keras
@@ -500,53 +497,6 @@ def test_own_images_from_weights_of_other_classes(tmp_path):
     np.testing.assert_allclose(
         trained.get_layer(name).get_weights()[0], before, atol=0.05
     )
-
-
-def train_in_a_process(output_dir, *more):
-    code = (
-        "import sys; from tests.helpers.small_splits import small_splits; "
-        "from keras_resnet import reproduce; "
-        "from keras_resnet.config.recipe import with_steps; "
-        "from keras_resnet.config.recipes import RECIPES; "
-        "from dataclasses import replace; "
-        "from keras_resnet.data import sources; splits = small_splits(); "
-        "sources.load = lambda name, data_dir=None: splits; "
-        "RECIPES['quickstart'] = replace(with_steps(RECIPES['quickstart'], 24), "
-        "batch_size=16, validate_every=4); "
-        "reproduce.train(output_dir=sys.argv[1], verbose=0)"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code, str(output_dir)], stderr=subprocess.PIPE, text=True
-    )
-
-
-@pytest.mark.multiprocess
-def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path):
-    undisturbed = train_in_a_process(tmp_path / "a")
-    assert undisturbed.wait(timeout=300) == 0, undisturbed.stderr.read()
-
-    process = train_in_a_process(tmp_path / "b")
-    folder = tmp_path / "b" / "quickstart_seed0"
-    deadline = time.monotonic() + 300
-    while not list(folder.glob("checkpoints/step_*")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (folder / "record.json").exists()
-
-    resumed = train_in_a_process(tmp_path / "b")
-    assert resumed.wait(timeout=300) == 0, resumed.stderr.read()
-    one, other = (
-        keras_resnet.load(tmp_path / name / "quickstart_seed0") for name in "ab"
-    )
-    for a, b in zip(one.model.get_weights(), other.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    histories = [read_history(run.folder / "history.csv") for run in (one, other)]
-    assert [row["step"] for row in histories[1]] == [4, 8, 12, 16, 20, 24]
-    for a, b in zip(*histories, strict=True):
-        assert (a["loss"], a["val_loss"]) == (b["loss"], b["val_loss"])
 
 
 def test_executions_of_several_steps_change_nothing(finished, tmp_path):

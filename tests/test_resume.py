@@ -82,15 +82,8 @@ def assert_equal_runs(one, other):
     assert [row["step"] for row in rows[0]] == list(range(8, killed_run.STEPS + 1, 8))
 
 
-@pytest.mark.multiprocess
-@pytest.mark.parametrize(
-    ("backend", "devices", "kills"),
-    # On JAX, twenty of twenty were seen once; here a few, as it compiles each time.
-    [("tensorflow", "cpu", 20), ("tensorflow", "cpu:2", 20), ("jax", "cpu", 6)],
-)
-def test_kills_change_nothing(tmp_path, backend, devices, kills):
-    if backend == "jax":
-        pytest.importorskip("jax")
+def kill_again_and_again(tmp_path, backend, devices, kills):
+    """Kills a run so many times, and compares its end with that of one left alone."""
     finish(start(tmp_path / "whole", devices, backend), tmp_path / "whole")
     killed = tmp_path / "killed"
     folder = killed / killed_run.NAME
@@ -124,19 +117,36 @@ def test_kills_change_nothing(tmp_path, backend, devices, kills):
 
 
 @pytest.mark.multiprocess
+def test_kills_change_nothing(tmp_path):
+    kill_again_and_again(tmp_path, "tensorflow", "cpu", kills=4)
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
-    ("name", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)]
+    ("backend", "devices", "kills"),
+    # On JAX, twenty of twenty were seen once; here a few, as it compiles each time.
+    [("tensorflow", "cpu", 20), ("tensorflow", "cpu:2", 20), ("jax", "cpu", 6)],
 )
-def test_a_signal_saves_and_says_how(tmp_path, name, code):
-    process = start(tmp_path, "cpu")
+def test_many_kills_change_nothing(tmp_path, backend, devices, kills):
+    pytest.importorskip(backend)
+    kill_again_and_again(tmp_path, backend, devices, kills)
+
+
+@pytest.mark.multiprocess
+def test_signals_save_and_say_how(tmp_path):
     folder = tmp_path / killed_run.NAME
-    wait_until(lambda: last_step(folder) > 2, process, tmp_path)
-    os.kill(process.pid, getattr(signal, name))
-    status = process.wait(timeout=PATIENCE)
-    # Python itself ends a program with an uncaught KeyboardInterrupt by the signal.
-    assert status in (code, -signal.SIGINT if name == "SIGINT" else code)
-    step = last_step(folder)
-    assert not being_written(folder)
+    step = 0
+    for name, code in (("SIGTERM", 143), ("SIGINT", 130), ("SIGUSR1", 138)):
+        process = start(tmp_path, "cpu")
+        wait_until(lambda step=step: last_step(folder) > step + 2, process, tmp_path)
+        os.kill(process.pid, getattr(signal, name))
+        status = process.wait(timeout=PATIENCE)
+        # Python itself ends a program with an uncaught KeyboardInterrupt by the signal.
+        assert status in (code, -signal.SIGINT if name == "SIGINT" else code)
+        assert not being_written(folder)
+        if step:
+            assert f"Going on from update {step} of" in log_of(tmp_path)
+        step = last_step(folder)
     process = start(tmp_path, "cpu")
     wait_until(lambda: last_step(folder) > step, process, tmp_path)
     os.killpg(process.pid, signal.SIGKILL)

@@ -1,10 +1,11 @@
 """Trains 4 updates on one and two logical CPU devices under pairs of options.
 
-Run by `test_distributed.py` in a process of its own. Prints one JSON object: the
-greatest difference of the weights from those of one device in float32, and, under the
-name and ", averaged", that of their moving averages.
+Run by `test_distributed.py` in a process of its own, with names of pairs as arguments.
+Prints one JSON object: the greatest difference of the weights from those of one device
+in float32, and, under the name and ", averaged", that of their moving averages.
 """
 
+import functools
 import json
 import os
 import sys
@@ -74,73 +75,107 @@ def largest_difference(some, others):
     return float(max(np.abs(one - other).max() for one, other in pairs))
 
 
-def main():
-    two = machine.find_devices("cpu:2")
-    one = machine.Devices("cpu", two.names[:1])
-    keras.utils.set_random_seed(1)
-    plain, normed = without_batch_norm().get_weights(), with_batch_norm().get_weights()
-    # The reference is Keras's own step, except where batch norms see micro-batches.
-    reference = train(without_batch_norm, one, plain)
-    whole = train(with_batch_norm, one, normed)
-    micro = train(with_batch_norm, one, normed, accumulate=2)
-
-    found = {"moved": largest_difference(reference[0], plain)}
-    found["moved, averaged"] = largest_difference(reference[1], plain)
-
-    def compare(name, against, make, initial, devices=two, **options):
-        trained = train(make, devices, initial, **options)
-        found[name] = largest_difference(against[0], trained[0])
-        found[f"{name}, averaged"] = largest_difference(against[1], trained[1])
-
-    both = {"xla": True, "accumulate": 2}
-    for policy in ("float32", "mixed_bfloat16"):
-        keras.config.set_dtype_policy(policy)
-        name = "two devices" if policy == "float32" else f"two devices, {policy}"
-        against = reference, without_batch_norm, plain
-        compare(name, *against)
-        compare(f"{name}, xla", *against, xla=True)
-        compare(f"{name}, accumulate", *against, accumulate=2)
-        compare(f"{name}, xla, accumulate", *against, **both)
-    bfloat16_normed = (whole, with_batch_norm, normed)
-    compare(f"{name}, synchronized", *bfloat16_normed, synchronized=True)
-    keras.config.set_dtype_policy("float32")
-    compare("one device, xla, accumulate", *against, devices=one, **both)
+BOTH = {"xla": True, "accumulate": 2}
+NORMED = {"make": with_batch_norm}
+SYNCHRONIZED = NORMED | {"synchronized": True}
+# By name: the dtype policy, what is compared with, the devices, and the options of `train`.
+PAIRS = {
+    "two devices": ("float32", "plain", 2, {}),
+    "two devices, xla": ("float32", "plain", 2, {"xla": True}),
+    "two devices, accumulate": ("float32", "plain", 2, {"accumulate": 2}),
+    "two devices, xla, accumulate": ("float32", "plain", 2, BOTH),
+    "one device, xla, accumulate": ("float32", "plain", 1, BOTH),
+    "one device, steps per execution": ("float32", "plain", 1, {"at_a_time": 2}),
     # Averages are taken as often: their reference makes two updates at a time too.
-    at_a_time = train(without_batch_norm, one, plain, at_a_time=2)
-    found["one device, steps per execution"] = largest_difference(
-        reference[0], at_a_time[0]
-    )
-    in_twos = at_a_time, without_batch_norm, plain
-    name = "steps per execution"
-    compare(f"two devices, {name}", *in_twos, at_a_time=2)
-    compare(f"two devices, xla, accumulate, {name}", *in_twos, at_a_time=2, **both)
-    compare("two devices, synchronized", *bfloat16_normed, synchronized=True)
-    compare(
-        "two devices, synchronized, accumulate",
-        micro,
-        with_batch_norm,
-        normed,
-        synchronized=True,
-        accumulate=2,
-    )
-    local = train(with_batch_norm, two, normed)
-    compare(
-        "local batch norm, xla against none", local, with_batch_norm, normed, xla=True
-    )
-    keras.config.set_dtype_policy("mixed_float16")
-    for name, devices, options in (
-        ("one device, mixed_float16", one, {}),
-        ("one device, mixed_float16, accumulate", one, {"accumulate": 2}),
-        ("one device, mixed_float16, xla", one, {"xla": True}),
-        ("two devices, mixed_float16", two, {}),
-    ):
-        compare(name, *against, devices=devices, **options)
+    "two devices, steps per execution": ("float32", "in twos", 2, {"at_a_time": 2}),
+    "two devices, xla, accumulate, steps per execution": (
+        *("float32", "in twos", 2),
+        BOTH | {"at_a_time": 2},
+    ),
+    "two devices, synchronized": ("float32", "normed", 2, SYNCHRONIZED),
+    "two devices, synchronized, accumulate": (
+        *("float32", "micro-batches", 2),
+        SYNCHRONIZED | {"accumulate": 2},
+    ),
+    "local batch norm, xla against none": (
+        "float32",
+        "local",
+        2,
+        NORMED | {"xla": True},
+    ),
+    "two devices, mixed_bfloat16": ("mixed_bfloat16", "plain", 2, {}),
+    "two devices, mixed_bfloat16, xla": ("mixed_bfloat16", "plain", 2, {"xla": True}),
+    "two devices, mixed_bfloat16, accumulate": (
+        *("mixed_bfloat16", "plain", 2),
+        {"accumulate": 2},
+    ),
+    "two devices, mixed_bfloat16, xla, accumulate": (
+        "mixed_bfloat16",
+        "plain",
+        2,
+        BOTH,
+    ),
+    "two devices, mixed_bfloat16, synchronized": (
+        *("mixed_bfloat16", "normed", 2),
+        SYNCHRONIZED,
+    ),
+    "one device, mixed_float16": ("mixed_float16", "plain", 1, {}),
+    "one device, mixed_float16, accumulate": (
+        *("mixed_float16", "plain", 1),
+        {"accumulate": 2},
+    ),
+    "one device, mixed_float16, xla": ("mixed_float16", "plain", 1, {"xla": True}),
+    "two devices, mixed_float16": ("mixed_float16", "plain", 2, {}),
     # One update of the four is left out, on all devices, whoever saw the overflow.
-    alone = train(without_batch_norm, one, plain, overflow=True)
-    found["left out"] = largest_difference(reference[0], alone[0])
-    against = alone, without_batch_norm, plain
-    compare("two devices, overflow", *against, overflow=True)
-    compare("two devices, overflow, xla", *against, overflow=True, xla=True)
+    "one device, overflow": ("mixed_float16", "plain", 1, {"overflow": True}),
+    "two devices, overflow": ("mixed_float16", "left out", 2, {"overflow": True}),
+    "two devices, overflow, xla": (
+        *("mixed_float16", "left out", 2),
+        {"overflow": True, "xla": True},
+    ),
+}
+# What pairs are compared with, in the same form.
+REFERENCES = {
+    # Keras's own step, except where batch norms see micro-batches.
+    "plain": ("float32", 1, {}),
+    "in twos": ("float32", 1, {"at_a_time": 2}),
+    "normed": ("float32", 1, NORMED),
+    "micro-batches": ("float32", 1, NORMED | {"accumulate": 2}),
+    "local": ("float32", 2, NORMED),
+    "left out": ("mixed_float16", 1, {"overflow": True}),
+}
+
+
+def main(names):
+    """Prints the differences of the pairs of these names."""
+    two = machine.find_devices("cpu:2")
+    devices = {1: machine.Devices("cpu", two.names[:1]), 2: two}
+    keras.utils.set_random_seed(1)
+    initial = {
+        make: make().get_weights() for make in (without_batch_norm, with_batch_norm)
+    }
+
+    def trained(policy, count, options):
+        make = options.get("make", without_batch_norm)
+        keras.config.set_dtype_policy(policy)
+        options = {name: value for name, value in options.items() if name != "make"}
+        return train(make, devices[count], initial[make], **options)
+
+    @functools.cache
+    def reference(name):
+        return trained(*REFERENCES[name])
+
+    found = {}
+
+    def compare(name, some, others):
+        for averaged, one, other in zip(("", ", averaged"), some, others, strict=True):
+            found[name + averaged] = largest_difference(one, other)
+
+    plain = initial[without_batch_norm]
+    compare("moved", reference("plain"), (plain, plain))
+    for name in names:
+        policy, against, count, options = PAIRS[name]
+        compare(name, reference(against), trained(policy, count, options))
     json.dump(found, sys.stdout)
     # TensorFlow 2.21 may hang in its own end after several fits under strategies in one
     # process whose updates were started at a time; after one, as of a run, it did not.
@@ -149,4 +184,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -75,18 +75,20 @@ def test_main_job_on_another_backend(tmp_path, backend):
         assert b"CPU" in graph and b"CUDA" in graph
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-def test_main_job_on_two_devices(tmp_path, backend):
-    if importlib.util.find_spec(backend) is None:
-        pytest.skip(f"needs {backend}: pip install {backend}")
-    _, record = train(tmp_path, "--backend", backend, "--devices", "cpu:2")
+def test_two_devices_train_in_mixed_precision_and_float32_is_saved(tmp_path):
+    options = "--devices", "cpu:2", "--precision", "mixed_bfloat16"
+    folder, record = train(tmp_path, *options)
     assert record["devices"] == ["cpu:0", "cpu:1"]
     assert record["validation"]["n"] == 500
-
-
-def test_mixed_precision_is_trained_and_float32_is_saved(tmp_path):
-    folder, record = train(tmp_path, "--precision", "mixed_bfloat16")
     assert record["precision"] == "mixed_bfloat16"
     model = keras_resnet.load(folder).model
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
     check_served(folder, folder / "saved_model" / "1")
+
+
+@pytest.mark.exhaustive
+def test_main_job_on_two_devices_of_jax(tmp_path):
+    pytest.importorskip("jax")
+    _, record = train(tmp_path, "--backend", "jax", "--devices", "cpu:2")
+    assert record["devices"] == ["cpu:0", "cpu:1"]
+    assert record["validation"]["n"] == 500

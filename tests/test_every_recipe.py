@@ -1,8 +1,8 @@
 """The smoke twin of every recipe trains: four updates with all that the recipe says.
 
 Networks are cut to two blocks a stage and a quarter of the width, which 76 of them need to
-take seconds each: what they are is the matter of test_resnet.py. All train eagerly, and one
-of each kind compiled, one the whole way.
+take seconds each: what they are is the matter of test_resnet.py. Most train eagerly, some
+compiled, one the whole way. One of each kind is in every run of CI.
 """
 
 import inspect
@@ -25,6 +25,7 @@ from keras_resnet.data.preprocessing import normalize
 from keras_resnet.training import machine
 from keras_resnet.training.fit import fit
 from keras_resnet.training.history import read_history
+from tests.helpers.cut import cut
 
 SIDE = 64  # Of large images, so that the deepest nets take seconds as well.
 
@@ -48,22 +49,6 @@ def random_splits(dataset, train=12):
     names = tuple(map(str, range(spec.classes)))
     parts = examples(train), examples(4), examples(4)
     return sources.Splits(*parts, names, name=dataset, version="", sha256="")
-
-
-def reduced(spec):
-    """The network with at most two blocks a stage and a quarter of the width."""
-    stages = (
-        replace(
-            stage,
-            repeats=min(2, stage.repeats),
-            filters=stage.filters // 4,
-            output_filters=stage.output_filters // 4,
-        )
-        for stage in spec.stages
-    )
-    return replace(
-        spec, stages=tuple(stages), stem_filters=max(1, spec.stem_filters // 4)
-    )
 
 
 def small(recipe):
@@ -91,6 +76,40 @@ COMPILED = (
 WHOLE = "resnet18_imagenet"
 
 
+def parts(recipe):
+    """What makes a recipe's batches, updates and network others than another's."""
+    return (
+        DATASETS[recipe.dataset].storage,
+        type(recipe.schedule),
+        recipe.warmup_learning_rate is not None,
+        recipe.nesterov,
+        recipe.decay_all,
+        recipe.zero_gamma,
+        recipe.label_smoothing > 0,
+        type(recipe.augmentation),
+        recipe.rand_augment is not None,
+        recipe.erasing > 0,
+        tuple(map(type, recipe.mixing)),
+        bool(recipe.image_sizes),
+        recipe.average is not None,
+        recipe.precise_batch_norm > 0,
+        recipe.distillation is not None,
+        recipe.dropout > 0,
+        recipe.mean,
+    )
+
+
+# Of those made of the same parts, the first.
+KINDS = {parts(recipe): name for name, recipe in reversed(RECIPES.items())}.values()
+EACH = [
+    pytest.param(
+        name, marks=pytest.mark.slow if name in KINDS else pytest.mark.exhaustive
+    )
+    for name in RECIPES
+    if name not in (*COMPILED, WHOLE)
+]
+
+
 @pytest.fixture
 def twin(monkeypatch):
     """A function that puts a recipe's twin into the tables, and gives its options."""
@@ -101,8 +120,8 @@ def twin(monkeypatch):
         monkeypatch.setattr(sources, "load", lambda name, data_dir=None: splits)
         monkeypatch.setitem(RECIPES, name, recipe)
         for network in {recipe.network, "resnet152d"}:
-            cut = reduced(ARCHITECTURES[network])
-            monkeypatch.setitem(ARCHITECTURES, network, cut)
+            smaller = cut(ARCHITECTURES[network], narrower=4)
+            monkeypatch.setitem(ARCHITECTURES, network, smaller)
         options = {"precision": "float32", "devices": "cpu"}
         if recipe.distillation:
             run = teacher(recipe, splits)
@@ -144,8 +163,7 @@ def check(recipe, folder, before, after):
     assert np.mean(moved) > (0.3 if recipe.zero_gamma else 0.9)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", EACH)
 def test_the_smoke_twin_trains(name, twin, tmp_path):
     # Tracing takes longer than four updates.
     train(name, twin(name), tmp_path, eagerly=True)

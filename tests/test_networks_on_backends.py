@@ -17,10 +17,10 @@ import keras
 import numpy as np
 import pytest
 
-import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.spec import CONVOLUTIONS, Scaling, ShortcutDropout
 from keras_resnet.models.resnet import build
+from tests.helpers.cut import cut
 from tests.helpers.reference import called, images
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
@@ -29,10 +29,8 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 BACKENDS = ("tensorflow", "jax", "torch")
 # Of the largest logit where that is above 1. Asked is 1e-4; float32 does better.
 TOLERANCE = 1e-5
-# Blocks of a stage, at most, where a network of each kind is compared. Every row, whole,
-# agreed on the three backends before this was cut for CI's time: JAX compiles for minutes.
-DEPTH = 2
-# The least that shows each stem, order, shortcut, merge and transform.
+# Cut to two blocks a stage. Every row, whole, agreed on the three backends before this was
+# cut for CI's time: JAX compiles for minutes. The least that shows each part:
 LAYOUTS = (
     "resnet18",
     "resnet50_caffe",
@@ -108,19 +106,13 @@ def fill(model, spec):
 # --- In processes of their own ----------------------------------------------------
 
 
-def filled(name, **options):
-    """A network with its weights, and two images for it, in Keras's data format."""
+def filled(name, **changes):
+    """A network, cut, with its weights, and two images in Keras's data format."""
+    spec = replace(cut(ARCHITECTURES[name]), **changes)
     x = images(2, size_of(name), size_of(name), 3)
     if keras.config.image_data_format() == "channels_first":
         x = np.moveaxis(x, -1, 1)
-    model = keras_resnet.create(name, input_shape=x.shape[1:], **options)
-    return fill(model, ARCHITECTURES[name]), x
-
-
-def cut(spec):
-    """The network with at most `DEPTH` blocks a stage."""
-    stages = (replace(s, repeats=min(DEPTH, s.repeats)) for s in spec.stages)
-    return replace(spec, stages=tuple(stages))
+    return fill(build(spec, input_shape=x.shape[1:], name=name), spec), x
 
 
 def parts(spec):
@@ -142,45 +134,38 @@ def parts(spec):
 ROWS = {parts(spec): name for name, spec in reversed(ARCHITECTURES.items())}
 
 
+OTHERS = tuple(name for name in ROWS.values() if name not in LAYOUTS)
+
+
+def write_others(path):
+    """Writes the logits of a network of each other combination of parts."""
+    np.savez(path, **{name: called(*filled(name)) for name in OTHERS})
+
+
 def write_logits(path):
-    """Writes the logits of a network of each kind to an ``.npz`` file."""
-    logits = {}
-    for name in ROWS.values():
-        spec = cut(ARCHITECTURES[name])
-        x = images(2, size_of(name), size_of(name), 3)
-        logits[name] = called(fill(build(spec, input_shape=x.shape[1:]), spec), x)
-    np.savez(path, **logits)
-
-
-def write_layouts(path):
-    """Writes the logits of some with the channels last and first."""
-    compiled = keras.backend.backend() == "tensorflow"
+    """Writes logits with the channels last and first, and in mixed precision."""
+    on_tensorflow = keras.backend.backend() == "tensorflow"
     logits = {}
     for layout in ("channels_last", "channels_first"):
         keras.config.set_image_data_format(layout)
+        compiled = on_tensorflow and layout == "channels_first"
         for name in COMPILED if compiled else LAYOUTS:
             model, x = filled(name)
-            if compiled and layout == "channels_first":
+            if compiled:
                 model.compile(jit_compile=True)
                 logits[f"{layout}/{name}"] = model.predict(x, verbose=0)
             else:
                 logits[f"{layout}/{name}"] = called(model, x)
-        if not compiled:
+        if not on_tensorflow:
             # The same images are left out in both, and the same statistics seen.
             keras.utils.set_random_seed(2)
             model, x = filled("wide_resnet16_4", stochastic_depth=0.9)
             logits[f"{layout}/training"] = called(model, x, training=True)
             logits[f"{layout}/inference"] = called(model, x)
-    np.savez(path, **logits)
-
-
-def write_precisions(path):
-    """Writes the logits of some in float32 and in mixed precision."""
-    logits = {}
-    for policy in ("float32", "mixed_bfloat16"):
-        keras.config.set_dtype_policy(policy)
-        for name in HALF_PRECISION:
-            logits[f"{policy}/{name}"] = called(*filled(name))
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    for name in HALF_PRECISION:
+        logits[f"mixed_bfloat16/{name}"] = called(*filled(name))
     np.savez(path, **logits)
 
 
@@ -228,9 +213,8 @@ def computing(function):
     return fixture
 
 
-of_all = computing("write_logits")
-of_layouts = computing("write_layouts")
-of_precisions = computing("write_precisions")
+of_layouts = computing("write_logits")
+of_others = computing("write_others")
 
 
 # --- The tests --------------------------------------------------------------------
@@ -248,41 +232,65 @@ def of_backend(results, backend):
     return results[backend]
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_every_kind_agrees(write_logits, backend):
-    ours, others = write_logits["tensorflow"], of_backend(write_logits, backend)
-    assert set(others) == set(ROWS.values())
+def check_logits(ours, others):
     differences = {name: difference(ours[name], others[name]) for name in ours}
     assert {n: d for n, d in differences.items() if not d < TOLERANCE} == {}
+    # The two images are told apart, or else the agreement would be one of biases.
+    apart = {name: difference(*logits) for name, logits in ours.items()}
+    assert {n: d for n, d in apart.items() if not d > 10 * TOLERANCE} == {}
 
 
-def test_every_kind_sees_the_images(write_logits):
-    """Else the agreement would be one of biases."""
-    first_and_second = {
-        n: difference(*x) for n, x in write_logits["tensorflow"].items()
+def of_layout(results, layout):
+    """The logits by network."""
+    return {
+        name.removeprefix(f"{layout}/"): logits
+        for name, logits in results.items()
+        if name.startswith(f"{layout}/")
     }
-    blind = {n: d for n, d in first_and_second.items() if not d > 10 * TOLERANCE}
-    assert blind == {}
+
+
+def test_each_part_is_in_a_network():
+    def each_part(names):
+        rows = [parts(ARCHITECTURES[name]) for name in names]
+        single = {part for row in rows for part in enumerate(row[:-1])}
+        return single | {block for row in rows for block in row[-1]}
+
+    assert each_part(LAYOUTS) == each_part(ARCHITECTURES)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_each_part_agrees(write_logits, backend):
+    ours, others = (
+        of_layout(of_backend(write_logits, name), "channels_last")
+        for name in ("tensorflow", backend)
+    )
+    assert set(ours) == set(LAYOUTS)
+    check_logits(ours, others)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.xdist_group("backends")
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_every_kind_agrees(write_others, backend):
+    check_logits(write_others["tensorflow"], of_backend(write_others, backend))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_channels_first_is_channels_last(write_layouts, backend):
-    results = of_backend(write_layouts, backend)
-    names = [n.split("/")[1] for n in results if n.startswith("channels_last/")]
-    assert len(names) >= len(COMPILED)
+def test_channels_first_is_channels_last(write_logits, backend):
+    results = of_backend(write_logits, backend)
+    last, first = (of_layout(results, f"channels_{end}") for end in ("last", "first"))
+    assert len(first) >= len(COMPILED)
     differences = {
-        name: difference(
-            results[f"channels_last/{name}"], results[f"channels_first/{name}"]
-        )
-        for name in names
+        name: difference(last[name], first[name])
+        for name in first
         if name != "training"
     }
     assert {n: d for n, d in differences.items() if not d < TOLERANCE} == {}
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_stochastic_depth_leaves_out_whole_images_in_both(write_layouts, backend):
-    results = of_backend(write_layouts, backend)
+def test_stochastic_depth_leaves_out_whole_images_in_both(write_logits, backend):
+    results = of_backend(write_logits, backend)
     last, first = (results[f"channels_{end}/training"] for end in ("last", "first"))
     # A batch's own statistics magnify what is lost to rounding.
     assert difference(last, first) < 1e-3
@@ -291,9 +299,9 @@ def test_stochastic_depth_leaves_out_whole_images_in_both(write_layouts, backend
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", HALF_PRECISION)
-def test_mixed_precision_keeps_the_logits_in_float32(write_precisions, backend, name):
-    results = of_backend(write_precisions, backend)
-    full, half = results[f"float32/{name}"], results[f"mixed_bfloat16/{name}"]
+def test_mixed_precision_keeps_the_logits_in_float32(write_logits, backend, name):
+    results = of_backend(write_logits, backend)
+    full, half = results[f"channels_last/{name}"], results[f"mixed_bfloat16/{name}"]
     assert full.dtype == half.dtype == "float32"
     # bfloat16 has 8 bits: it is used, and what it loses stays small.
     assert 1e-4 < difference(full, half) < 0.1

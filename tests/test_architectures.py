@@ -140,10 +140,6 @@ def test_a_row_cannot_be_changed():
         ARCHITECTURES["resnet18"].groups = 32
 
 
-def test_lookup_returns_the_row():
-    assert find({"a": 1}, "a", kind="letter") == 1
-
-
 @pytest.mark.parametrize("name", ["resnet-50", "ResNet50", "resnett50"])
 def test_lookup_suggests_the_nearest_name(name):
     with pytest.raises(ValueError, match="Did you mean 'resnet50'") as error:

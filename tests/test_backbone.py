@@ -10,6 +10,7 @@ import pytest
 import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.models.state_dicts import to_state_dict
+from tests.helpers.cut import cut
 from tests.helpers.reference import called, images, with_random_weights
 
 # Counted on the papers' figures: by what each map's side is divided.
@@ -31,15 +32,19 @@ CHANNELS = {
     "drn_d_22": (16, 16, 32, 64, 128, 256, 512, 512, 512),
     "darknet53": (32, 64, 128, 256, 512, 1024),
 }
-NETWORKS = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name == "darknet53" else ())
-        for name in STRIDES
-    ],
-)
+NETWORKS = pytest.mark.parametrize("name", STRIDES)
 # Of few layers: one with batch norm behind its convolutions, one before and at the end.
 SMALL = pytest.mark.parametrize("name", ["resnet20", "resnetv2_18"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_block_a_stage():
+    """What is asked of the networks here doesn't depend on their depth."""
+    patch = pytest.MonkeyPatch()
+    for name, spec in list(ARCHITECTURES.items()):
+        patch.setitem(ARCHITECTURES, name, cut(spec, repeats=1))
+    yield
+    patch.undo()
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """Runs in forms other than SavedModel: each against Keras, on real images."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 from keras_resnet import exports, run
 from keras_resnet.__main__ import main
 from keras_resnet.applications import create
+from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import sources
 from keras_resnet.export import formats, report, runtime, saved_model
 from keras_resnet.models import layers
+from keras_resnet.models.resnet import build
 from tests.conftest import REPOSITORY
+from tests.helpers.cut import cut
 
 tf = pytest.importorskip("tensorflow")
 pytestmark = pytest.mark.skipif(
@@ -240,10 +244,20 @@ def own_run(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def small_run(own_run, tmp_path_factory):
+    """The same with an untrained network of few layers, which is exported sooner."""
+    folder = tmp_path_factory.mktemp("small") / own_run.name
+    shutil.copytree(own_run, folder)
+    spec = cut(ARCHITECTURES["resnet20"], repeats=1)
+    build(spec, input_shape=(28, 28, 1), classes=10).save(folder / "model.keras")
+    return folder
+
+
 @pytest.mark.parametrize(
     ("format", "precision"),
     [
-        ("saved_model", "float32"),
+        pytest.param("saved_model", "float32", marks=pytest.mark.slow),
         ("onnx", "float32"),
         ("onnx", "int8"),
         pytest.param("litert", "float32", marks=pytest.mark.slow),
@@ -297,15 +311,15 @@ def test_a_trained_run(format, precision, own_run, trained, images, capsys, tmp_
 
 
 def test_without_data_float32_is_compared_on_noise_and_int8_refused(
-    own_run, tmp_path, capsys
+    small_run, tmp_path, capsys
 ):
     installed("onnx")
     source = tmp_path / "converted"
     source.mkdir()
-    record = json.loads((own_run / "record.json").read_text())
+    record = json.loads((small_run / "record.json").read_text())
     kept = {key: record[key] for key in ("preprocessing", "classes", "network")}
     (source / "source.json").write_text(json.dumps(kept))
-    (source / "model.keras").write_bytes((own_run / "model.keras").read_bytes())
+    (source / "model.keras").write_bytes((small_run / "model.keras").read_bytes())
     arguments = ["export", str(source), "--format", "onnx"]
     assert main([*arguments, "--precision", "int8"]) == 2
     assert "name a folder of them with `data` (--data)" in capsys.readouterr().err
@@ -319,7 +333,7 @@ def test_without_data_float32_is_compared_on_noise_and_int8_refused(
         exports.export(source, format="onnx", output=folder)
 
 
-def test_an_export_that_answers_otherwise_is_not_kept(own_run, monkeypatch, tmp_path):
+def test_an_export_that_answers_otherwise_is_not_kept(small_run, monkeypatch, tmp_path):
     installed("onnx")
     monkeypatch.setitem(
         runtime._OPENERS,
@@ -327,14 +341,14 @@ def test_an_export_that_answers_otherwise_is_not_kept(own_run, monkeypatch, tmp_
         lambda folder, precision: lambda x: np.full((len(x), 10), np.nan, np.float32),
     )
     with pytest.raises(RuntimeError, match="must give Keras's probabilities"):
-        exports.export(own_run, format="onnx", output=tmp_path / "net")
+        exports.export(small_run, format="onnx", output=tmp_path / "net")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_saved_model_that_answers_otherwise_leaves_the_old_one(
-    own_run, monkeypatch, tmp_path
+    small_run, monkeypatch, tmp_path
 ):
-    folder, _ = exports.export(own_run, output=tmp_path)
+    folder, _ = exports.export(small_run, output=tmp_path)
     before = (folder / "saved_model.pb").read_bytes()
     monkeypatch.setitem(
         runtime._OPENERS,
@@ -342,32 +356,32 @@ def test_a_saved_model_that_answers_otherwise_leaves_the_old_one(
         lambda folder, precision: lambda x: np.full((len(x), 10), np.nan, np.float32),
     )
     with pytest.raises(RuntimeError, match="must give Keras's probabilities"):
-        exports.export(own_run, output=tmp_path, overwrite=True)
+        exports.export(small_run, output=tmp_path, overwrite=True)
     assert (folder / "saved_model.pb").read_bytes() == before
 
 
-def test_only_an_exports_folder_is_overwritten(own_run, monkeypatch, tmp_path):
+def test_only_an_exports_folder_is_overwritten(small_run, monkeypatch, tmp_path):
     monkeypatch.setattr(exports.runs, "examples_of", lambda *_: pytest.fail("read"))
     (tmp_path / "photos/1").mkdir(parents=True)
     (tmp_path / "photos/1/cat.png").write_text("mine")
     with pytest.raises(FileExistsError, match="which has no saved_model.pb"):
-        exports.export(own_run, output=tmp_path / "photos", overwrite=True)
+        exports.export(small_run, output=tmp_path / "photos", overwrite=True)
     assert (tmp_path / "photos/1/cat.png").read_text() == "mine"
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FileExistsError, match="file is a file"):
-        exports.export(own_run, output=tmp_path / "file")
+        exports.export(small_run, output=tmp_path / "file")
 
 
-def test_versions_lie_side_by_side(own_run, tmp_path):
+def test_versions_lie_side_by_side(small_run, tmp_path):
     models = tmp_path / "models"
-    arguments = ["export", str(own_run), "--output", str(models)]
+    arguments = ["export", str(small_run), "--output", str(models)]
     assert main(arguments) == 0
     assert main([*arguments, "--version", "2"]) == 0
     (models / "3").mkdir()  # Being copied.
     assert runtime.find(models) == (models / "2", "saved_model")
 
 
-def test_int8_is_measured_on_other_images_than_it_is_calibrated_on(own_run, tmp_path):
+def test_int8_is_measured_on_other_images_than_it_is_calibrated_on(small_run, tmp_path):
     installed("onnx", "int8")
     pixels = sources.load("fashion_mini").test.images[:40]
     for number, image in enumerate(pixels):
@@ -375,7 +389,7 @@ def test_int8_is_measured_on_other_images_than_it_is_calibrated_on(own_run, tmp_
         folder.mkdir(parents=True, exist_ok=True)
         tf.io.write_file(str(folder / f"{number}.png"), tf.io.encode_png(image))
     folder, told = exports.export(
-        own_run,
+        small_run,
         format="onnx",
         precision="int8",
         data=str(tmp_path / "photos"),
@@ -386,23 +400,23 @@ def test_int8_is_measured_on_other_images_than_it_is_calibrated_on(own_run, tmp_
     assert "accuracy" not in told and "no accuracy, as these" in report.line(told)
 
 
-def test_no_data_set_is_downloaded_for_a_report(own_run, monkeypatch, tmp_path):
+def test_no_data_set_is_downloaded_for_a_report(small_run, monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "is_here", lambda name, data_dir: False)
     monkeypatch.setattr(sources, "load", lambda *_, **__: pytest.fail("loaded"))
-    _, result = exports.export(own_run, output=tmp_path)
+    _, result = exports.export(small_run, output=tmp_path)
     assert result["data"] is None
     assert result["max_difference"] < 1e-3
 
 
-def test_formats_and_precisions_that_do_not_exist(capsys, own_run):
-    assert main(["export", str(own_run), "--precision", "int8"]) == 2
+def test_formats_and_precisions_that_do_not_exist(capsys, small_run):
+    assert main(["export", str(small_run), "--precision", "int8"]) == 2
     assert "A SavedModel is float32" in capsys.readouterr().err
     with pytest.raises(ValueError, match="must be saved_model or onnx or litert or"):
-        exports.export(own_run, format="tflite")
+        exports.export(small_run, format="tflite")
     with pytest.raises(ValueError, match="`version` .* is a SavedModel's"):
-        exports.export(own_run, format="onnx", version=2)
+        exports.export(small_run, format="onnx", version=2)
     arguments = ["--format", "onnx", "--precision", "bfloat16"]
-    assert main(["export", str(own_run), *arguments]) == 2
+    assert main(["export", str(small_run), *arguments]) == 2
     assert "float32, int8 for onnx" in capsys.readouterr().err
 
 
@@ -412,7 +426,12 @@ def test_formats_and_precisions_that_do_not_exist(capsys, own_run):
 @pytest.mark.slow
 @pytest.mark.parametrize("format", ["saved_model", *NEEDS])
 @pytest.mark.parametrize(
-    "name", ["resnet20", "resnet50", "resnet50_v2", "resnetv2_50", "resnet50d"]
+    "name",
+    ["resnet50d"]
+    + [
+        pytest.param(name, marks=pytest.mark.exhaustive)
+        for name in ("resnet20", "resnet50", "resnet50_v2", "resnetv2_50")
+    ],
 )
 def test_published_networks(name, format, tmp_path):
     installed(format)

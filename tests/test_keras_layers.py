@@ -117,9 +117,9 @@ def test_the_operations_are_those_of_keras_rand_augment():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_backend_makes_no_difference(backend):
-    pytest.importorskip(backend)
+def test_the_backend_makes_no_difference():
+    pytest.importorskip("jax")
+    pytest.importorskip("torch")
     found = {
         subprocess.run(
             [sys.executable, "-c", FINGERPRINT],
@@ -128,6 +128,6 @@ def test_the_backend_makes_no_difference(backend):
             text=True,
             check=True,
         ).stdout
-        for name in ("tensorflow", backend)
+        for name in ("tensorflow", "jax", "torch")
     }
     assert len(found) == 1

@@ -365,8 +365,11 @@ def test_inception_crops_of_pixels_and_of_files_are_equal(examples):
         ("pixels", PAD, SOFT),
         ("files", PAD, {}),
         ("streamed", SCALE, {}),
-        ("encoded", INCEPTION, dict(image_sizes=SIZES, rand_augment=OPERATIONS)),
-        ("encoded", INCEPTION, dict(image_sizes=SIZES, **SOFT)),
+        (
+            "encoded",
+            INCEPTION,
+            dict(image_sizes=SIZES, rand_augment=OPERATIONS, **SOFT),
+        ),
     ],
 )
 def test_the_shares_of_workers_are_the_whole_batches(

@@ -20,6 +20,7 @@ from keras_resnet.models.pretrained import (
 )
 from keras_resnet.models.resnet import build
 from keras_resnet.models.state_dicts import named_arrays, to_state_dict
+from tests.helpers.cut import cut
 
 TINY = ResNetSpec(
     stem="imagenet",
@@ -66,6 +67,14 @@ def refuses(model, weights, message, *, spec=TINY, **options):
     with pytest.raises(ValueError, match=message):
         load_weights(model, weights, spec, **options)
     assert_same_weights(model, before)
+
+
+@pytest.fixture
+def cut_to_a_block(monkeypatch):
+    """Leaves one block a stage, a quarter as wide, to networks that differ in strides."""
+    for name in ("resnet50", "resnet50_v1_5", "resnet50c", "resnet50d"):
+        smaller = cut(ARCHITECTURES[name], repeats=1, narrower=4)
+        monkeypatch.setitem(ARCHITECTURES, name, smaller)
 
 
 # --- Names ------------------------------------------------------------------------
@@ -320,6 +329,7 @@ def test_a_keras_file_of_another_network_with_the_same_shapes(
 @pytest.mark.parametrize(
     ("other", "of"), [("resnet50_v1_5", "resnet50"), ("resnet50c", "resnet50d")]
 )
+@pytest.mark.usefixtures("cut_to_a_block")
 def test_keras_files_of_the_other_stride_are_warned_of(tmp_path, other, of):
     options = {"input_shape": (32, 32, 3), "classes": 3}
     applications.create(other, **options).save(tmp_path / "w.keras")
@@ -393,12 +403,14 @@ def test_a_damaged_file_of_akamasters(change):
         load_state_dict(model, state | change, spec)
 
 
+@pytest.mark.usefixtures("cut_to_a_block")
 def test_no_state_dict_for_networks_of_the_other_stride():
     model = applications.create("resnet50", input_shape=(64, 64, 3))
     with pytest.raises(ValueError, match="torchvision has no network like 'resnet50'"):
         to_state_dict(model, ARCHITECTURES["resnet50"], "torchvision")
 
 
+@pytest.mark.usefixtures("cut_to_a_block")
 def test_weights_of_the_other_stride_are_warned_of():
     v1_5 = applications.create("resnet50_v1_5", input_shape=(64, 64, 3))
     state = to_state_dict(v1_5, ARCHITECTURES["resnet50_v1_5"], "torchvision")
@@ -413,6 +425,7 @@ def test_weights_of_the_other_stride_are_warned_of():
         ("keras_applications", "resnet50_v1_5", "resnet50"),
     ],
 )
+@pytest.mark.usefixtures("cut_to_a_block")
 def test_keras_weights_of_the_other_stride_are_warned_of(form, network, right):
     spec = ARCHITECTURES[network]
     model = build(spec, input_shape=(64, 64, 3), name=network)

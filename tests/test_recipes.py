@@ -170,24 +170,6 @@ def test_every_row_builds_its_schedule(name):
     assert 0 < middle <= recipe.schedule.learning_rate * 1.001
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_what_is_known_to_differ_is_told(name):
-    recipe = RECIPES[name]
-    told = " ".join(recipe.deviations)
-
-    def of(*parts):
-        return any(part in name for part in parts)
-
-    # Torch, PyTorch and darknet multiply the velocity by the learning rate.
-    torch = of("_fb_", "resnext", "drn_", "_tv2_", "_nv", "darknet53_")
-    assert ("holds the learning rate, as in Caffe" in told) == torch
-    assert ("of the source does once an epoch" in told) == of("_tv2_", "_nv")
-    assert ("where the source's begins anew" in told) == of("wide_")
-    assert ("mixed by a share of its own" in told) == bool(recipe.mixing)
-    held_out = "all images but the 10,000 of the validation split" in told
-    assert held_out == (recipe.dataset == "imagenet2012")
-
-
 def test_dropout_is_asked_of_networks_that_have_it():
     for recipe in RECIPES.values():
         # Raises where the network has no place for it.

@@ -101,6 +101,7 @@ def test_an_unknown_name_gets_a_suggestion():
         load("cifar_10")
 
 
+@pytest.mark.slow
 def test_cifar10(shared_data):
     cifar = load("cifar10", data_dir=shared_data / "tfds")
     assert cifar.train.images.shape == (45_000, 32, 32, 3)

@@ -6,6 +6,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import traceback
 
 import pytest
 
@@ -44,6 +45,28 @@ def shared_data():
             "set KERAS_RESNET_SHARED_DATA to their folder"
         )
     return path
+
+
+@pytest.fixture
+def never_autotuned(monkeypatch):
+    """Lets the package iterate over no data set whose autotuning is on.
+
+    Those that a test itself iterates over are not meant. Gives the list of the others.
+    """
+    tensorflow = pytest.importorskip("tensorflow")
+    package = str(REPOSITORY / "keras_resnet")
+    begin = tensorflow.data.Dataset.__iter__
+    iterated = []
+
+    def noted(dataset):
+        files = [frame.filename for frame in traceback.extract_stack()]
+        if any(file.startswith(package) for file in files):
+            iterated.append(dataset)
+            assert dataset.options().autotune.enabled is False
+        return begin(dataset)
+
+    monkeypatch.setattr(tensorflow.data.Dataset, "__iter__", noted)
+    return iterated
 
 
 # --- Packages that a test compares with, or is skipped ----------------------------

@@ -20,9 +20,13 @@ from tests.conftest import REPOSITORY
 from tests.helpers.cut import cut
 
 tf = pytest.importorskip("tensorflow")
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="converted from TensorFlow's graph"
-)
+pytestmark = [
+    pytest.mark.usefixtures("never_autotuned"),
+    pytest.mark.skipif(
+        keras.backend.backend() != "tensorflow",
+        reason="converted from TensorFlow's graph",
+    ),
+]
 TRAINED = REPOSITORY / "saved_models/quickstart_seed0"
 NEEDS = {
     "onnx": ("tf2onnx", "onnxruntime"),

@@ -19,8 +19,8 @@ from benchmarks.ledger_rows import IDX, ROWS, Row
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data.bundled.make_fashion_mini import read_idx
 from keras_resnet.training.history import read_history
-from tests import short_ledger
 from tests.conftest import REPOSITORY
+from tests.helpers import short_ledger
 
 PATIENCE = 300  # Seconds; a machine with other work on it is slow.
 
@@ -32,7 +32,7 @@ def start(folder, *options):
     words = [str(folder / "results"), "--dir", str(folder / "work")]
     words += ["--data-dir", str(folder), *options]
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.short_ledger", *words],
+        [sys.executable, "-m", "tests.helpers.short_ledger", *words],
         cwd=REPOSITORY,
         stdout=log,
         stderr=log,

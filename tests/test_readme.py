@@ -1,5 +1,6 @@
 """The generated tables are current, and CI runs the very commands of the README."""
 
+import json
 import re
 
 from benchmarks import tables
@@ -26,6 +27,25 @@ def test_the_ledgers_page_is_current():
     finished = [path.stem for path in (tables.RESULTS / "ledger").glob("*.json")]
     drawn = {path.stem for path in (REPOSITORY / "docs" / "ledger").glob("*.png")}
     assert set(finished) <= drawn
+
+
+def test_a_finished_run_of_the_ledger_is_a_line_of_its_page(tmp_path, monkeypatch):
+    row = next(
+        row for row in tables.ROWS if row.name == "resnet110_cifar10_10000_seed0"
+    )
+    kept = {
+        "test_error": 19.5,
+        "date": "2026-12-01",
+        "stretches": [{"seconds": 5_400.0}, {"seconds": 1_800.0}],
+        "record": {"steps": 10_000, "deviations": ["One.", "Two."]},
+    }
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / f"{row.name}.json").write_text(json.dumps(kept))
+    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    line = next(line for line in tables.ledger().splitlines() if row.name in line)
+    assert line.split(" | ")[1:4] == ["6.43 (after 64,000 updates)", "19.50", "10,000"]
+    assert f"{row.compared_with}. One. Two." in line
+    assert "2.0 h in 2 stretches" in line
 
 
 def test_first_commands_do_the_main_job_and_the_tests():

@@ -17,6 +17,8 @@ from keras_resnet.data.bundled import make_fashion_mini
 from keras_resnet.data.examples import Examples, split_off_validation
 from keras_resnet.data.sources import load
 
+pytestmark = pytest.mark.usefixtures("never_autotuned")
+
 
 @pytest.fixture(scope="module")
 def fashion():

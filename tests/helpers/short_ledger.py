@@ -1,9 +1,9 @@
 """The ledger on a list of two runs of 40 updates each; no test itself.
 
-    python -m tests.short_ledger RESULTS --dir DIR [options of benchmarks.ledger]
+    python -m tests.helpers.short_ledger RESULTS --dir DIR [options of benchmarks.ledger]
 
-The runs are processes of this module too: `python -m tests.short_ledger run SEED OUTPUT`
-trains a net of eight layers on some of the bundled images, by the package's own `train`.
+The runs are processes of this module too, called with `run SEED OUTPUT`: they train a net
+of eight layers on some of the bundled images, by the package's own `train`.
 """
 
 import pathlib
@@ -18,7 +18,7 @@ NAMES = ("first", "second")
 ROWS = tuple(
     Row(
         name=name,
-        command=("tests.short_ledger", "run", str(seed), "{out}"),
+        command=("tests.helpers.short_ledger", "run", str(seed), "{out}"),
         compared_with="an undisturbed run",
     )
     for seed, name in enumerate(NAMES)
@@ -33,7 +33,7 @@ def run(seed, output_dir):
     from keras_resnet.config.recipes import RECIPES
     from keras_resnet.config.spec import doubling
     from keras_resnet.data import sources
-    from tests.test_reproduce import small_splits
+    from tests.helpers.small_splits import small_splits
 
     splits = small_splits()
     sources.load = lambda name, data_dir=None: splits

@@ -212,9 +212,8 @@ class Ledger:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches it through this process alone.
-                pass_fds=[
-                    self.lock.fileno()
-                ],  # The ledger is locked while it computes.
+                # The ledger stays locked while the run computes, if only the run is left.
+                pass_fds=[self.lock.fileno()],
                 preexec_fn=end_with_parent,
             )
             told = None

@@ -105,9 +105,8 @@ def test_nothing_that_a_command_iterates_over_is_autotuned(
         verbose=0,
     )
     trained = len(never_autotuned)
-    assert (
-        trained >= 5
-    )  # The look for damage, training, validation, pictures, measures.
+    # The look for damage, training, validation, pictures, measures.
+    assert trained >= 5
     assert main(["evaluate", str(folder), "--split", "validation"]) == 0
     assert main(["predict", str(folder), str(photos / "dog" / "0.png")]) == 0
     assert len(never_autotuned) > trained

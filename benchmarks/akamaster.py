@@ -36,7 +36,8 @@ import numpy as np
 from keras_resnet import reproduce
 from keras_resnet.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_resnet.data import sources
-from keras_resnet.evaluation import environment, records
+from keras_resnet.runs import environment
+from keras_resnet.runs.record import read_record
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "akamaster"
 BATCH_SIZE = 128
@@ -56,7 +57,7 @@ def ours(seed, options):
         precision="float32",
         verbose=2,
     )
-    record = records.read(folder / "record.json")
+    record = read_record(folder / "record.json")
     measured = ("images_per_second", "wall_seconds")
     # The run may have been there already, of an earlier day or commit.
     made_on = ("commit", "dirty", "versions", "hardware")

@@ -17,7 +17,7 @@ import time
 import keras
 
 from keras_resnet.applications import ResNet152, create
-from keras_resnet.evaluation import environment
+from keras_resnet.runs import environment
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "build.json"
 REPOSITORY = pathlib.Path(__file__).parents[1]

@@ -7,7 +7,7 @@ the names of the new rows; without names it counts all of them, which takes minu
 
 Parameters are the trainable ones; multiply-adds are per image, of convolutions and
 the classifier, at the image size and number of classes of the paper.
-`tests/test_resnet.py` compares the file with built networks.
+`tests/models/test_resnet.py` compares the file with built networks.
 """
 
 import json

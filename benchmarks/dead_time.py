@@ -23,7 +23,8 @@ import sys
 import tempfile
 import time
 
-from keras_resnet.evaluation import environment, records
+from keras_resnet.runs import environment
+from keras_resnet.runs.record import read_record
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "dead_time.json"
 INTERVAL, SHARE = 0.5, 0.05  # Seconds, cores.
@@ -130,7 +131,7 @@ def main_job(seed, stacks):
             [*command, "--seed", str(seed), "--output-dir", folder], stacks
         )
         path = pathlib.Path(folder) / f"quickstart_seed{seed}" / "record.json"
-        record = records.read(path)
+        record = read_record(path)
         phases = by_phase(record, path.stat().st_mtime - clock, wall, dead)
     return {
         "seed": seed,

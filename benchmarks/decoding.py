@@ -23,10 +23,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from keras_resnet import applications, exports
+from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import default_preprocessing
-from keras_resnet.data.preprocessing import prepare
+from keras_resnet.data.images import prepare
+from keras_resnet.runs.export import export_model
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "decoding.json"
 USUAL = 110_000  # Bytes.
@@ -66,7 +67,7 @@ def main():
     images = np.stack([prepare(file, prepared).numpy() for file in files])
     with tempfile.TemporaryDirectory() as folder:
         names = [str(i) for i in range(model.output_shape[-1])]
-        call = signatures(exports.export_model(model, folder, prepared, names))
+        call = signatures(export_model(model, folder, prepared, names))
     inputs = {"serving_default": np.array(files, object), "images": images}
     first = {name: call(name, batch) for name, batch in inputs.items()}
     difference = float(np.abs(first["serving_default"] - first["images"]).max())
@@ -80,7 +81,7 @@ def main():
             wall[name].append(time.perf_counter() - begun[0])
             cpu[name].append(time.process_time() - begun[1])
 
-    from keras_resnet.evaluation import environment
+    from keras_resnet.runs import environment
 
     def cost(seconds):
         medians = {name: statistics.median(values) for name, values in seconds.items()}

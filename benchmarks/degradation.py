@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_resnet import reproduce
 from keras_resnet.analysis import plots
-from keras_resnet.evaluation import records
+from keras_resnet.runs.record import read_record
 from keras_resnet.training.history import read_history
 
 HERE = pathlib.Path(__file__).parent
@@ -61,7 +61,7 @@ def main():
         if not (RESULTS / f"{network}.json").exists():
             run(network, options)
     found = {
-        label: records.read(RESULTS / f"{network}.json")
+        label: read_record(RESULTS / f"{network}.json")
         for network, label in NETWORKS.items()
         if (RESULTS / f"{network}.json").exists()
     }

@@ -43,10 +43,11 @@ class Ours:
 
         from keras_resnet.applications import create
         from keras_resnet.config.recipes import RECIPES
-        from keras_resnet.training import batch_norm, machine
+        from keras_resnet.devices.find import find_devices
+        from keras_resnet.training import batch_norm
         from keras_resnet.training.fit import compile_model
 
-        machine.find_devices("gpu:0")  # Or an error.
+        find_devices("gpu:0")  # Or an error.
         keras.config.set_dtype_policy("mixed_bfloat16")
         self.backend = keras.backend.backend()
         self.model = batch_norm.fused(create("resnet50_v1_5"))  # As every run has it.
@@ -85,13 +86,13 @@ class Ours:
 
     def device(self):
         """Name of the GPU."""
-        from keras_resnet.training.machine import Devices, accelerators
+        from keras_resnet.devices.find import Devices, accelerators
 
         return accelerators(Devices("gpu", ("gpu:0",)))[0]
 
     def memory(self):
         """Bytes at the most."""
-        from keras_resnet.training.machine import Devices, peak_memory
+        from keras_resnet.devices.find import Devices, peak_memory
 
         return peak_memory(Devices("gpu", ("gpu:0",)))
 
@@ -194,7 +195,7 @@ def work(connection, kind, batch_size, steps):
 def main():
     """Times both in turn and writes the medians."""
     from keras_resnet.applications import list_models
-    from keras_resnet.evaluation import environment
+    from keras_resnet.runs import environment
 
     multiply_adds = list_models(details=True)["resnet50_v1_5"]["multiply_adds"]
     parser = argparse.ArgumentParser(description=__doc__)

@@ -161,7 +161,7 @@ def main():
             print(name, round(speeds[name][-1], 1), flush=True)
     medians = {name: round(statistics.median(s), 1) for name, s in speeds.items()}
 
-    from keras_resnet.evaluation import environment
+    from keras_resnet.runs import environment
 
     result = {
         "date": time.strftime("%Y-%m-%d"),

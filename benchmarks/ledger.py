@@ -33,7 +33,7 @@ import sys
 import time
 
 from benchmarks.ledger_rows import ROWS
-from keras_resnet.evaluation import environment
+from keras_resnet.runs import environment
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "ledger"

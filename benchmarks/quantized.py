@@ -19,10 +19,12 @@ import time
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from keras_resnet import exports
-from keras_resnet import run as runs
-from keras_resnet.evaluation import environment
-from keras_resnet.export import formats, report, runtime
+from keras_resnet.export import compare, converters
+from keras_resnet.export.load import load_exported
+from keras_resnet.runs import environment
+from keras_resnet.runs.evaluate import examples_of
+from keras_resnet.runs.export import export, prepared
+from keras_resnet.runs.load import load
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quantized.json"
 
@@ -33,22 +35,22 @@ def main():
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("--data-dir")
     options = parser.parse_args()
-    run = runs.load(options.run)
-    splits, split, examples = runs.examples_of(run, None, options.data_dir, "test")
-    images, labels = exports.prepared(examples, run.preprocessing, examples.size)
-    keras = report.answers(run.scores, images)
+    run = load(options.run)
+    splits, split, examples = examples_of(run, None, options.data_dir, "test")
+    images, labels = prepared(examples, run.preprocessing, examples.size)
+    keras = compare.answers(run.scores, images)
     found = {}
-    for format in formats.PRECISIONS:
+    for format in converters.PRECISIONS:
         with tempfile.TemporaryDirectory() as folder:
-            written, told = exports.export(
+            written, told = export(
                 options.run,
                 format=format,
                 precision="int8",
                 data_dir=options.data_dir,
                 output=pathlib.Path(folder) / format,
             )
-            ours = report.answers(runtime.load(written).scores, images)
-        found[format] = {"bytes": told["bytes"], **report.compare(ours, keras, labels)}
+            ours = compare.answers(load_exported(written).scores, images)
+        found[format] = {"bytes": told["bytes"], **compare.compare(ours, keras, labels)}
         print(format, found[format], flush=True)
     result = {
         "date": time.strftime("%Y-%m-%d"),

@@ -19,11 +19,12 @@ import time
 
 import numpy as np
 
-from keras_resnet import run as runs
 from keras_resnet.data import pipelines, sources
 from keras_resnet.data.bundled.make_fashion_mini import read_idx
-from keras_resnet.evaluation import environment, records
-from keras_resnet.evaluation.evaluate import evaluate
+from keras_resnet.evaluation.metrics import evaluate
+from keras_resnet.runs import environment
+from keras_resnet.runs.load import load
+from keras_resnet.runs.record import read_record
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quickstart.json"
 
@@ -50,7 +51,7 @@ def train(seed, output_dir):
 
 def measure(folder, examples):
     """The run's metrics on the original test set."""
-    run = runs.load(folder)
+    run = load(folder)
     batches = pipelines.evaluation_batches(examples, run.preprocessing, batch_size=500)
     return evaluate(run.model, batches)
 
@@ -68,7 +69,7 @@ def main():
     for seed in range(options.seeds):
         seconds, folder = train(seed, output_dir)
         metrics = measure(folder, examples)
-        record = records.read(folder / "record.json")
+        record = read_record(folder / "record.json")
         rows.append(
             {
                 "seed": seed,

@@ -167,7 +167,7 @@ def main():
             load(url, files, clients=2, seconds=5)  # Warm.
             result = load(url, files, clients=options.clients, seconds=options.seconds)
 
-    from keras_resnet.evaluation import environment
+    from keras_resnet.runs import environment
 
     result = {
         "date": time.strftime("%Y-%m-%d"),

@@ -91,32 +91,33 @@ def peers(folder):
 
 def ours(model, folder, name):
     """One of `FORMS` of our network, exported and loaded."""
-    from keras_resnet import exports
     from keras_resnet.config.datasets import DATASETS
-    from keras_resnet.data import preprocessing
-    from keras_resnet.export import formats, runtime
+    from keras_resnet.data.images import normalize
+    from keras_resnet.export import converters
+    from keras_resnet.export.load import load_exported
+    from keras_resnet.runs.export import export_model
 
     prepare = DATASETS["imagenet2012"].preprocessing
     names = [f"class {number}" for number in range(CLASSES)]
     format, precision = FORMS[name]
     if format == "saved_model":
-        exports.export_model(model, folder, prepare, names)
+        export_model(model, folder, prepare, names)
     else:
         random = np.random.default_rng(0)
         shape = (32, SIZE, SIZE, 3)  # What ranges they give does not change the time.
-        formats.export_classifier(
+        converters.export_classifier(
             model,
             folder,
             format=format,
             precision=precision,
-            normalize=lambda images: preprocessing.normalize(images, prepare),
+            normalize=lambda images: normalize(images, prepare),
             class_names=names,
             preprocessing=prepare.as_json(),
             calibration=random.integers(0, 256, shape, "uint8")
             if precision == "int8"
             else None,
         )
-    return functools.partial(speed, runtime.load(folder).scores)
+    return functools.partial(speed, load_exported(folder).scores)
 
 
 def speed(scores, images, seconds):
@@ -157,7 +158,7 @@ def main():
     import keras
 
     from keras_resnet.applications import create
-    from keras_resnet.evaluation import environment
+    from keras_resnet.runs import environment
 
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(1)

@@ -13,7 +13,8 @@ import statistics
 
 from benchmarks.ledger_rows import ROWS
 from keras_resnet.applications import list_models
-from keras_resnet.evaluation import records
+from keras_resnet.runs.record import read_record
+from keras_resnet.runs.tables import table as table_of
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -82,7 +83,7 @@ def results():
 def runs():
     """Other recorded runs."""
     found = sorted((RESULTS / "runs").glob("*.json"))
-    return records.table(records.read(path) for path in found)
+    return table_of(read_record(path) for path in found)
 
 
 def networks():
@@ -250,7 +251,7 @@ def readme(text):
 def saved_models():
     """saved_models/README.md."""
     found = sorted((REPOSITORY / "saved_models").glob("*/record.json"))
-    table = records.table(records.read(path) for path in found)
+    table = table_of(read_record(path) for path in found)
     return f"""# Trained networks
 
 What `keras-resnet train` left, without checkpoints. Each folder holds `model.keras`

@@ -260,7 +260,7 @@ def measure(graph, precision, rounds):
 
 def main():
     """Times the variants in turn and writes the medians."""
-    from keras_resnet.evaluation import environment
+    from keras_resnet.runs import environment
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)

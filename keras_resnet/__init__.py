@@ -26,7 +26,7 @@ _HOMES = {
         "list_models",
         "preprocess_input",
     ),
-    "run": ("load",),
+    "runs.load": ("load",),
     "reproduce": ("train",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -4,8 +4,8 @@ import errno
 import os
 import sys
 
-from keras_resnet import commands
-from keras_resnet.grammar import parser
+from keras_resnet.cli import commands
+from keras_resnet.cli.arguments import parser
 
 
 def main(arguments=None):

@@ -9,7 +9,8 @@ from keras_resnet.config.architectures import ARCHITECTURES, complexity
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import default_preprocessing, for_input
 from keras_resnet.config.spec import with_output_stride
-from keras_resnet.models import pretrained, resnet
+from keras_resnet.models import resnet
+from keras_resnet.weights.load import load_weights
 
 __all__ = [
     "ResNet18",
@@ -47,7 +48,7 @@ def create(network, *, weights=None, output_stride=None, **options):
         network: E.g. ``"resnet110"``; `list_models` lists them.
         weights: `None` for random weights, a source and tag such as
             ``"torchvision:IMAGENET1K_V2"``, a file or a state dict; see
-            `models.pretrained.load_weights`. The model's ``preprocessing`` is that of
+            `weights.load.load_weights`. The model's ``preprocessing`` is that of
             the weights where they say, else that of the network's data set.
         output_stride: Side of the image divided by that of the last feature map, 8 or
             16: with dilation in place of the strides beyond, and the same weights.
@@ -142,7 +143,7 @@ def _varied(network, output_stride, options):
 def _filled(model, weights, spec, network):
     known = None
     if weights is not None:
-        known = pretrained.load_weights(model, weights, spec, network=network)
+        known = load_weights(model, weights, spec, network=network)
     height, width, channels = resnet.image_shape(model)
     model.preprocessing = for_input(
         known or default_preprocessing(spec), (height, width), channels

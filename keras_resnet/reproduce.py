@@ -13,22 +13,19 @@ from dataclasses import asdict
 import keras
 import numpy as np
 
-from keras_resnet import exports, request, run_folder
-from keras_resnet import job as jobs
 from keras_resnet.analysis import complexity, plots
 from keras_resnet.data import pipelines
 from keras_resnet.data.examples import Examples
-from keras_resnet.evaluation import environment, records
-from keras_resnet.evaluation.evaluate import evaluate, predict
+from keras_resnet.devices import distribute, workers
+from keras_resnet.devices.find import accelerators, find_devices
+from keras_resnet.evaluation.metrics import evaluate, predict
 from keras_resnet.models import resnet
-from keras_resnet.training import (
-    batch_norm,
-    checkpoint,
-    loggers,
-    machine,
-    strategy,
-    workers,
-)
+from keras_resnet.runs import environment, request
+from keras_resnet.runs import folder as run_folder
+from keras_resnet.runs import job as jobs
+from keras_resnet.runs.export import export_model
+from keras_resnet.runs.record import SCHEMA, write_record
+from keras_resnet.training import batch_norm, checkpoint, loggers
 from keras_resnet.training import plan as plans
 from keras_resnet.training.fit import fit
 from keras_resnet.training.history import read_history
@@ -92,9 +89,9 @@ def train(
         freeze: Stages, from the first on and with the stem, that do not train.
         teacher: Folder of a run, or of converted weights, whose logits the network
             learns as well (distillation).
-        devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `machine.find_devices`.
-        precision: ``"auto"`` or a Keras dtype policy; see `execution.choose_precision`.
-        xla: ``"auto"``, ``"on"`` or ``"off"``; see `execution.choose_xla`.
+        devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `find_devices`.
+        precision: ``"auto"`` or a Keras dtype policy; see `choose_precision`.
+        xla: ``"auto"``, ``"on"`` or ``"off"``; see `choose_xla`.
         sync_batch_norm: Whether batch statistics are taken over all devices.
         accumulate: Micro-batches that each batch is split into to save memory; one
             update per batch all the same. Batch norms see micro-batches.
@@ -125,13 +122,13 @@ def train(
     started = time.perf_counter()
     phases = Phases()
     phases.begin("data")
-    hardware = machine.find_devices(devices)
+    hardware = find_devices(devices)
     pipelines.leave_gpus_to_keras()
     folder = pathlib.Path(output_dir) / f"{options['recipe']}_seed{seed}"
     if run_folder.finished(folder, options, keras.backend.backend()):
         return say_finished(folder, verbose)
     # Now: the checkout may be another when training ends.
-    made_on = environment.describe(accelerators=machine.accelerators(hardware))
+    made_on = environment.describe(accelerators=accelerators(hardware))
     job, folder = settled(options, hardware)
     phases.begin("network")
     with jobs.scope(job):
@@ -143,7 +140,7 @@ def train(
             finished = run_folder.claim(folder, job.settings())
         if finished:
             return say_finished(folder, verbose)
-        strategy.require(
+        distribute.require(
             run_folder.seen(folder),
             hardware,
             f"All workers must see {folder}, where the chief writes: give them an "
@@ -168,14 +165,14 @@ def train(
         )
     workers.leave(hardware.workers)
     if not hardware.chief:
-        strategy.end_together(hardware)
+        distribute.end_together(hardware)
         return folder
 
     phases.begin("pictures")
     history = read_history(folder / "history.csv")
     plots.training_curves(history, folder / "curves.png", title=job.name)
     # Outside of strategy and of any mixed precision: what is measured is what is saved.
-    with strategy.first_device(hardware), jobs.computing_in("float32"):
+    with distribute.first_device(hardware), jobs.computing_in("float32"):
         phases.begin("measuring")
         final = as_float32(job, network)
         phases.begin("pictures")
@@ -187,7 +184,7 @@ def train(
     # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
     if keras.backend.backend() != "torch":
         phases.begin("saved_model")
-        exports.export_model(
+        export_model(
             final,
             folder / "saved_model",
             job.prepare,
@@ -195,7 +192,7 @@ def train(
             overwrite=True,
         )
     record = {
-        "schema": records.SCHEMA,
+        "schema": SCHEMA,
         "recipe": job.name,
         "overrides": job.overrides,
         "seed": seed,
@@ -220,8 +217,8 @@ def train(
         "deviations": list(job.recipe.deviations),
     }
     # Last: a run with a record is finished.
-    records.write(record, folder / "record.json")
-    strategy.end_together(hardware)
+    write_record(record, folder / "record.json")
+    distribute.end_together(hardware)
     return folder
 
 
@@ -275,7 +272,7 @@ def plan(recipe=None, **options):
     asked.apply_defaults()
     options = request.complete(asked.arguments)
     loggers.check(options["log"])
-    hardware = machine.find_devices(options["devices"])
+    hardware = find_devices(options["devices"])
     pipelines.leave_gpus_to_keras()
     job, folder = settled(options, hardware)
     with jobs.scope(job):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import exports
+from keras_resnet.runs.export import export
 from tests.helpers.served import Served
 
 tf = pytest.importorskip("tensorflow")
@@ -66,7 +66,7 @@ def test_main_job_on_another_backend(tmp_path, backend):
     assert record["test"]["n"] == 2_000
     # What another backend trained is loaded and exported here.
     assert keras_resnet.load(folder).model.output_shape == (None, 10)
-    check_served(folder, exports.export(folder, output=tmp_path / "exported")[0])
+    check_served(folder, export(folder, output=tmp_path / "exported")[0])
     if backend == "jax":
         own = folder / "saved_model" / "1"
         check_served(folder, own)

@@ -14,15 +14,16 @@ import pytest
 import tensorflow as tf
 
 import keras_resnet
-from keras_resnet import job as jobs
-from keras_resnet import reproduce, request
+from keras_resnet import reproduce
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import smoke
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
-from keras_resnet.data.preprocessing import normalize
-from keras_resnet.training import machine
+from keras_resnet.data.images import normalize
+from keras_resnet.devices.find import find_devices
+from keras_resnet.runs import job as jobs
+from keras_resnet.runs import request
 from keras_resnet.training.fit import fit
 from keras_resnet.training.history import read_history
 from tests.helpers.cut import cut
@@ -125,7 +126,7 @@ def twin(monkeypatch):
         options = {"precision": "float32", "devices": "cpu"}
         if recipe.distillation:
             run = teacher(recipe, splits)
-            monkeypatch.setattr(jobs.runs, "load", lambda folder: run)
+            monkeypatch.setattr(jobs, "load", lambda folder: run)
             options["teacher"] = "a folder"
         return options
 
@@ -135,7 +136,7 @@ def twin(monkeypatch):
 def train(name, options, folder, eagerly):
     asked = inspect.signature(reproduce.train).bind(name, **options)
     asked.apply_defaults()
-    hardware = machine.find_devices("cpu")
+    hardware = find_devices("cpu")
     job = jobs.settle(request.complete(asked.arguments), hardware)
     with jobs.scope(job):
         job, network, model = jobs.build(job)
@@ -212,7 +213,7 @@ def test_the_whole_way_to_export_and_record(twin, tmp_path, monkeypatch):
 def teacher(recipe, splits):
     """A run of the recipe's teacher, with random weights."""
     from keras_resnet.applications import create
-    from keras_resnet.run import Run
+    from keras_resnet.runs.load import Run
 
     prepare = recipe.preprocessing
     model = create(

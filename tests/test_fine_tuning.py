@@ -8,8 +8,8 @@ import pytest
 
 import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.models.formats import FORMATS
-from keras_resnet.models.state_dicts import named_arrays
+from keras_resnet.weights.conventions import FORMATS
+from keras_resnet.weights.to_torch import named_arrays
 from tests.helpers.reference import with_random_weights
 
 CLASSES, EACH, SIDE = 3, 16, 64

@@ -15,15 +15,17 @@ import numpy as np
 import pytest
 
 import keras_resnet
-from keras_resnet import reproduce, run_folder
-from keras_resnet import run as runs
+from keras_resnet import reproduce
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.recipe import StepDecay, WeightAverage, smoke
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
-from keras_resnet.evaluation import records
-from keras_resnet.training import batch_norm, loggers, machine
+from keras_resnet.devices import find
+from keras_resnet.runs import evaluate as evaluation
+from keras_resnet.runs import folder as run_folder
+from keras_resnet.runs.record import KEYS, read_record
+from keras_resnet.training import batch_norm, loggers
 from keras_resnet.training.history import HISTORY, read_history
 from tests.helpers.small_splits import small_splits
 
@@ -80,8 +82,8 @@ def test_history_has_its_columns(finished):
 
 
 def test_record_tells_the_run(finished):
-    record = records.read(finished / "record.json")
-    assert tuple(record) == tuple(records.KEYS)
+    record = read_record(finished / "record.json")
+    assert tuple(record) == tuple(KEYS)
     assert record["recipe"] == "quickstart"
     assert record["network"] == "resnet20"
     trained = keras_resnet.load(finished).model.trainable_weights
@@ -121,18 +123,18 @@ def test_a_trained_run_that_lost_its_history_is_completed(tmp_path, monkeypatch)
     recipe = replace(RECIPES["quickstart"], average=average)
     monkeypatch.setitem(RECIPES, "quickstart", recipe)
     folder = reproduce.train(output_dir=tmp_path, verbose=0)
-    record = records.read(folder / "record.json")
+    record = read_record(folder / "record.json")
     history = (folder / "history.csv").read_text()
     for name in ("record.json", "history.csv"):  # As a power cut may have it.
         (folder / name).unlink()
     reproduce.train(output_dir=tmp_path, verbose=0)
     assert (folder / "history.csv").read_text() == history
-    assert records.read(folder / "record.json")["test"] == record["test"]
+    assert read_record(folder / "record.json")["test"] == record["test"]
 
 
 def test_load_gives_back_what_was_measured(finished):
     run = keras_resnet.load(finished)
-    result = runs.evaluate(finished)
+    result = evaluation.evaluate(finished)
     assert result["top1_error"] == run.record["test"]["top1_error"]
     assert result["loss"] == pytest.approx(run.record["test"]["loss"], rel=1e-5)
     assert json.loads((finished / "evaluation.json").read_text()) == result
@@ -140,7 +142,7 @@ def test_load_gives_back_what_was_measured(finished):
 
 
 def test_a_failed_write_keeps_the_old_evaluation(finished, monkeypatch):
-    runs.evaluate(finished)
+    evaluation.evaluate(finished)
     before = (finished / "evaluation.json").read_bytes()
 
     def no_space(self, text, **options):
@@ -149,7 +151,7 @@ def test_a_failed_write_keeps_the_old_evaluation(finished, monkeypatch):
 
     monkeypatch.setattr(pathlib.Path, "write_text", no_space)
     with pytest.raises(OSError, match="No space"):
-        runs.evaluate(finished, split="validation")
+        evaluation.evaluate(finished, split="validation")
     assert (finished / "evaluation.json").read_bytes() == before
     assert not list(finished.glob("writing_*"))
 
@@ -157,8 +159,8 @@ def test_a_failed_write_keeps_the_old_evaluation(finished, monkeypatch):
 def test_a_run_whose_classes_were_named_later_is_measured(finished, monkeypatch):
     numbered = tuple(map(str, range(10)))
     run = replace(keras_resnet.load(finished), classes=numbered)
-    monkeypatch.setattr(runs, "load", lambda folder: run)
-    assert runs.evaluate(finished)["n"] == 40
+    monkeypatch.setattr(evaluation, "load", lambda folder: run)
+    assert evaluation.evaluate(finished)["n"] == 40
 
 
 @pytest.mark.parametrize("top", [0, -1, 1.5, None])
@@ -304,7 +306,7 @@ def test_all_is_computed_in_the_devices_scope(tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, call)
 
-    monkeypatch.setattr(reproduce.strategy, "first_device", scope)
+    monkeypatch.setattr(reproduce.distribute, "first_device", scope)
     checked(reproduce.jobs, "compile_model")
     for name in ("fit", "as_float32", "measure", "show_examples"):
         checked(reproduce, name)
@@ -383,8 +385,8 @@ def test_a_run_is_locked_before_its_settings_are_written(tmp_path):
 def test_what_would_fail_in_training_writes_nothing(
     tmp_path, monkeypatch, layout, devices, message
 ):
-    hardware = machine.Devices("cpu", tuple(f"cpu:{n}" for n in range(devices)))
-    monkeypatch.setattr(machine, "find_devices", lambda request: hardware)
+    hardware = find.Devices("cpu", tuple(f"cpu:{n}" for n in range(devices)))
+    monkeypatch.setattr(reproduce, "find_devices", lambda request: hardware)
     monkeypatch.setattr("keras.config.image_data_format", lambda: layout)
     with pytest.raises(ValueError, match=message):
         reproduce.train(output_dir=tmp_path / "runs", batch_size=64, verbose=0)
@@ -404,8 +406,8 @@ def test_a_users_own_dtype_policy_changes_nothing(tmp_path):
         folder = reproduce.train(output_dir=tmp_path, precision="float32", verbose=0)
     finally:
         keras.config.set_dtype_policy("float32")
-    assert records.read(folder / "record.json")["precision"] == "float32"
-    model = runs.load(folder).model
+    assert read_record(folder / "record.json")["precision"] == "float32"
+    model = keras_resnet.load(folder).model
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
@@ -468,25 +470,25 @@ def test_own_images(tmp_path):
     assert run.record["test"] is None
     answer = run.predict([tmp_path / "pets" / "cat" / "0.png"])
     assert {name for name, _ in answer[0]} == {"cat", "dog"}
-    assert runs.evaluate(folder, split="validation")["n"] == 4
+    assert evaluation.evaluate(folder, split="validation")["n"] == 4
     with pytest.raises(ValueError, match="no test split"):
-        runs.evaluate(folder)
+        evaluation.evaluate(folder)
     others = image_folder(tmp_path / "others", n=3)
-    result = runs.evaluate(folder, data=others)
+    result = evaluation.evaluate(folder, data=others)
     assert (result["n"], result["split"]) == (6, "all")
     # Too few to split any off.
     single = image_folder(tmp_path / "single", n=1)
-    assert runs.evaluate(folder, data=single)["n"] == 2
+    assert evaluation.evaluate(folder, data=single)["n"] == 2
     with pytest.raises(FileNotFoundError, match="cifar10', which isn't a folder"):
-        runs.evaluate(folder, data=pathlib.Path("cifar10"))
+        evaluation.evaluate(folder, data=pathlib.Path("cifar10"))
     with pytest.raises(ValueError, match=r"`split` \(--split\) goes with"):
-        runs.evaluate(folder, data=others, split="test")
+        evaluation.evaluate(folder, data=others, split="test")
     (tmp_path / "pets" / "cat" / "0.png").unlink()
     with pytest.raises(ValueError, match="changed since"):
-        runs.evaluate(folder, split="validation")
+        evaluation.evaluate(folder, split="validation")
     birds = image_folder(tmp_path / "birds", classes=("owl", "robin"))
     with pytest.raises(ValueError, match="the run's classes"):
-        runs.evaluate(folder, data=birds)
+        evaluation.evaluate(folder, data=birds)
 
 
 def test_own_images_from_weights_of_other_classes(tmp_path):
@@ -597,7 +599,7 @@ def test_frozen_stages_stay(finished, tmp_path):
 def test_a_student_learns_from_a_teacher(finished, tmp_path):
     options = {"output_dir": tmp_path, "devices": "cpu", "verbose": 0}
     folder = reproduce.train(teacher=finished, **options)
-    record = records.read(folder / "record.json")
+    record = read_record(folder / "record.json")
     assert record["overrides"]["teacher"] == str(finished.resolve())
     alone = keras_resnet.load(finished).model.get_weights()
     taught = keras_resnet.load(folder).model.get_weights()

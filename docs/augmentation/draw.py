@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from keras_resnet.analysis import plots
 from keras_resnet.config.recipe import CutMix, MixUp, RandAugment
-from keras_resnet.data import augmentation, keras_layers, preprocessing
+from keras_resnet.data import augmentation, keras_augmentation
+from keras_resnet.data.images import decode, resize_then_crop, scaled_size
 
 HERE = pathlib.Path(__file__).parent
 SIDE, DRAWS, SHOWN = 112, 6, 3
@@ -40,11 +41,11 @@ def pictures(photos):
         return lambda seed: function(images - mean, seed, **arguments) + mean
 
     def mixed(row):
-        mix = keras_layers.mix((row,))
+        mix = keras_augmentation.mix((row,))
         return lambda seed: mix(images, labels, seed)[0]
 
-    operate = keras_layers.rand_augment(RandAugment(operations=2, strength=0.3))
-    erase = keras_layers.erase(1.0)
+    operate = keras_augmentation.rand_augment(RandAugment(operations=2, strength=0.3))
+    erase = keras_augmentation.erase(1.0)
     return images, {
         "scale_crop_flip": each(
             lambda photo, seed: augmentation.scale_crop_flip(
@@ -77,9 +78,9 @@ def pictures(photos):
 
 def plain(photo):
     """The square in the middle, resized; float32."""
-    size = preprocessing.scaled_size(photo, SIDE)
+    size = scaled_size(photo, SIDE)
     corner = (size - SIDE) // 2
-    return preprocessing.resize_then_crop(photo, size, corner, (SIDE, SIDE)).numpy()
+    return resize_then_crop(photo, size, corner, (SIDE, SIDE)).numpy()
 
 
 def main():
@@ -88,7 +89,7 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     folder = parser.parse_args().folder
     files = sorted(f for f in folder.iterdir() if f.suffix in (".jpg", ".JPEG", ".png"))
-    photos = [preprocessing.decode(file.read_bytes(), 3) for file in files[:SHOWN]]
+    photos = [decode(file.read_bytes(), 3) for file in files[:SHOWN]]
     images, augmentations = pictures(photos)
     for number, (name, draw) in enumerate(augmentations.items()):
         seeds = [tf.constant((number, k), tf.int64) for k in range(DRAWS)]

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from keras_resnet.config.deviations import FAN_IN, MOMENTUM
 from keras_resnet.config.recipe import (
+    FAN_IN,
+    MOMENTUM,
     PadCropFlip,
     Recipe,
     StepDecay,

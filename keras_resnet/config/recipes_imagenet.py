@@ -1,12 +1,13 @@
 """Recipes for ImageNet, one row each, as the papers and their code trained."""
 
-from keras_resnet.config.deviations import FAN_IN, MOMENTUM
 from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
 )
 from keras_resnet.config.recipe import (
+    FAN_IN,
+    MOMENTUM,
     CosineDecay,
     CutMix,
     Distillation,

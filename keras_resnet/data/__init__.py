@@ -3,14 +3,14 @@
 - `examples`: what a data set is, split.
 - `sources`: those of TensorFlow Datasets and the bundled one, by name.
 - `folders`: folders of images.
-- `damage`: examples that can't be trained on, found and named.
-- `preprocessing`: deterministic, image to image.
+- `bad_examples`: examples that can't be trained on, found and named.
+- `images`: deterministic, image to image.
 - `augmentation`: random, image to image, with the seed as an argument.
-- `keras_layers`: Keras's own augmentation as functions of a seed.
+- `keras_augmentation`: Keras's own augmentation as functions of a seed.
 - `transforms`: what is done to each image and each batch.
-- `streams`: the order in which training sees examples.
+- `order`: the order in which training sees examples.
 - `threads`: how many threads `tf.data` works with.
-- `decoded`: images that fit into memory, decoded once.
+- `cache`: images that fit into memory, decoded once.
 - `pipelines`: examples and functions to shuffled, batched, prefetched `tf.data`.
 - `bundled/`: the small real data set that ships with the package.
 """

@@ -80,7 +80,7 @@ def scale_crop_flip(image, seed, *, shorter_side=(256, 480), crop=224, flip=True
     """
     import tensorflow as tf
 
-    from keras_resnet.data.preprocessing import resize_then_crop, scaled_size
+    from keras_resnet.data.images import resize_then_crop, scaled_size
 
     size = (crop, crop) if isinstance(crop, int) else tuple(crop)
     smallest, largest = shorter_side
@@ -107,7 +107,7 @@ def inception_crop(
     """Cuts out a random part, resizes it, flips; Szegedy et al. 2015, sec. 6.
 
     As fb.resnet.torch has it (datasets/transforms.lua, RandomSizedCrop), but resized as
-    `preprocessing.resize_window` says instead of bicubically.
+    `images.resize_window` says instead of bicubically.
 
     Args:
         image: Tensor ``(height, width, channels)``, values from 0 to 255, or the bytes
@@ -124,7 +124,7 @@ def inception_crop(
     """
     import tensorflow as tf
 
-    from keras_resnet.data.preprocessing import decode_window, resize_window
+    from keras_resnet.data.images import decode_window, resize_window
 
     image = tf.convert_to_tensor(image)
     window_seed, flip_seed = _split(seed, 2)

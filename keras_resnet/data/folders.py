@@ -6,7 +6,12 @@ import warnings
 
 import numpy as np
 
-from keras_resnet.data.damage import BAD_SHARE, check_share, decode_all, remembered
+from keras_resnet.data.bad_examples import (
+    BAD_SHARE,
+    check_share,
+    decode_all,
+    remembered,
+)
 from keras_resnet.data.examples import (
     Examples,
     Splits,

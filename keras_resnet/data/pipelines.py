@@ -11,7 +11,7 @@ import contextlib
 import keras
 
 from keras_resnet.config.recipe import InceptionCrop, ScaleCropFlip
-from keras_resnet.data import streams, threads, transforms
+from keras_resnet.data import order, threads, transforms
 from keras_resnet.data.examples import StreamedExamples
 
 
@@ -84,17 +84,17 @@ def training_batches(
         load_batch = transforms.from_memory(examples, preprocessing, keep=often)
     if load_batch is not None:
         batches = (
-            streams.permutations(examples.size, seed, first, end)
+            order.permutations(examples.size, seed, first, end)
             .rebatch(batch_size, drop_remainder=True)
             .take(steps - start_step)
-            .map(lambda indices: streams.part(indices, early))
+            .map(lambda indices: order.part(indices, early))
             .map(load_batch, num_parallel_calls=threads.batches_at_a_time())
         )
     else:
         load = transforms.one_image(examples, preprocessing, recipe, seed=seed)
-        records = streams.shuffled_records(examples, seed, first, end)
+        records = order.shuffled_records(examples, seed, first, end)
         batches = (
-            streams.own(
+            order.own(
                 tf.data.Dataset.zip(tf.data.Dataset.range(first, end), records),
                 batch_size,
                 early,
@@ -110,7 +110,7 @@ def training_batches(
         )
     if late != whole:
         batches = batches.map(
-            lambda *batch: tuple(streams.part(tensor, late) for tensor in batch)
+            lambda *batch: tuple(order.part(tensor, late) for tensor in batch)
         )
     return _finished(batches, steps - start_step)
 
@@ -149,17 +149,17 @@ def evaluation_batches(
         batches = (
             tf.data.Dataset.range(examples.size)
             .batch(batch_size)
-            .map(lambda indices: streams.part(indices, share))
+            .map(lambda indices: order.part(indices, share))
             .map(load_batch, num_parallel_calls=threads.batches_at_a_time())
         )
     else:
         if isinstance(examples, StreamedExamples):
             records = examples.read()
         else:
-            records = streams.look_up(examples, tf.data.Dataset.range(examples.size))
+            records = order.look_up(examples, tf.data.Dataset.range(examples.size))
         load = transforms.one_image(examples, preprocessing)
         batches = (
-            streams.own(records.enumerate(), batch_size, share)
+            order.own(records.enumerate(), batch_size, share)
             .map(load, num_parallel_calls=threads.images_at_a_time())
             .batch(batch_size // share[1])
         )

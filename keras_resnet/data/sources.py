@@ -12,7 +12,7 @@ import numpy as np
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
 from keras_resnet.data import threads
-from keras_resnet.data.damage import (
+from keras_resnet.data.bad_examples import (
     BAD_SHARE,
     bad_records,
     check_share,

@@ -10,9 +10,9 @@ from keras_resnet.config.recipe import (
     first_steps,
 )
 from keras_resnet.data import augmentation as augment
-from keras_resnet.data import decoded, keras_layers, streams
+from keras_resnet.data import cache, keras_augmentation, order
 from keras_resnet.data.examples import StreamedExamples
-from keras_resnet.data.preprocessing import (
+from keras_resnet.data.images import (
     decode,
     normalize,
     prepare,
@@ -34,10 +34,10 @@ def from_memory(examples, preprocessing, keep=False):
     """
     import tensorflow as tf
 
-    if streams.is_pixels(examples):
-        images, labels = streams.tensors(examples)
-    elif keep and decoded.fits(examples, preprocessing):
-        images, labels = decoded.tensors(examples, preprocessing)
+    if order.is_pixels(examples):
+        images, labels = order.tensors(examples)
+    elif keep and cache.fits(examples, preprocessing):
+        images, labels = cache.tensors(examples, preprocessing)
         preprocessing = replace(preprocessing, resize=None)  # That is done.
     else:
         return None
@@ -67,7 +67,7 @@ def one_image(examples, preprocessing, recipe=None, seed=0):
     augmentation = recipe and recipe.augmentation
     side_at = recipe and _side_at(recipe)
     rand_augment = recipe and recipe.rand_augment
-    operate = rand_augment and keras_layers.rand_augment(rand_augment)
+    operate = rand_augment and keras_augmentation.rand_augment(rand_augment)
 
     def load(position, record):
         image, label = record
@@ -78,22 +78,22 @@ def one_image(examples, preprocessing, recipe=None, seed=0):
         if isinstance(augmentation, InceptionCrop):
             image = augment.inception_crop(
                 image,
-                draw(streams.AUGMENTATION),
+                draw(order.AUGMENTATION),
                 size=size,
                 area=augmentation.area,
                 aspect=augmentation.aspect,
                 channels=preprocessing.channels,
             )
         elif isinstance(augmentation, ScaleCropFlip):
-            if not streams.is_pixels(examples):
+            if not order.is_pixels(examples):
                 image = decode(image, preprocessing.channels)
             image = augment.scale_crop_flip(
                 image,
-                draw(streams.AUGMENTATION),
+                draw(order.AUGMENTATION),
                 shorter_side=augmentation.shorter_side,
                 crop=preprocessing.size,
             )
-        elif streams.is_pixels(examples):
+        elif order.is_pixels(examples):
             image = resize_and_crop(image, preprocessing)
         else:
             image = prepare(image, preprocessing)
@@ -101,7 +101,7 @@ def one_image(examples, preprocessing, recipe=None, seed=0):
             image = resize_window(image, size)
         image = _recolored(image, augmentation, draw)
         if operate:
-            image = operate(image, draw(streams.OPERATIONS))
+            image = operate(image, draw(order.OPERATIONS))
         return normalize(image, preprocessing), tf.cast(label, tf.int32)
 
     return load
@@ -120,8 +120,8 @@ def whole_batch(recipe, *, classes, seed, share):
         The function, or `None` if it would do nothing.
     """
     augmentation = recipe.augmentation
-    erase = recipe.erasing and keras_layers.erase(recipe.erasing)
-    mix = recipe.mixing and keras_layers.mix(recipe.mixing)
+    erase = recipe.erasing and keras_augmentation.erase(recipe.erasing)
+    mix = recipe.mixing and keras_augmentation.mix(recipe.mixing)
     if not (isinstance(augmentation, PadCropFlip) or erase or recipe.soft_labels):
         return None
 
@@ -131,18 +131,18 @@ def whole_batch(recipe, *, classes, seed, share):
         if isinstance(augmentation, PadCropFlip):
             images = augment.pad_crop_flip(
                 images,
-                draw(streams.AUGMENTATION),
+                draw(order.AUGMENTATION),
                 padding=augmentation.padding,
                 flip=augmentation.flip,
                 mode=augmentation.mode,
                 share=share,
             )
         if erase:
-            images = erase(images, draw(streams.ERASING))
+            images = erase(images, draw(order.ERASING))
         if recipe.soft_labels:
             labels = soft(labels, classes, recipe.label_smoothing)
         if mix:
-            images, labels = mix(images, labels, draw(streams.MIXING))
+            images, labels = mix(images, labels, draw(order.MIXING))
         return images, labels
 
     if len(recipe.image_sizes) > 1 and (erase or mix):
@@ -203,16 +203,16 @@ def _side_at(recipe):
 
 
 def _draw(seed, position, purpose):
-    return streams.draw_seed(seed, purpose, position)
+    return order.draw_seed(seed, purpose, position)
 
 
 def _recolored(image, augmentation, draw):
     if getattr(augmentation, "jitter", 0):
         image = augment.color_jitter(
-            image, draw(streams.JITTER), strength=augmentation.jitter
+            image, draw(order.JITTER), strength=augmentation.jitter
         )
     if getattr(augmentation, "color", 0):
         image = augment.pca_color(
-            image, draw(streams.COLOR), alpha_std=augmentation.color
+            image, draw(order.COLOR), alpha_std=augmentation.color
         )
     return image

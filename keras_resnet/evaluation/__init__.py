@@ -1,1 +1,1 @@
-"""A model and batches -> errors -> the record of a run."""
+"""A model and batches → numbers."""

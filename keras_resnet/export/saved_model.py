@@ -4,14 +4,14 @@ import pathlib
 
 import keras
 
-from keras_resnet.export.classifier import (
+from keras_resnet.export.checks import (
     check_classifier,
     features_of,
     gives_probabilities,
 )
 from keras_resnet.export.limits import checked
-from keras_resnet.export.target import check_target, replaced
 from keras_resnet.export.warm_up import write_warm_up
+from keras_resnet.files import check_target, replaced
 
 GRAPH = "saved_model.pb"
 TOP = 5  # Classes named in an answer; `scores` has them all.

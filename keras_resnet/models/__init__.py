@@ -1,1 +1,1 @@
-"""From a spec to a network, and weights from elsewhere into it."""
+"""From a spec to a network."""

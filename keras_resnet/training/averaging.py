@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 
-from keras_resnet.training import batch_norm, strategy
+from keras_resnet.devices import distribute
+from keras_resnet.training import batch_norm
 from keras_resnet.training.callbacks import synchronize
 from keras_resnet.training.distillation import without_teacher
 
@@ -70,12 +71,12 @@ class AverageWeights(keras.callbacks.Callback):
 
     def _write(self, values):
         for variable, value in zip(self._weights(), values, strict=True):
-            strategy.write(variable, value)
+            distribute.write(variable, value)
 
     def _read(self, replicas=False):
         values = []
         for variable in self._weights():
-            value = strategy.read(variable)
+            value = distribute.read(variable)
             if not replicas and value.ndim > len(variable.shape):
                 value = value.mean(0)
             values.append(np.array(value))

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from keras_resnet.training import strategy
+from keras_resnet.devices import distribute
 
 
 def batch_norms(model):
@@ -117,7 +117,7 @@ def replica_callbacks(devices):
 
 def average(model):
     """Averages a model's batch-norm statistics over its replicas, if it has several."""
-    if any(strategy.replicas_of(variable) for variable in model.weights):
+    if any(distribute.replicas_of(variable) for variable in model.weights):
         averaging(model)()
 
 
@@ -129,7 +129,7 @@ def averaging(model):
         variable
         for layer in batch_norms(model)
         for variable in (layer.moving_mean, layer.moving_variance)
-        if strategy.replicas_of(variable)
+        if distribute.replicas_of(variable)
     ]
     mirrored = model.distribute_strategy
 
@@ -145,7 +145,7 @@ def averaging(model):
             for variable, mean in zip(
                 variables, means() if variables else (), strict=True
             ):
-                for replica in strategy.replicas_of(variable):
+                for replica in distribute.replicas_of(variable):
                     replica.assign(mean)
 
     return average

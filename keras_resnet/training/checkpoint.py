@@ -18,7 +18,8 @@ import zipfile
 import keras
 import numpy as np
 
-from keras_resnet.training import machine, strategy
+from keras_resnet.devices import distribute
+from keras_resnet.devices.find import ALONE
 from keras_resnet.training.callbacks import synchronize
 from keras_resnet.training.distillation import teacher_of, without_teacher
 
@@ -48,12 +49,10 @@ class Checkpoint(keras.callbacks.Callback):
             a checkpoint, follows at once.
         metrics: What `restore` gave for the metrics of an epoch that was left in its
             middle.
-        devices: `machine.Devices`. Of several workers, the chief alone writes.
+        devices: `devices.find.Devices`. Of several workers, the chief alone writes.
     """
 
-    def __init__(
-        self, folder, stateful, steps, epoch_ends, metrics=(), devices=machine.ALONE
-    ):
+    def __init__(self, folder, stateful, steps, epoch_ends, metrics=(), devices=ALONE):
         super().__init__()
         self.folder = folder
         self.stateful = stateful
@@ -82,7 +81,7 @@ class Checkpoint(keras.callbacks.Callback):
         for variable, array in zip(
             self.model.metrics_variables, self.metrics, strict=bool(self.metrics)
         ):
-            strategy.write(variable, array)
+            distribute.write(variable, array)
         self.metrics = ()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -120,7 +119,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def _asked(self):
         """The signal that came, here or to another worker; 0 if none."""
-        return max(strategy.everyones(self.received or 0, self.devices))
+        return max(distribute.everyones(self.received or 0, self.devices))
 
     def leave_if_asked(self):
         """Ends the process if a signal has come, and the other workers' with it.
@@ -153,7 +152,7 @@ def save(folder, model, states, step):
             before stay as they are.
     """
     arrays = {
-        f"{group}.{index}": strategy.read(variable)
+        f"{group}.{index}": distribute.read(variable)
         for group, variables in _groups(model).items()
         for index, variable in enumerate(variables)
     }
@@ -319,4 +318,4 @@ def _assign(model, arrays, checkpoint):
                 f"{len(variables)}. Give what the run began with."
             )
         for variable, value in zip(variables, values, strict=True):
-            strategy.write(variable, value)
+            distribute.write(variable, value)

@@ -5,17 +5,12 @@ import math
 import keras
 
 from keras_resnet.config.recipe import PlateauDecay
-from keras_resnet.training import (
-    callbacks,
-    checkpoint,
-    distributed,
-    history,
-    machine,
-    optimizers,
-    strategy,
-)
+from keras_resnet.devices import distribute
+from keras_resnet.devices.find import ALONE
+from keras_resnet.training import callbacks, checkpoint, history, optimizers
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.progress import Progress
+from keras_resnet.training.steps import scaled
 
 NO_DECAY = ("gamma", "beta", "bias")
 
@@ -56,7 +51,7 @@ def compile_model(model, recipe, *, xla, steps_per_execution=1):
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
     model.compile(
-        distributed.scaled(optimizer, model),
+        scaled(optimizer, model),
         loss,
         metrics=[accuracy],
         jit_compile=xla,
@@ -72,7 +67,7 @@ def fit(
     folder,
     *,
     examples,
-    devices=machine.ALONE,
+    devices=ALONE,
     before_saving=(),
     loggers=(),
     verbose=1,
@@ -82,7 +77,7 @@ def fit(
     Goes on from the last checkpoint in ``folder``, in the middle of an epoch too. An
     epoch, to Keras, are the ``recipe.validate_every`` updates between two validations;
     after each, a row of ``history.csv`` is written and a checkpoint saved. Inside of
-    `strategy.distribution`.
+    `distribute.distribution`.
 
     Args:
         model: As `compile_model` left it.
@@ -91,7 +86,7 @@ def fit(
         validation: Batches of images and labels.
         folder: The run's, a `pathlib.Path`.
         examples: Number of training examples.
-        devices: `machine.Devices`. Of several workers, the chief alone writes and says
+        devices: `devices.find.Devices`. Of several workers, the chief alone writes and says
             anything.
         before_saving: Callbacks that must act before the run is saved.
         loggers: Of `training.loggers`.
@@ -126,7 +121,7 @@ def fit(
             f"(--steps-per-execution) must divide the {done} updates done. "
             f"Received: steps_per_execution={model.steps_per_execution}. Go on with 1."
         )
-    strategy.agree(
+    distribute.agree(
         done,
         devices,
         "All workers must go on from the same update: give them an --output-dir that "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import keras
 
-from keras_resnet.training import machine
+from keras_resnet.devices.find import peak_memory
 
 TIMED = 5  # Updates, after the first, which also traces and compiles.
 
@@ -81,7 +81,7 @@ def measure(model, batches, validation, devices, *, stages):
         model: As `compile_model` left it.
         batches: Function from the updates done to the batches that remain.
         validation: Batches.
-        devices: `machine.Devices`.
+        devices: `devices.find.Devices`.
         stages: Of the run, triples: the first update, the end, and the images' side.
 
     Returns:
@@ -107,7 +107,7 @@ def measure(model, batches, validation, devices, *, stages):
     return Measured(
         stages=tuple(timed),
         validation_batch=testing.seconds()[1] / at_a_time,
-        memory=machine.peak_memory(devices),
+        memory=peak_memory(devices),
     )
 
 
@@ -128,7 +128,7 @@ def text(
     Args:
         name: Of the run.
         recipe: A `Recipe`.
-        devices: `machine.Devices`.
+        devices: `devices.find.Devices`.
         measured: A `Measured`.
         done: Updates that have been made already.
         examples: Number of training images.

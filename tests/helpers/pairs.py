@@ -15,10 +15,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_resnet.config.recipe import WeightAverage
-from keras_resnet.training import batch_norm, distributed, machine, strategy
+from keras_resnet.devices import distribute
+from keras_resnet.devices.find import Devices, find_devices
+from keras_resnet.training import batch_norm
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.callbacks import Steps
 from keras_resnet.training.fit import compile_model
+from keras_resnet.training.steps import trainer
 from tests.helpers import two_devices
 from tests.helpers.two_devices import with_batch_norm, without_batch_norm
 
@@ -54,14 +57,14 @@ def train(
     """The weights, and their moving averages."""
     steps = Steps(two_devices.STEPS)
     averages = AverageWeights(WeightAverage(decay=0.5, every=at_a_time), steps)
-    with strategy.distribution(devices):
+    with distribute.distribution(devices):
         model = make()
         model.set_weights(initial)
         if synchronized:
             batch_norm.synchronize(model, True)
         else:
             model = batch_norm.fused(model)
-        model = distributed.trainer(model, devices, xla=xla, accumulate=accumulate)
+        model = trainer(model, devices, xla=xla, accumulate=accumulate)
         compile_model(model, two_devices.RECIPE, xla=xla, steps_per_execution=at_a_time)
         batches = two_devices.batches()
         if overflow:
@@ -148,8 +151,8 @@ REFERENCES = {
 
 def main(names):
     """Prints the differences of the pairs of these names."""
-    two = machine.find_devices("cpu:2")
-    devices = {1: machine.Devices("cpu", two.names[:1]), 2: two}
+    two = find_devices("cpu:2")
+    devices = {1: Devices("cpu", two.names[:1]), 2: two}
     keras.utils.set_random_seed(1)
     initial = {
         make: make().get_weights() for make in (without_batch_norm, with_batch_norm)

@@ -40,14 +40,14 @@ def scores(images):
 
 def load():
     """What is served."""
-    from keras_resnet.export.worker import Servable
+    from keras_resnet.serving.worker import Servable
 
     return Servable(scores, prepare, ("red", "grün", "blue"), SHAPE)
 
 
 if __name__ == "__main__":
-    from keras_resnet.export.rest import RequestLimits
-    from keras_resnet.export.serve import serve
+    from keras_resnet.serving.rest import RequestLimits
+    from keras_resnet.serving.server import serve
     from tests.helpers import serve_stub  # By its name, as the workers know it.
 
     limits = RequestLimits(body=2**20, pending=2**21, pixels=2**20, images=8, seconds=8)

@@ -13,8 +13,10 @@ import tensorflow as tf
 
 from keras_resnet.config.recipe import Recipe, StepDecay
 from keras_resnet.config.spec import ResNetSpec, doubling
+from keras_resnet.devices import distribute
+from keras_resnet.devices.find import Devices, find_devices
 from keras_resnet.models import resnet
-from keras_resnet.training import batch_norm, machine, strategy
+from keras_resnet.training import batch_norm
 from keras_resnet.training.fit import compile_model
 
 STEPS, BATCH = 8, 16
@@ -67,7 +69,7 @@ def batches():
 
 
 def train(make, devices, initial, *, synchronized=False, callbacks=()):
-    with strategy.distribution(devices):
+    with distribute.distribution(devices):
         model = make()
         if initial is not None:
             model.set_weights(initial)
@@ -94,8 +96,8 @@ def main():
     # In float32, a rounding error that turns one ReLU off is 3e-3 after 8 updates.
     keras.config.set_floatx("float64")
     keras.utils.set_random_seed(0)
-    two = machine.find_devices("cpu:2")
-    one = machine.Devices("cpu", two.names[:1])
+    two = find_devices("cpu:2")
+    one = Devices("cpu", two.names[:1])
     plain, normed = without_batch_norm().get_weights(), with_batch_norm().get_weights()
     result = {}
     result["without"] = largest_difference(

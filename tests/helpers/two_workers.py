@@ -18,15 +18,10 @@ from keras_resnet.__main__ import main as command_line
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import PadCropFlip, Recipe, StepDecay, WeightAverage
 from keras_resnet.data import pipelines, sources
-from keras_resnet.training import (
-    batch_norm,
-    checkpoint,
-    distributed,
-    machine,
-    strategy,
-    workers,
-)
+from keras_resnet.devices import distribute, find, workers
+from keras_resnet.training import batch_norm, checkpoint
 from keras_resnet.training.fit import compile_model, fit
+from keras_resnet.training.steps import trainer
 
 BATCH = 16
 checkpoint.ASKED_EVERY = 5  # Not a multiple of the updates between validations.
@@ -82,7 +77,7 @@ def several_cpus(count):
     is told of GPUs that aren't there, and gets CPUs for them.
     """
     if count == 1 or keras.backend.backend() == "jax":
-        return machine.find_devices(f"cpu:{count}" if count > 1 else "all")
+        return find.find_devices(f"cpu:{count}" if count > 1 else "all")
     import tensorflow as tf
     from tensorflow.python.distribute import collective_all_reduce_strategy as engine
 
@@ -96,12 +91,12 @@ def several_cpus(count):
         gpus, _ = local_devices(self, resolver, worker)
         return tuple(gpu.replace("GPU", "CPU") for gpu in gpus), "CPU"
 
-    machine._cpus("tensorflow", count)
+    find._cpus("tensorflow", count)
     extended._initialize_local_devices = devices
     tf.config.get_visible_devices = lambda kind=None: (
         ["a GPU"] * count if kind == "GPU" else visible(kind)
     )
-    hardware = machine.find_devices("all")
+    hardware = find.find_devices("all")
     names = tuple(f"cpu:{i}" for i in range(count))
     return dataclasses.replace(hardware, names=names)
 
@@ -131,15 +126,15 @@ def train(folder, kind, seconds, devices):
             start_step=done,
             share=share,
         )
-        return strategy.placed(stream, hardware)
+        return distribute.placed(stream, hardware)
 
     keras.utils.set_random_seed(0)
-    with strategy.distribution(hardware):
+    with distribute.distribution(hardware):
         model = network(normed)
         if kind == "normed" and keras.backend.backend() == "tensorflow":
             batch_norm.synchronize(model, True)
         initial = model.get_weights()
-        model = distributed.trainer(model, hardware, xla=False)
+        model = trainer(model, hardware, xla=False)
         compile_model(model, recipe, xla=keras.backend.backend() == "jax")
         validation = pipelines.evaluation_batches(
             examples, PREPARE, batch_size=32, share=share
@@ -148,7 +143,7 @@ def train(folder, kind, seconds, devices):
             model,
             recipe,
             batches,
-            strategy.placed(validation, hardware),
+            distribute.placed(validation, hardware),
             folder,
             examples=64,
             devices=hardware,
@@ -160,13 +155,13 @@ def train(folder, kind, seconds, devices):
     if hardware.chief:
         np.savez(folder / "initial.npz", *initial)
         np.savez(folder / "weights.npz", *model.get_weights())
-    strategy.end_together(hardware)
+    distribute.end_together(hardware)
 
 
 def main():
     folder, kind, seconds, devices = sys.argv[1:]
     # The command line's errors and exit codes, around this in place of `train`.
-    from keras_resnet import commands
+    from keras_resnet.cli import commands
 
     commands.train = lambda options: train(
         pathlib.Path(folder), kind, float(seconds), int(devices)

@@ -1,0 +1,227 @@
+"""What each word of the command line does: options → the package's functions, and print.
+
+Each imports what it needs when it is called: `--backend` must be known before Keras is
+imported (docs/decisions/0002), and `list` needs no framework at all.
+"""
+
+import functools
+import os
+import pathlib
+import sys
+
+
+def list_(options):
+    """``keras-resnet list``."""
+    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+    from keras_resnet.config.recipes import RECIPES
+
+    if options.recipes:
+        wide = max(map(len, RECIPES))
+        for name, recipe in RECIPES.items():
+            print(
+                f"{name:{wide}} {recipe.network:16} {recipe.dataset:12} {recipe.source}"
+            )
+        return
+    if not options.details:
+        print("\n".join(ARCHITECTURES))
+        return
+    counts = complexity()
+    width = max(map(len, ARCHITECTURES))
+    print(
+        f"{'network':{width}} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper"
+    )
+    for name, spec in ARCHITECTURES.items():
+        row = counts[name]
+        print(
+            f"{name:{width}} {row['parameters']:12,} {row['multiply_adds'] / 1e9:12.4f} G"
+            f" {row['image_size']:6}  {spec.paper}"
+        )
+
+
+def show(options):
+    """``keras-resnet show NAME``."""
+    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+    from keras_resnet.config.lookup import find
+
+    spec = find(ARCHITECTURES, options.name, kind="network")
+    counts = complexity()[options.name]
+    for label, value in {
+        "network": options.name,
+        "parameters": f"{counts['parameters']:,}",
+        "multiply-adds": f"{counts['multiply_adds'] / 1e9:.4f} G at "
+        f"{spec.image_size}x{spec.image_size}",
+        "depth": spec.depth,
+        "stem": f"{spec.stem}, {spec.stem_filters} filters",
+        "stages": ", ".join(f"{s.repeats} x {s.block}" for s in spec.stages),
+        "order": spec.order,
+        "shortcut": spec.shortcut or "none",
+        "paper": spec.paper,
+        "graph": spec.source,
+    }.items():
+        print(f"{label:17} {value}")
+    if options.layers:
+        from keras_resnet.applications import create
+
+        create(options.name).summary()
+
+
+def train(options):
+    """``keras-resnet train``."""
+    from keras_resnet import reproduce
+    from keras_resnet.devices import workers
+    from keras_resnet.runs.record import read_record, summary
+
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("command", "backend", "quiet", "plan")
+    }
+    # Of several workers, the chief measures, writes the record, and speaks.
+    chief = workers.find().index == 0
+    if options.plan:
+        text = reproduce.plan(**given)
+        if chief:
+            print(text)
+        return
+    quiet = getattr(options, "quiet", False)
+    # A line that redraws itself would be one for every half second in a log file.
+    verbose = 0 if quiet else 1 if sys.stdout.isatty() else 2
+    folder = reproduce.train(**given, verbose=verbose)
+    if chief:
+        print(summary(read_record(folder / "record.json"), folder))
+
+
+def evaluate(options):
+    """``keras-resnet evaluate``."""
+    from keras_resnet.runs.evaluate import evaluate
+
+    result = evaluate(
+        options.run,
+        data=options.data,
+        data_dir=options.data_dir,
+        split=options.split,
+        batch_size=options.batch_size,
+    )
+    print(
+        f"{result['data']} {result['split']}: top-1 error {result['top1_error']:.2f} %, "
+        f"top-5 error {result['top5_error']:.2f} %, loss {result['loss']:.4f}, "
+        f"{result['n']} images"
+    )
+
+
+def predict(options):
+    """``keras-resnet predict``."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from keras_resnet.runs.predict import (
+        check_table,
+        files,
+        load_classifier,
+        predict,
+        write_table,
+    )
+
+    if options.output:
+        check_table(options.output, options.overwrite)
+    classifier = load_classifier(options.run)
+    images = files(options.images)
+    answers, unread = [], 0
+    answered = predict(classifier, images, top=options.top)
+    if options.output:
+        console = Console(stderr=True)
+        answered = track(
+            answered,
+            total=len(images),
+            description="",
+            console=console,
+            disable=not console.is_terminal,
+        )
+    for image, answer in answered:
+        if isinstance(answer, ValueError):
+            unread += 1
+            print(f"keras-resnet: {answer}", file=sys.stderr)
+        elif not options.output:
+            named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
+            # Names that are no UTF-8 can't be printed.
+            print(f"{os.fsencode(image).decode(errors='replace')}: {named}")
+        answers.append((image, answer))
+    if options.output:
+        write_table(options.output, answers)
+        print(f"{options.output}: {len(images) - unread} images")
+    return 1 if unread else 0
+
+
+def export(options):
+    """``keras-resnet export``."""
+    from keras_resnet.export import compare
+    from keras_resnet.runs.export import export
+
+    folder, result = export(
+        options.run,
+        format=options.format,
+        precision=options.precision,
+        data=options.data,
+        data_dir=options.data_dir,
+        output=options.output,
+        version=options.version,
+        overwrite=options.overwrite,
+    )
+    print(folder)
+    print(compare.line(result))
+    lost = result.get("original_accuracy", 0) - result.get("accuracy", 0)
+    if lost > 0.5:
+        print(
+            f"keras-resnet: {result['precision']} lost {lost:.1f} points of accuracy: give "
+            "images like those it will see (--data), or take another precision or format.",
+            file=sys.stderr,
+        )
+
+
+def serve(options):
+    """``keras-resnet serve``."""
+    folder = pathlib.Path(options.run).resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{options.run} must hold a finished run, or an exported form of one: there "
+            "is no folder."
+        )
+    from keras_resnet.serving import server
+
+    server.serve(
+        functools.partial(servable, str(folder)),
+        name=options.name or folder.name,
+        host=options.host,
+        port=options.port,
+        max_batch=options.max_batch,
+        batch_timeout=options.batch_timeout,
+        workers=options.workers,
+    )
+
+
+def servable(folder):
+    """`runs.predict.servable`, for the workers: only they import Keras."""
+    from keras_resnet.runs.predict import servable
+
+    return servable(folder)
+
+
+def convert(options):
+    """``keras-resnet convert``."""
+    from keras_resnet.runs.convert import convert
+
+    done = convert(
+        options.source,
+        options.out,
+        network=options.network,
+        to=options.to,
+        overwrite=options.overwrite,
+    )
+    print(f"{done.path}: {done.network} from {options.source}")
+    if done.library is None:
+        print("The logits were not compared: no library that has this network is here.")
+    else:
+        print(
+            f"greatest difference of the logits from {done.library}'s: "
+            f"{done.difference:.1e}, of logits up to {done.largest:.3g}"
+        )

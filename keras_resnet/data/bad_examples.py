@@ -1,0 +1,159 @@
+"""Examples that can't be trained on: found, named, and left out up to a share."""
+
+import hashlib
+import json
+import os
+import pathlib
+import time
+
+import numpy as np
+
+from keras_resnet.data import threads
+
+BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
+ANNOUNCED = 100_000  # Examples from which on looking through them takes minutes.
+
+
+def decode_all(contents, channels, *, keep, load=lambda image: image):
+    """Decodes images, and finds those that can't be.
+
+    Args:
+        contents: Bytes of image files, or what ``load`` makes them from.
+        channels: 1 or 3.
+        keep: Whether the images, which then must be of one size, are returned.
+        load: A function from an element, a string tensor, to the bytes of the file.
+
+    Returns:
+        uint8 array ``(n, height, width, channels)`` with black in place of the bad
+        ones, or `None`; and a dictionary from the positions of the bad to the reason.
+    """
+    import tensorflow as tf
+
+    from keras_resnet.data.images import decode
+
+    def decoded(index, element):
+        image = decode(load(element), channels)
+        return index, image if keep else tf.shape(image)
+
+    elements = tf.data.Dataset.from_tensor_slices(contents)
+    images, bad = None, dict.fromkeys(range(len(contents)))
+    for indices, batch in _those_that_work(elements, decoded):
+        for index in indices.tolist():
+            del bad[index]
+        if keep:
+            if images is None:
+                images = np.zeros((len(contents), *batch.shape[1:]), np.uint8)
+            images[indices] = batch
+    for index in bad:
+        element = tf.constant(contents[index])
+        bad[index] = _reason(lambda element=element: load(element), channels)
+    return images, bad
+
+
+def bad_records(records, count, channels, classes):
+    """Finds the records of a streamed split that can't be trained on.
+
+    Args:
+        records: `tf.data.Dataset` of (encoded image, label).
+        count: How many there are.
+        channels: 1 or 3.
+        classes: Number of classes.
+
+    Returns:
+        A dictionary from the positions of the bad to the reason.
+    """
+    import tensorflow as tf
+
+    from keras_resnet.data.images import decode
+
+    def looked_at(index, record):
+        image, label = record
+        return index, label, tf.shape(decode(image, channels))
+
+    good = np.zeros(count, bool)
+    for indices, labels, _ in _those_that_work(records, looked_at):
+        good[indices] = (labels >= 0) & (labels < classes)
+    positions = np.flatnonzero(~good)
+    if not len(positions):
+        return {}
+    suspects = threads.without_autotuning(
+        records.enumerate().filter(
+            lambda index, record: tf.reduce_any(index == positions)
+        )
+    )
+    return {
+        int(index): f"label {label}, must be 0 to {classes - 1}"
+        if not 0 <= label < classes
+        else _reason(lambda image=image: image, channels)
+        for index, (image, label) in suspects.as_numpy_iterator()
+    }
+
+
+def _those_that_work(elements, function):
+    """Batches of what ``function(index, element)`` gives where it raises nothing."""
+    results = elements.enumerate().map(
+        function, num_parallel_calls=threads.images_at_a_time()
+    )
+    batches = results.ignore_errors().batch(1_000)
+    return threads.without_autotuning(batches).as_numpy_iterator()
+
+
+def _reason(load, channels):
+    import tensorflow as tf
+
+    from keras_resnet.data.images import decode
+
+    try:
+        decode(load(), channels)
+    except tf.errors.OpError as error:
+        return error.message.splitlines()[0]
+    return "decoded at the second try only"
+
+
+def check_share(names, count, what, bad_share):
+    """Raises `ValueError` if too many examples of a split are bad, and names them."""
+    if len(names) > bad_share * count:
+        shown = "; ".join(names[:10]) + ("; ..." if len(names) > 10 else "")
+        raise ValueError(
+            "Every image must be a JPEG, PNG, BMP or GIF file that can be decoded, and "
+            f"every label a class; at most {bad_share:.1%} of a split may be left out. "
+            f"Received: {what}, where {len(names)} of {count} are bad: {shown}. Repair "
+            "or remove them."
+        )
+
+
+def remembered(key, look, *, count, what):
+    """What ``look()`` found before under the same key, or finds now.
+
+    Looking through ImageNet takes minutes, so what was found is kept beside Keras's
+    own files (``~/.keras``, or ``KERAS_HOME``).
+
+    Args:
+        key: Text that tells the data and its version from all others.
+        look: Function without arguments, to a dictionary from positions to reasons.
+        count: Number of examples that it looks through.
+        what: Their name, for the user.
+
+    Returns:
+        The dictionary.
+    """
+    home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    path = home / "keras_resnet" / "bad_examples" / f"{digest}.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return {int(index): reason for index, reason in found.items()}
+    except (OSError, ValueError):  # Not looked for yet, or not written whole.
+        pass
+    if count >= ANNOUNCED:
+        print(f"Looking once for damaged images among the {count:,} of {what} ...")
+    started = time.perf_counter()
+    found = look()
+    if count >= ANNOUNCED:
+        print(f"... {len(found)} in {time.perf_counter() - started:.0f} s.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(found), encoding="utf-8")
+    except OSError as error:
+        print(f"It will be looked for again: {path} can't be written ({error}).")
+    return found

@@ -1,0 +1,125 @@
+"""How a run computes on its devices: precision, XLA, determinism.
+
+What is asked for, or an error.
+"""
+
+import pathlib
+
+import keras
+
+from keras_resnet.devices.find import compute_capability
+
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+
+
+def choose_precision(request, devices, spec):
+    """The Keras dtype policy to train under.
+
+    ``"auto"`` is mixed_bfloat16 on GPUs that compute in it, mixed_float16 on other
+    GPUs with tensor cores, and float32 on the CPU, except for ImageNet's networks of 50
+    layers and more on TensorFlow where the CPU has bfloat16 instructions: ResNet-50
+    trains 1.6 to 1.75 times as fast in it (docs/decisions/0005).
+
+    Args:
+        request: ``"auto"`` or one of the others of `PRECISIONS`.
+        devices: `devices.find.Devices`.
+        spec: Of the network, a `ResNetSpec`.
+
+    Raises:
+        ValueError: If ``request`` is unknown or these devices can't honour it.
+    """
+    if request not in PRECISIONS:
+        raise ValueError(
+            f"`precision` must be one of {', '.join(PRECISIONS)}. "
+            f"Received: precision={request!r}."
+        )
+    if request == "mixed_float16" and devices.kind == "cpu":
+        raise ValueError(
+            "'mixed_float16' needs a GPU: CPUs emulate it. Use 'mixed_bfloat16' or "
+            "'float32'. Received: precision='mixed_float16' on the CPU."
+        )
+    if request != "auto":
+        return request
+    if devices.kind == "cpu":
+        large = spec.dataset == "imagenet" and spec.depth >= 50
+        faster = keras.backend.backend() == "tensorflow" and _cpu_has_bfloat16()
+        return "mixed_bfloat16" if large and faster else "float32"
+    capability = compute_capability(devices)
+    if capability >= (8, 0):
+        return "mixed_bfloat16"
+    return "mixed_float16" if capability >= (7, 0) else "float32"
+
+
+def _cpu_has_bfloat16():
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
+
+
+def choose_xla(request, devices, synchronized=False):
+    """Whether to compile with XLA; `keras.Model.compile`'s ``jit_compile``.
+
+    ``"auto"`` compiles on one GPU and on JAX (always compiled), not on the CPU, where
+    TensorFlow trains a quarter to a third slower with it where oneDNN is used (README),
+    and not on several devices, where no GPUs were at hand to measure it on.
+
+    Args:
+        request: ``"auto"``, ``"on"`` or ``"off"``.
+        devices: `devices.find.Devices`.
+        synchronized: Whether batch norms take their statistics over all devices.
+
+    Raises:
+        ValueError: If it can't be had as asked.
+    """
+    if request not in ("auto", "on", "off"):
+        raise ValueError(
+            f"`xla` must be 'auto', 'on' or 'off'. Received: xla={request!r}."
+        )
+    backend = keras.backend.backend()
+    several = devices.replicas > 1
+    if backend == "jax":
+        if request == "off":
+            raise ValueError(
+                "JAX always compiles with XLA. Received: xla='off' on the JAX backend."
+            )
+        return True
+    if backend == "torch":
+        if request == "on":
+            raise ValueError(
+                "The PyTorch backend has no XLA. Use --backend tensorflow or jax. "
+                "Received: xla='on'."
+            )
+        return False
+    if several and synchronized and request == "on":
+        raise ValueError(
+            "On TensorFlow, XLA and synchronized batch norm exclude each other on "
+            "several devices: compiled code can't ask the other devices. Leave out "
+            "--xla on or --sync-batch-norm; --backend jax has both without either. "
+            f"Received: xla='on', sync_batch_norm=True, {devices.replicas} devices."
+        )
+    return request == "on" or (
+        request == "auto" and devices.kind == "gpu" and not several
+    )
+
+
+def be_deterministic(xla):
+    """Has TensorFlow's operations give the same bits each time, until the process ends.
+
+    On GPUs some sum in another order each time otherwise.
+
+    Args:
+        xla: As asked of `choose_xla`.
+
+    Raises:
+        ValueError: If it can't be had: on other backends, and with XLA, which TensorFlow
+            would leave out without a word.
+    """
+    backend = keras.backend.backend()
+    if backend != "tensorflow" or xla == "on":
+        raise ValueError(
+            "`deterministic` (--deterministic) needs the TensorFlow backend without XLA: "
+            "use --backend tensorflow, and leave out --xla on. "
+            f"Received: backend={backend!r}, xla={xla!r}."
+        )
+    import tensorflow as tf
+
+    tf.config.experimental.enable_op_determinism()

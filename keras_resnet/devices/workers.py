@@ -1,0 +1,318 @@
+"""Several processes that train together, one a host or a GPU: who they are, and joining.
+
+The environment says it, in one of these ways; without them a process trains alone.
+
+- ``TF_CONFIG``, as TensorFlow and Kubeflow write it.
+- ``KERAS_RESNET_WORKERS``: ``host:port,host:port,...``; which one of them this process
+  is says ``KERAS_RESNET_WORKER`` or an Indexed Job's ``JOB_COMPLETION_INDEX``, from 0.
+- ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES``, ``JAX_PROCESS_ID``, on JAX alone.
+- SLURM's variables in a step of ``srun`` with several tasks, where none of those is set.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+
+import keras
+
+from keras_resnet.devices import slurm
+
+TF_CONFIG = (
+    '{"cluster": {"worker": ["host:port", ...]}, '
+    '"task": {"type": "worker", "index": 0}}'
+)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes that train together.
+
+    Attributes:
+        addresses: ``host:port`` of each; of the first alone where ``count`` says so.
+        count: How many there are.
+        index: Which one this process is, from 0; the first is the chief.
+        gpus: What CUDA_VISIBLE_DEVICES must be for this one, `None` if it is right.
+    """
+
+    addresses: tuple[str, ...] = ()
+    count: int = 1
+    index: int = 0
+    gpus: str | None = None
+
+    def __post_init__(self):
+        if not 0 <= self.index < self.count:
+            raise ValueError(
+                f"A worker's number must be from 0 to {self.count - 1}, the workers "
+                f"being {self.count}. Received: {self.index}."
+            )
+        form = all(re.fullmatch(r"\S+:\d+", address) for address in self.addresses)
+        if not form or len(set(self.addresses)) < len(self.addresses):
+            raise ValueError(
+                "Each worker must have an address of its own in the form host:port. "
+                f"Received: {', '.join(self.addresses)}."
+            )
+
+
+def find(environment=None):
+    """The workers that the environment names.
+
+    Args:
+        environment: Mapping of variables; the process's own by default.
+
+    Returns:
+        `Workers`; of count 1 where it names no others.
+
+    Raises:
+        ValueError: If variables are missing, malformed, or contradict each other.
+    """
+    environment = os.environ if environment is None else environment
+    ways = {
+        "TF_CONFIG": _of_tf_config,
+        "KERAS_RESNET_WORKERS": _of_list,
+        "JAX_COORDINATOR_ADDRESS": _of_jax,
+    }
+    for name, needed in [
+        ("KERAS_RESNET_WORKER", "KERAS_RESNET_WORKERS"),
+        ("JAX_NUM_PROCESSES", "JAX_COORDINATOR_ADDRESS"),
+        ("JAX_PROCESS_ID", "JAX_COORDINATOR_ADDRESS"),
+    ]:
+        if environment.get(name) and not environment.get(needed):
+            raise ValueError(
+                f"{needed} must be set where {name} is. Received: {name}="
+                f"{environment[name]} alone. See docs/distributed.md, or unset it."
+            )
+    found = {
+        name: of(environment) for name, of in ways.items() if environment.get(name)
+    }
+    if len({(one.count, one.index) for one in found.values()}) > 1:
+        said = [f"{name}: {one.index} of {one.count}" for name, one in found.items()]
+        raise ValueError(
+            "The environment must name the workers in one way. Received, as this one's "
+            f"number and how many there are: {'; '.join(said)}. Unset all but one."
+        )
+    # `srun` alone sets it: the script of `sbatch` has the other variables too.
+    if not found and "SLURM_STEP_NUM_TASKS" in environment:
+        return _of_slurm(environment)
+    return next(iter(found.values()), Workers())
+
+
+def _number(environment, *names):
+    for name in names:
+        if name in environment:
+            if not environment[name].isdecimal():
+                raise ValueError(
+                    f"{name} must be a whole number, not negative. Received: "
+                    f"{environment[name]!r}."
+                )
+            return int(environment[name])
+    raise ValueError(
+        f"{' or '.join(names)} must be set in the environment where several workers "
+        "are. Received: nothing. See docs/distributed.md."
+    )
+
+
+def _of_tf_config(environment):
+    text = environment["TF_CONFIG"]
+    wrong = ValueError(f"TF_CONFIG must be JSON like {TF_CONFIG}. Received: {text}.")
+    try:
+        config = json.loads(text)
+        cluster, task = config.get("cluster", {}), config.get("task", {})
+        jobs, kind, index = set(cluster), task.get("type"), str(task.get("index"))
+        chiefs, others = (list(cluster.get(job, ())) for job in ("chief", "worker"))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise wrong from error
+    if jobs - {"chief", "worker"}:
+        raise ValueError(
+            "The cluster of TF_CONFIG must have no jobs but 'chief' and 'worker'. "
+            f"Received: {sorted(jobs)}."
+        )
+    if not jobs:
+        return Workers()
+    lists = all(isinstance(addresses, list) for addresses in cluster.values())
+    if not lists or not all(isinstance(address, str) for address in chiefs + others):
+        raise wrong
+    own = {"chief": chiefs, "worker": others}.get(kind, ())
+    if not index.isdecimal() or int(index) >= len(own):
+        raise ValueError(
+            "The task of TF_CONFIG must be a chief or a worker of its cluster, with its "
+            "number from 0: an evaluator is not needed, the chief measures. Received: "
+            f"{json.dumps(task)} in a cluster with {len(chiefs)} chiefs and "
+            f"{len(others)} workers."
+        )
+    if len(chiefs + others) == 1:
+        return Workers()
+    before = len(chiefs) if kind == "worker" else 0
+    return Workers((*chiefs, *others), len(chiefs + others), before + int(index))
+
+
+def _of_list(environment):
+    addresses = tuple(environment["KERAS_RESNET_WORKERS"].replace(" ", "").split(","))
+    if len(addresses) == 1:
+        return Workers()
+    index = _number(environment, "KERAS_RESNET_WORKER", "JOB_COMPLETION_INDEX")
+    return Workers(addresses, len(addresses), index)
+
+
+def _of_jax(environment):
+    return Workers(
+        (environment["JAX_COORDINATOR_ADDRESS"],),
+        _number(environment, "JAX_NUM_PROCESSES"),
+        _number(environment, "JAX_PROCESS_ID"),
+    )
+
+
+def _of_slurm(environment):
+    count = _number(environment, "SLURM_STEP_NUM_TASKS")
+    if count == 1:
+        return Workers()
+    index = _number(environment, "SLURM_PROCID")
+    addresses = slurm.addresses(environment)
+    if len(addresses) != count:
+        raise ValueError(
+            "SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE must name a place for each "
+            f"of the step's {count} tasks. Received: {', '.join(addresses)}."
+        )
+    return Workers(addresses, count, index, slurm.gpus(environment))
+
+
+def join(workers):
+    """Joins the other workers, and waits for them; before anything computes.
+
+    Raises:
+        ValueError: If the backend can't train so.
+    """
+    if workers.count == 1:
+        return
+    backend = keras.backend.backend()
+    if backend == "torch":
+        raise ValueError(
+            "On the PyTorch backend one process trains alone: use --backend tensorflow "
+            f"or jax. Received: an environment that names {workers.count} workers."
+        )
+    if backend == "tensorflow" and len(workers.addresses) < workers.count:
+        raise ValueError(
+            "TensorFlow needs the addresses of all workers: set KERAS_RESNET_WORKERS or "
+            "TF_CONFIG, or use --backend jax. Received: JAX_COORDINATOR_ADDRESS alone."
+        )
+    if workers.gpus is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = workers.gpus
+    # An engine that waits says nothing, and hears no signal but SIGKILL.
+    print(f"Waiting for {_others(workers)}.", file=sys.stderr, flush=True)
+    if backend == "jax":
+        import jax
+
+        # Not Keras's: it lets JAX take but one GPU of all that a task of SLURM has.
+        jax.distributed.initialize(
+            workers.addresses[0],
+            workers.count,
+            workers.index,
+            cluster_detection_method="deactivate",
+        )
+    else:
+        mirrored(workers.addresses, workers.index)
+    # Both engines have just made SIGTERM do nothing.
+    if threading.current_thread() == threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+def _others(workers):
+    """The workers that this one waits for, in words."""
+    own = f"this is number {workers.index} of {workers.count}"
+    if len(workers.addresses) == workers.count:
+        others = [
+            f"{number} at {address}"
+            for number, address in enumerate(workers.addresses)
+            if number != workers.index
+        ]
+        return f"the other workers, {', '.join(others)} ({own})"
+    return f"the other workers, who meet at {workers.addresses[0]} ({own})"
+
+
+def mirrored(addresses, index):
+    """The `tf.distribute.MultiWorkerMirroredStrategy` of these workers, the one and only.
+
+    It must be made before TensorFlow computes anything.
+    """
+    global _strategy
+    if _strategy is not None:
+        return _strategy
+    import tensorflow as tf
+
+    # The strategy counts GPUs by itself only where TF_CONFIG names the workers.
+    gpus = tf.config.get_visible_devices("GPU")
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec({"worker": list(addresses)}),
+        task_type="worker",
+        task_id=index,
+        num_accelerators={"GPU": len(gpus)},
+        rpc_layer="grpc",
+    )
+    _strategy = tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    return _strategy
+
+
+_strategy = None
+
+
+def joined():
+    """The strategy that `join` made on TensorFlow."""
+    return _strategy
+
+
+class WorkerLost(RuntimeError):
+    """Another worker does not answer: nothing is left to do but to end at once."""
+
+
+@contextlib.contextmanager
+def losses_named(count):
+    """Turns the engine's error at the loss of another worker into `WorkerLost`.
+
+    A process that ends is noticed by its closed connections, within seconds. A host that
+    falls silent is noticed by its heartbeat, which JAX waits for 100 s by default.
+    """
+    try:
+        yield
+    except Exception as error:
+        if count == 1 or not _of_the_engine(error):
+            raise
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        cause = lines[:1] if keras.backend.backend() == "jax" else lines[-1:]
+        raise WorkerLost(
+            f"One of the {count} workers was lost. Start all of them again with the same "
+            "command: training goes on from the last checkpoint. "
+            f"{keras.backend.backend()} said: {''.join(cause)}"
+        ) from error
+
+
+def _of_the_engine(error):
+    """Whether a collective operation failed, as it does when a peer is gone."""
+    if keras.backend.backend() == "jax":
+        # JAX raises ValueError too, where the failure shows when a value is read.
+        words = ("Gloo", "NCCL", "UNAVAILABLE", "heartbeat", "coordination service")
+        return any(word in str(error) for word in words)
+    from tensorflow import errors
+
+    return isinstance(
+        error,
+        errors.UnavailableError
+        | errors.AbortedError
+        | errors.CancelledError
+        | errors.DeadlineExceededError
+        | errors.InternalError,
+    )
+
+
+def leave(count):
+    """Parts from the other workers when training is done.
+
+    Without it, JAX would let the others wait at their end while the chief measures.
+    """
+    if count > 1 and keras.backend.backend() == "jax":
+        import jax
+
+        jax.distributed.shutdown()

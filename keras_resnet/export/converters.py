@@ -1,0 +1,260 @@
+"""A classifier -> ONNX, LiteRT or OpenVINO, in full, half and 8-bit precision.
+
+What these files compute: uint8 images ``(N, H, W, C)`` of the model's size in, float32
+probabilities ``(N, classes)`` out, normalization inside, batch norm in the convolutions.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import pathlib
+import tempfile
+import warnings
+
+import keras
+
+from keras_resnet.export.checks import check_classifier, gives_probabilities
+from keras_resnet.export.fold import fold_batch_norm
+from keras_resnet.export.load import FILES
+from keras_resnet.files import check_target, replaced
+
+# float16 is how LiteRT and OpenVINO keep the weights: on CPUs they compute in float32.
+# bfloat16 is how OpenVINO computes where the CPU can, and in float32 elsewhere.
+PRECISIONS = {
+    "onnx": ("float32", "int8"),
+    "litert": ("float32", "float16", "int8"),
+    "openvino": ("float32", "float16", "bfloat16", "int8"),
+}
+FORM = "form.json"
+# tf2onnx 1.17 writes up to 18 with all that these networks need.
+ONNX_OPSET = 18
+
+
+def export_classifier(
+    model,
+    path,
+    *,
+    format,
+    precision="float32",
+    normalize,
+    class_names,
+    preprocessing,
+    calibration=None,
+    finish=None,
+    overwrite=False,
+):
+    """Writes a folder that `export.load.load` takes, usable by itself.
+
+    It holds the network (under its name in `runtime.FILES`), ``labels.txt`` (the class
+    names, one a line), ``preprocessing.json`` and ``form.json`` (format and precision).
+
+    Args:
+        model: `keras.Model`, as of `saved_model.export_saved_model`.
+        path: The folder. It appears in one move when complete.
+        format: ``"onnx"``, ``"litert"`` or ``"openvino"``.
+        precision: One of the format's in `PRECISIONS`. ``"int8"`` quantizes weights and
+            activations after training.
+        normalize: Function in TensorFlow operations, as of `export_saved_model`.
+        class_names: Names (str) of the model's classes, in the order of its outputs.
+        preprocessing: What images go through before, for `json.dumps`.
+        calibration: For int8 alone: real images, uint8 ``(n, H, W, C)``, some hundred
+            of them, from which the ranges of the activations are measured.
+        finish: Function of the folder, called before it appears: it may write into it,
+            and what it raises stops the export.
+        overwrite: Whether to replace the folder if it exists.
+
+    Returns:
+        `pathlib.Path` of the folder.
+
+    Raises:
+        FileExistsError: If the folder exists and ``overwrite`` is false.
+        ImportError: If the format's packages are not installed.
+        ValueError: If the model can't be served, or format, precision and calibration
+            don't fit each other.
+        RuntimeError: On backends other than TensorFlow.
+    """
+    check(format, precision)
+    check_classifier(model, class_names)
+    if (precision == "int8") != (calibration is not None and len(calibration) > 0):
+        raise ValueError(
+            "`calibration` must be given for int8, and only then: images as the network "
+            f"will see them. Received: precision={precision!r}, "
+            f"{'no' if calibration is None else len(calibration)} calibration images."
+        )
+    target = pathlib.Path(path)
+    check_target(target, FORM, overwrite)
+    graph = _graph(model, normalize)
+    with replaced(target) as folder:
+        folder.mkdir()
+        with _quiet():
+            _WRITERS[format](graph, folder / FILES[format], precision, calibration)
+        labels = "".join(f"{name}\n" for name in class_names)
+        form = {"format": format, "precision": precision}
+        for name, text in {
+            "labels.txt": labels,
+            "preprocessing.json": json.dumps(preprocessing, indent=2) + "\n",
+            FORM: json.dumps(form) + "\n",
+        }.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        if finish:
+            finish(folder)
+    return target
+
+
+def check(format, precision):
+    """Raises unless a format has a precision and can be written here."""
+    if format not in PRECISIONS:
+        raise ValueError(
+            f"`format` must be one of {', '.join(PRECISIONS)}. "
+            f"Received: format={format!r}."
+        )
+    if precision not in PRECISIONS[format]:
+        raise ValueError(
+            f"`precision` must be one of {', '.join(PRECISIONS[format])} for {format}. "
+            f"Received: precision={precision!r}."
+        )
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            f"{format} is converted from TensorFlow's graph. Received: "
+            f"backend={keras.backend.backend()!r}. A saved model loads on every backend: "
+            "load it with KERAS_BACKEND=tensorflow and export there."
+        )
+    with _quiet():  # NNCF says hello.
+        if format == "onnx":
+            import onnxruntime  # noqa: F401
+            import tf2onnx  # noqa: F401
+        elif format == "litert":
+            import ai_edge_litert  # noqa: F401
+        else:
+            import openvino  # noqa: F401
+
+            if precision == "int8":
+                import nncf  # noqa: F401
+
+
+def _graph(model, normalize):
+    """The concrete function from ``images`` to ``scores``."""
+    import tensorflow as tf
+
+    folded = fold_batch_norm(model)
+    activation = tf.identity if gives_probabilities(model) else tf.nn.softmax
+    spec = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8, name="images")
+
+    @tf.function(input_signature=[spec])
+    def classify(images):
+        return {"scores": activation(folded(normalize(images), training=False))}
+
+    module = tf.Module()  # Variables must be reachable from somewhere.
+    module.network, module.classify = folded, classify
+    return module
+
+
+def _write_onnx(graph, file, precision, calibration):
+    import tf2onnx
+
+    tf2onnx.convert.from_function(
+        graph.classify,
+        input_signature=graph.classify.input_signature,
+        opset=ONNX_OPSET,
+        output_path=str(file),
+    )
+    if precision == "int8":
+        _quantize_onnx(file, calibration)
+
+
+def _quantize_onnx(file, calibration):
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self):
+            self.batches = _batches(calibration, 16)
+
+        def get_next(self):
+            batch = next(self.batches, None)
+            return None if batch is None else {"images": batch}
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepared = pathlib.Path(folder) / "prepared.onnx"
+        # Symbolic shapes need SymPy, and nothing here has such shapes.
+        quant_pre_process(str(file), str(prepared), skip_symbolic_shape=True)
+        # As ONNX Runtime advises for CPUs: 7-bit weights where there is no VNNI, or
+        # sums of two products saturate; with it, they lose little.
+        quantization.quantize_static(
+            str(prepared),
+            str(file),
+            Reader(),
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+        )
+
+
+def _write_litert(graph, file, precision, calibration):
+    import tensorflow as tf
+
+    # Without its second argument: with it, TF 2.21 leaves the variables' values out.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [graph.classify.get_concrete_function()]
+    )
+    if precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.representative_dataset = lambda: (
+            [batch] for batch in _batches(calibration, 1)
+        )
+    file.write_bytes(converter.convert())
+
+
+def _write_openvino(graph, file, precision, calibration):
+    import openvino
+
+    archive = keras.export.ExportArchive()
+    graph.classify.get_concrete_function()
+    archive.add_endpoint("serve", graph.classify)
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(folder, verbose=False)
+        network = openvino.convert_model(folder)
+        # Else the file tells where this folder was, another one each time.
+        network.set_rt_info("a SavedModel", ["conversion_parameters", "input_model"])
+        if precision == "int8":
+            import nncf
+
+            network = nncf.quantize(
+                network,
+                nncf.Dataset(list(_batches(calibration, 1))),
+                subset_size=len(calibration),
+            )
+        openvino.save_model(network, file, compress_to_fp16=precision == "float16")
+
+
+_WRITERS = {
+    "onnx": _write_onnx,
+    "litert": _write_litert,
+    "openvino": _write_openvino,
+}
+
+
+def _batches(images, size):
+    """Batches of images, of which a rest that fills none is left out."""
+    return (
+        images[start : start + size]
+        for start in range(0, max(len(images) - size, 0) + 1, size)
+    )
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keeps what converters tell of themselves out of our output."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

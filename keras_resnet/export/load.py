@@ -1,0 +1,200 @@
+"""An exported folder of any form -> the object that answers."""
+
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
+# OpenVINO's names of what it computes in; 8-bit networks are float32 in between.
+OPENVINO_PRECISIONS = {"float16": "f16", "bfloat16": "bf16"}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported classifier.
+
+    Attributes:
+        run: Function from uint8 images, at least one, to probabilities.
+        size: Height, width and channels of its images.
+        class_names: Names of the classes, in the order of the scores.
+        preprocessing: What images go through before: ``preprocessing.json``.
+        format: ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``.
+    """
+
+    run: Callable
+    size: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    preprocessing: dict
+    format: str
+
+    def scores(self, images):
+        """Probabilities of all classes.
+
+        Args:
+            images: uint8 ``(N, H, W, C)`` of the model's size, RGB or greyscale; N may
+                be 0, and all of them are in memory at once.
+
+        Returns:
+            float32 ``(N, classes)``.
+
+        Raises:
+            ValueError: If the images are of another type or shape.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.shape[1:] != self.size:
+            raise ValueError(
+                f"`images` must be uint8 of shape (N, {', '.join(map(str, self.size))}). "
+                f"Received: {images.dtype} of shape {images.shape}."
+            )
+        if not len(images):
+            return np.zeros((0, len(self.class_names)), np.float32)
+        return np.asarray(self.run(np.ascontiguousarray(images)), np.float32)
+
+
+def load_exported(path):
+    """Loads what `converters.export_classifier` or `export_saved_model` wrote.
+
+    Args:
+        path: The folder; of a SavedModel a version's, or that of all versions, whose
+            highest one is taken.
+
+    Returns:
+        An `Exported`.
+
+    Raises:
+        FileNotFoundError: If there is no exported network, or what lies beside it is
+            missing.
+        ValueError: If these files can't be read.
+        ImportError: If the format's runtime is not installed.
+    """
+    folder, format = find_exported(path)
+    beside = folder / "assets.extra" if format == "saved_model" else folder
+    texts = {}
+    for name in ("labels.txt", "preprocessing.json"):
+        if not (beside / name).is_file():
+            raise FileNotFoundError(
+                f"{beside / name} must lie beside the exported network. Export it again "
+                "with `keras-resnet export`."
+            )
+        texts[name] = (beside / name).read_text(encoding="utf-8")
+    form = folder / "form.json"
+    try:
+        preprocessing = json.loads(texts["preprocessing.json"])
+        size = (*map(int, preprocessing["size"]), int(preprocessing["channels"]))
+        precision = (
+            json.loads(form.read_text())["precision"] if form.is_file() else None
+        )
+        run = _OPENERS[format](folder, precision)
+        names = tuple(texts["labels.txt"].removesuffix("\n").split("\n"))
+        classes = np.shape(run(np.zeros((1, *size), np.uint8)))[1]
+        if classes != len(names):
+            raise ValueError(
+                f"labels.txt has {len(names)} names for {classes} classes."
+            )
+    except ImportError:
+        raise
+    except Exception as error:  # Each runtime has its own.
+        raise ValueError(
+            f"{folder} must be as `keras-resnet export` wrote it. Reading it failed: "
+            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        ) from error
+    return Exported(
+        run=run,
+        size=size,
+        class_names=names,
+        preprocessing=preprocessing,
+        format=format,
+    )
+
+
+def find_exported(path):
+    """Where an exported network lies, and its format.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = pathlib.Path(path)
+    for format, name in FILES.items():
+        if (path / name).is_file():
+            return path, format
+    graphs = [*path.glob("saved_model.pb"), *path.glob("*/saved_model.pb")]
+    versions = [graph.parent for graph in graphs if graph.parent.name.isdecimal()]
+    if path in (graph.parent for graph in graphs):
+        return path, "saved_model"
+    if versions:  # One that is being written is passed over.
+        return max(versions, key=lambda folder: int(folder.name)), "saved_model"
+    raise FileNotFoundError(
+        f"{path} must hold an exported network: {', '.join(FILES.values())} or a "
+        "SavedModel. Make one with `keras-resnet export`."
+    )
+
+
+def _open_saved_model(folder, precision):
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(folder))
+    signature = loaded.signatures["images"]
+
+    def run(images):
+        return signature(images=tf.constant(images))["scores"].numpy()
+
+    run.loaded = loaded  # A signature does not keep its variables alive.
+    return run
+
+
+def _open_onnx(folder, precision):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # Errors.
+    session = onnxruntime.InferenceSession(
+        str(folder / FILES["onnx"]), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda images: session.run(["scores"], {"images": images})[0]
+
+
+def _open_litert(folder, precision):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(folder / FILES["litert"]), num_threads=os.cpu_count())
+    [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
+    size = None
+
+    def run(images):
+        nonlocal size
+        if size != images.shape:
+            interpreter.resize_tensor_input(taken["index"], images.shape)
+            interpreter.allocate_tensors()
+            size = images.shape
+        interpreter.set_tensor(taken["index"], images)
+        interpreter.invoke()
+        return interpreter.get_tensor(given["index"])
+
+    return run
+
+
+def _open_openvino(folder, precision):
+    import openvino
+
+    network = openvino.Core().compile_model(
+        str(folder / FILES["openvino"]),
+        "CPU",
+        {
+            # Else it computes in bfloat16 wherever the CPU can.
+            "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS.get(precision, "f32"),
+            "PERFORMANCE_HINT": "LATENCY",
+        },
+    )
+    return lambda images: network(images)[0]
+
+
+_OPENERS = {
+    "saved_model": _open_saved_model,
+    "onnx": _open_onnx,
+    "litert": _open_litert,
+    "openvino": _open_openvino,
+}

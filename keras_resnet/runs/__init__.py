@@ -1,0 +1,1 @@
+"""A run: requested, trained, evaluated, used for predictions, exported and recorded."""

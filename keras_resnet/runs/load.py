@@ -1,0 +1,171 @@
+"""A trained or converted network, loaded from its folder."""
+
+import json
+import os
+import pathlib
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.data import pipelines
+from keras_resnet.data.images import normalize, read_image, resize_and_crop
+from keras_resnet.models.resnet import allow_depth
+from keras_resnet.runs.record import read_record
+
+BATCH = 32  # Images that are predicted at once.
+EXPORTED = ("form.json", "saved_model.pb")  # What a folder that export wrote has.
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained network with all that is needed to use it.
+
+    Attributes:
+        model: Gives logits ``(batch, classes)`` for normalized images.
+        classes: Names of the classes, in the order of the logits.
+        preprocessing: What the model's images go through.
+        record: The contents of ``record.json``; of a converted network, those of
+            ``source.json``.
+        folder: Where the run lies.
+    """
+
+    model: keras.Model
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    record: dict
+    folder: pathlib.Path
+
+    def predict(self, images, *, top=5):
+        """Names what is on images.
+
+        Args:
+            images: Paths of image files, or uint8 images of one size, shape
+                ``(n, height, width, channels)``.
+            top: How many classes to name at most.
+
+        Returns:
+            For each image a list of ``(class name, probability)``, likeliest first.
+
+        Raises:
+            FileNotFoundError, ValueError: If an image is missing or can't be read,
+                there is none, or ``top`` is not a positive integer.
+        """
+        check_top(top)
+        one_path = isinstance(images, (str, os.PathLike))
+        images = [] if one_path else list(images)
+        if not images:
+            raise ValueError(
+                "`images` must be a list of paths, or an array of images, with one at "
+                f"least. Received: {'a path' if one_path else 'none'}."
+            )
+        pipelines.leave_gpus_to_keras()
+        prepared = np.stack([self._prepare(image) for image in images])
+        rows = [
+            row
+            for start in range(0, len(prepared), BATCH)
+            for row in self.scores(prepared[start : start + BATCH])
+        ]
+        return [ranked(row, self.classes, top) for row in rows]
+
+    def scores(self, images):
+        """Probabilities of all classes, of a batch that fits into memory.
+
+        Args:
+            images: uint8 of the model's size, shape ``(n, height, width, channels)``.
+
+        Returns:
+            float32 ``(n, classes)``.
+        """
+        # XLA compiles each size of a batch anew, so JAX gets only powers of two.
+        count = len(images)
+        if keras.backend.backend() == "jax":
+            more = 2 ** max(0, count - 1).bit_length() - count
+            images = np.pad(images, [(0, more), (0, 0), (0, 0), (0, 0)])
+        normalized = normalize(images, self.preprocessing)
+        logits = self.model.predict_on_batch(np.asarray(normalized))
+        return keras.ops.convert_to_numpy(keras.ops.softmax(logits))[:count]
+
+    def _prepare(self, image):
+        if not isinstance(image, (str, os.PathLike)):
+            return np.asarray(resize_and_crop(image, self.preprocessing))
+        return read_image(image, self.preprocessing)
+
+
+def check_top(top):
+    """Raises `ValueError` unless ``top`` is a number of classes to name."""
+    if not isinstance(top, int) or top < 1:
+        raise ValueError(
+            "`top` (--top) must be a positive integer, the number of classes to name. "
+            f"Received: top={top!r}."
+        )
+
+
+def ranked(scores, classes, top):
+    """The likeliest classes of an image: pairs of name and probability, best first."""
+    return [(classes[i], float(scores[i])) for i in np.argsort(-scores)[:top]]
+
+
+def load(folder):
+    """Loads a trained run, or what `keras-resnet convert` wrote.
+
+    Args:
+        folder: The run's, e.g. ``"runs/quickstart_seed0"``.
+
+    Returns:
+        A `Run`.
+
+    Raises:
+        FileNotFoundError: If there is no finished run.
+        ValueError: If its files can't be read.
+    """
+    folder = pathlib.Path(folder)
+    if (folder / "source.json").is_file():
+        record = _read_source(folder / "source.json")
+    elif (folder / "record.json").is_file():
+        record = read_record(folder / "record.json")
+    else:
+        state = "training has not finished" if folder.is_dir() else "there is no folder"
+        advice = "Make one with `keras-resnet train`."
+        if any((folder / name).is_file() for name in EXPORTED):
+            state, advice = "it is an export", "Name the run that it was made of."
+        raise FileNotFoundError(
+            f"{folder} must hold a finished run with a record.json: {state}. {advice}"
+        )
+    if record["network"] in ARCHITECTURES:
+        allow_depth(ARCHITECTURES[record["network"]].depth)
+    try:
+        model = keras.saving.load_model(folder / "model.keras", compile=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{folder / 'model.keras'} can't be read: {error} See that you may read it and "
+            "that Keras is as new as in record.json. If it is damaged, put a copy back, "
+            "or train (or convert) again in another folder."
+        ) from error
+    model.preprocessing = Preprocessing.from_json(record["preprocessing"])
+    if keras.backend.backend() == "tensorflow":
+        # On a GPU Keras would compile each size of a batch anew.
+        model.jit_compile = False
+    return Run(
+        model=model,
+        classes=tuple(record["classes"]),
+        preprocessing=model.preprocessing,
+        record=record,
+        folder=folder,
+    )
+
+
+def _read_source(path):
+    """What `keras-resnet convert` wrote of a network."""
+    try:
+        source = json.loads(path.read_text(encoding="utf-8"))
+        Preprocessing.from_json(source["preprocessing"])
+        tuple(source["classes"]), str(source["network"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} must be as `keras-resnet convert` wrote it; it is damaged "
+            f"({type(error).__name__}: {error}). Convert again."
+        ) from error
+    return source

@@ -1,0 +1,239 @@
+"""A run or any exported form of one: what it names on image files, what it serves."""
+
+import csv
+import json
+import pathlib
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.data import pipelines
+from keras_resnet.data.folders import SUFFIXES
+from keras_resnet.data.images import prepare, read_image
+from keras_resnet.export.load import find_exported, load_exported
+from keras_resnet.files import replace_file
+from keras_resnet.runs.load import BATCH, check_top, load, ranked
+
+TABLES = (".csv", ".json")
+
+
+class Classifier(NamedTuple):
+    """What answers.
+
+    Attributes:
+        scores: Function from uint8 images ``(N, H, W, C)`` to probabilities ``(N,
+            classes)``.
+        classes: Their names.
+        preprocessing: What image files go through before, a `Preprocessing`.
+    """
+
+    scores: Callable
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+
+
+def load_classifier(path):
+    """Loads a run or any exported form of one.
+
+    Args:
+        path: A run's folder, or one that `export` wrote.
+
+    Returns:
+        A `Classifier`.
+
+    Raises:
+        FileNotFoundError, ValueError: As `runs.load.load` and `export.load.load_exported`.
+    """
+    try:
+        find_exported(path)
+    except FileNotFoundError:
+        try:
+            run = load(path)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{path} must hold a finished run, or an exported form of one: {error}"
+            ) from error
+        return Classifier(run.scores, run.classes, run.preprocessing)
+    exported = load_exported(path)
+    try:
+        preprocessing = Preprocessing.from_json(exported.preprocessing)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: preprocessing.json must be as `keras-resnet export` wrote it: "
+            f"{error}. Export it again."
+        ) from error
+    return Classifier(exported.scores, exported.class_names, preprocessing)
+
+
+def servable(folder):
+    """What `export.serve` serves of a run, or of an exported form of one.
+
+    Args:
+        folder: As of `load_classifier`.
+
+    Returns:
+        A `worker.Servable`.
+    """
+    from keras_resnet.serving.worker import Servable
+
+    pipelines.leave_gpus_to_keras()
+    found = load_classifier(folder)
+    preprocessing = found.preprocessing
+    shape = (*preprocessing.size, preprocessing.channels)
+    return Servable(found.scores, _decoder(preprocessing), found.classes, shape)
+
+
+def _decoder(preprocessing):
+    """A function from an image file's bytes to uint8 of the model's size, in a graph."""
+    import tensorflow as tf
+
+    graph = tf.function(
+        partial(prepare, preprocessing=preprocessing),
+        input_signature=[tf.TensorSpec([], tf.string)],
+    )
+
+    def from_bytes(contents):
+        try:
+            with tf.device("CPU"):
+                return graph(contents).numpy()
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(error.message.split("\n")[0]) from error
+
+    return from_bytes
+
+
+def files(paths):
+    """Image files: those named, and in folders all with an image's suffix, sorted.
+
+    Raises:
+        FileNotFoundError: If a path leads nowhere, or a folder holds no image.
+    """
+    found = []
+    for path in map(pathlib.Path, paths):
+        if not path.is_dir():
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"There must be an image at {path}; there is no file."
+                )
+            found.append(path)
+            continue
+        inside = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in SUFFIXES and file.is_file()
+        )
+        if not inside:
+            raise FileNotFoundError(
+                f"{path} must hold images ({', '.join(SUFFIXES)}); there are none."
+            )
+        found += inside
+    return found
+
+
+def predict(classifier, images, *, top=3):
+    """Names what is on image files, batch by batch.
+
+    Args:
+        classifier: A `Classifier`.
+        images: Paths of image files.
+        top: How many classes to name at most.
+
+    Returns:
+        An iterator. For each image, in order, ``(path, answer)``: a list of ``(class name,
+        probability)``, likeliest first, or the ``ValueError`` of one that can't be read.
+
+    Raises:
+        ValueError: If ``top`` is not a positive integer.
+    """
+    check_top(top)
+    return _answers(*classifier, images, top)
+
+
+def _answers(scores, names, preprocessing, images, top):
+    pipelines.leave_gpus_to_keras()
+    for start in range(0, len(images), BATCH):
+        paths = images[start : start + BATCH]
+        prepared = [_read(path, preprocessing) for path in paths]
+        good = [image for image in prepared if not isinstance(image, ValueError)]
+        rows = iter(scores(np.stack(good)) if good else ())
+        for path, image in zip(paths, prepared, strict=True):
+            if isinstance(image, ValueError):
+                yield path, image
+                continue
+            row = next(rows)
+            yield path, ranked(row, names, top)
+
+
+def _read(path, preprocessing):
+    try:
+        return read_image(path, preprocessing)
+    except (OSError, ValueError) as error:
+        return ValueError(str(error))
+
+
+def check_table(path, overwrite=False):
+    """Raises unless `write_table` can write a file there."""
+    path = pathlib.Path(path)
+    if path.suffix not in TABLES:
+        raise ValueError(
+            f"`output` (--output) must end in {' or '.join(TABLES)}. Received: {path}."
+        )
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"There must be a folder to write {path.name} into: {path.parent}."
+        )
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"`output` (--output) must not exist yet. Received: {path}. Choose another "
+            "name, or pass --overwrite."
+        )
+
+
+def write_table(path, answers):
+    """Writes answers of `predict`: CSV, a column for each class and probability, or JSON.
+
+    Args:
+        path: Of the file, which ends in .csv or .json. It appears when complete.
+        answers: List of what `predict` yields. Images that can't be read have their
+            error in place of classes.
+    """
+    path = pathlib.Path(path)
+    write = _write_csv if path.suffix == ".csv" else _write_json
+    replace_file(path, lambda file: write(file, answers))
+
+
+def _write_csv(path, answers):
+    most = max((len(a) for _, a in answers if isinstance(a, list)), default=0)
+    header = ["image"]
+    for place in range(1, most + 1):
+        header += [f"class_{place}", f"probability_{place}"]
+    # Old disks have names that are no UTF-8: they are written as they are.
+    with open(
+        path, "w", newline="", encoding="utf-8", errors="surrogateescape"
+    ) as file:
+        writer = csv.writer(file)
+        writer.writerow([*header, "error"])
+        for image, answer in answers:
+            good = isinstance(answer, list)
+            cells = [cell for pair in answer for cell in pair] if good else []
+            cells += [""] * (len(header) - 1 - len(cells))
+            writer.writerow([image, *cells, "" if good else answer])
+
+
+def _write_json(path, answers):
+    rows = []
+    for image, answer in answers:
+        row = {"image": str(image)}
+        if isinstance(answer, list):
+            row["predictions"] = [
+                {"class": name, "probability": share} for name, share in answer
+            ]
+        else:
+            row["error"] = str(answer)
+        rows.append(row)
+    text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
+    # What is no UTF-8 in a name becomes JSON's own escapes.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")

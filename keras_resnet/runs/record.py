@@ -1,0 +1,197 @@
+"""The record of a run: what was trained, how, on what, and what came out.
+
+A result without its circumstances can't be compared with anything: no record is
+written without seed, versions, hardware and time.
+"""
+
+import json
+import pathlib
+
+from keras_resnet.files import replace_file
+
+SCHEMA = 1
+NUMBER = (int, float)
+NONE = type(None)
+
+# Every key of a record, in the order in which it is written, and its types.
+_TYPES = {
+    "schema": int,
+    "recipe": str,
+    "overrides": dict,
+    "seed": int,
+    "network": str,
+    "parameters": int,
+    "dataset": dict,
+    "classes": list,
+    "preprocessing": dict,
+    "backend": str,
+    "devices": list,
+    "precision": str,
+    "xla": bool,
+    "versions": dict,
+    "hardware": dict,
+    "commit": (str, NONE),
+    "dirty": (bool, NONE),
+    "steps": int,
+    "wall_seconds": NUMBER,
+    "phase_seconds": dict,  # Of the process that finished the run.
+    "images_per_second": NUMBER,
+    "train": (dict, NONE),
+    "validation": (dict, NONE),
+    "test": (dict, NONE),
+    "target": (*NUMBER, NONE),
+    "deviations": list,
+}
+KEYS = tuple(_TYPES)
+DATASET_KEYS = ("name", "version", "sha256", "splits", "skipped")
+METRIC_KEYS = ("top1_error", "top5_error", "loss", "n")  # Errors in percent.
+
+_SHOWN = (  # What a run leaves for people to look at.
+    "curves.png",
+    "history.csv",
+    "model.keras",
+    "predictions.png",
+    "record.json",
+    "saved_model",
+)
+
+
+def write_record(record, path):
+    """Writes a record as JSON, one key a line, in one move.
+
+    Args:
+        record: Dict with the keys `KEYS`. Metrics have the keys `METRIC_KEYS`.
+        path: File to write.
+
+    Raises:
+        ValueError: If a key is missing, unknown or of the wrong type, or if a number
+            is NaN or infinite. Nothing is written then.
+    """
+    path = pathlib.Path(path)
+    _check(record, "The record")
+    lines = [_line(key, record[key]) for key in KEYS]
+    text = "{\n" + ",\n".join(lines) + "\n}\n"
+    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def read_record(path) -> dict:
+    """Reads a record and checks it.
+
+    Args:
+        path: A ``record.json``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not a complete record of this schema.
+    """
+    path = pathlib.Path(path)
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"There must be a record at {path}, which a run writes when it has "
+            "finished. Let the run finish, or name the folder of a finished one."
+        ) from error
+    except ValueError as error:  # Not UTF-8, or not JSON.
+        raise ValueError(
+            f"The record at {path} must be complete JSON; it is damaged or cut short "
+            f"({error}). Take it from a copy, or run again."
+        ) from error
+    if isinstance(record, dict):
+        record.setdefault("phase_seconds", {})  # Earlier records lack it.
+    _check(record, f"The record at {path}")
+    return record
+
+
+def summary(record, folder) -> str:
+    """Renders a run's results and where they lie, for a terminal.
+
+    Args:
+        record: As `read_record` gives it.
+        folder: The run's.
+    """
+    lines = [
+        f"{'split':12} {'top-1 error':>12} {'top-5 error':>12} {'loss':>8} {'n':>8}"
+    ]
+    for split in ("train", "validation", "test"):
+        metrics = record[split]
+        if metrics is None:
+            continue
+        top5 = metrics["top5_error"]
+        lines.append(
+            f"{split:12} {metrics['top1_error']:10.2f} % "
+            + (f"{top5:10.2f} % " if top5 is not None else f"{'–':>12} ")
+            + f"{metrics['loss']:8.4f} {metrics['n']:8,}"
+        )
+    lines += [
+        "",
+        f"{record['network']} on {record['dataset']['name']}, {record['steps']:,} "
+        f"updates, {duration(record['wall_seconds'])}, "
+        f"{record['images_per_second']:,.0f} images/s",
+        *(f"{path}" for path in sorted(folder.iterdir()) if path.name in _SHOWN),
+    ]
+    return "\n".join(lines)
+
+
+def _line(key, value):
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(
+            f"A record must hold finite numbers. Received: {key}={value!r}."
+        ) from error
+    except TypeError as error:
+        raise ValueError(
+            f"A record must hold what JSON can. Received: {key}={value!r}."
+        ) from error
+    return f"  {json.dumps(key)}: {text}"
+
+
+def _check(record, what):
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        received = record.get("schema") if isinstance(record, dict) else record
+        raise ValueError(
+            f"{what} must be of schema {SCHEMA}. Received: schema={received!r}. "
+            "Read it with the version of this package that wrote it."
+        )
+    _check_keys(record, KEYS, what)
+    for key, types in _TYPES.items():
+        value = record[key]
+        # A bool is an int in Python, but not where a count is meant.
+        if not isinstance(value, types) or (
+            isinstance(value, bool) and key not in ("xla", "dirty")
+        ):
+            raise ValueError(
+                f"{what} must have a {_names(types)} as `{key}`. "
+                f"Received: {key}={value!r}."
+            )
+    # Earlier records say nothing of examples that were left out.
+    dataset = {"skipped": [], **record["dataset"]}
+    _check_keys(dataset, DATASET_KEYS, f"{what}, `dataset`,")
+    for key in ("train", "validation", "test"):
+        if record[key] is not None:
+            _check_keys(record[key], METRIC_KEYS, f"{what}, `{key}`,")
+
+
+def _check_keys(values, keys, what):
+    missing = [key for key in keys if key not in values]
+    unknown = [key for key in values if key not in keys]
+    if missing or unknown:
+        raise ValueError(
+            f"{what} must have the keys {', '.join(keys)}. "
+            f"Received: missing={missing}, unknown={unknown}."
+        )
+
+
+def _names(types):
+    types = types if isinstance(types, tuple) else (types,)
+    return " or ".join("null" if kind is NONE else kind.__name__ for kind in types)
+
+
+def duration(seconds):
+    """Writes seconds for people, e.g. ``1 h 22 min``."""
+    if round(seconds) >= 3600:
+        hours, minutes = divmod(round(seconds / 60), 60)
+        return f"{hours} h {minutes:02} min"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -1,0 +1,105 @@
+"""Tables of the records of runs, in Markdown."""
+
+import json
+import statistics
+
+from keras_resnet.runs.record import duration
+
+
+def table(records) -> str:
+    """Renders a Markdown table of results, one row per recipe and circumstances.
+
+    Runs of one recipe that differ in nothing but the seed make one row: mean test
+    top-1 error with the sample standard deviation, mean time and speed.
+
+    Args:
+        records: Iterable of records, as `record.read_record` gives them.
+
+    Raises:
+        ValueError: If two runs of a row have the same seed, which would make the
+            result look surer than it is.
+    """
+    header = (
+        "recipe", "network", "data set", "seeds", "test top-1 error, %",
+        "target, %", "steps", "wall time", "images/s", "backend", "hardware",
+    )  # fmt: skip
+    groups = {}
+    for record in records:
+        groups.setdefault(_group(record), []).append(record)
+    rows = [header, ("---",) * len(header)]
+    rows += [_row(groups[key]) for key in sorted(groups)]
+    return "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in rows)
+
+
+def _group(record):
+    return (
+        record["recipe"],
+        json.dumps(record["overrides"], sort_keys=True),
+        record["network"],
+        record["dataset"]["name"],
+        record["dataset"]["sha256"],
+        record["backend"],
+        record["precision"],
+        record["xla"],
+        len(record["devices"]),
+        _hardware(record),
+    )
+
+
+def _row(runs):
+    runs = sorted(runs, key=lambda record: record["seed"])
+    seeds = [record["seed"] for record in runs]
+    first = runs[0]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(
+            "The runs of a recipe must have different seeds. "
+            f"Received: recipe={first['recipe']!r}, seeds={seeds}."
+        )
+    changes = ", ".join(f"{k}={v}" for k, v in sorted(first["overrides"].items()))
+    seconds = statistics.mean(record["wall_seconds"] for record in runs)
+    speed = statistics.mean(record["images_per_second"] for record in runs)
+    steps = sorted({record["steps"] for record in runs})
+    return (
+        f"{first['recipe']} ({changes})" if changes else first["recipe"],
+        first["network"],
+        first["dataset"]["name"],
+        len(seeds),
+        _error(runs),
+        "–" if first["target"] is None else f"{first['target']:g}",
+        "–".join(f"{value:,}" for value in dict.fromkeys((steps[0], steps[-1]))),
+        duration(seconds),
+        f"{speed:,.0f}",
+        _backend(first),
+        _hardware(first),
+    )
+
+
+def _backend(record):
+    precision = record["precision"]
+    parts = [
+        record["backend"],
+        *([precision] if precision != "float32" else []),
+        *(["XLA"] if record["xla"] and record["backend"] != "jax" else []),
+    ]
+    return ", ".join(parts)
+
+
+def _error(runs):
+    errors = [run["test"]["top1_error"] for run in runs if run["test"] is not None]
+    if len(errors) < len(runs):
+        return "–"
+    mean = f"{statistics.mean(errors):.2f}"
+    return f"{mean} ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else mean
+
+
+def _hardware(record):
+    hardware = record["hardware"]
+    accelerators = hardware["accelerators"]
+    if accelerators:
+        kinds = dict.fromkeys(accelerators)
+        return ", ".join(f"{accelerators.count(kind)} × {kind}" for kind in kinds)
+    return f"{hardware['cores']} cores, {hardware['cpu']}"
+
+
+def _cell(value):
+    return str(value).replace("|", "\\|").replace("\n", " ")

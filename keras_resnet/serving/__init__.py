@@ -1,0 +1,1 @@
+"""A process that answers requests for predictions."""

@@ -1,0 +1,1 @@
+"""Weights of networks: read from anywhere, loaded into ours, written for others."""

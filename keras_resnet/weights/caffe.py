@@ -1,0 +1,171 @@
+"""Caffe's ``.caffemodel`` files → arrays by our own names, in Keras's layout."""
+
+import pathlib
+import re
+
+import numpy as np
+
+from keras_resnet.config.preprocessing import Preprocessing
+
+# He et al. subtract a mean image; these are its means by channel.
+PREPROCESSING = Preprocessing(
+    channels=3,
+    resize=256,
+    size=(224, 224),
+    mean=(103.939, 116.779, 123.68),
+    std=(1.0,) * 3,
+    channel_order="bgr",
+)
+
+# The fields of caffe.proto that hold names and weights: (name, number, type, repeated).
+# Protobuf parses them by a description made here, since no library that is kept up
+# reads Caffe's files: OpenCV dropped its importer in 5.0 (and wants the prototxt beside
+# the file), the packages with a caffe_pb2 are unmaintained copies of Caffe. OpenCV 4.14
+# gave our logits, to 2e-6 of 7, from a file and prototxt with He et al.'s layers.
+MESSAGES = {
+    "BlobShape": [("dim", 1, "int64", True)],
+    "BlobProto": [
+        ("num", 1, "int32", False),
+        ("channels", 2, "int32", False),
+        ("height", 3, "int32", False),
+        ("width", 4, "int32", False),
+        ("data", 5, "float", True),
+        ("shape", 7, "BlobShape", False),
+        ("double_data", 8, "double", True),
+    ],
+    "LayerParameter": [("name", 1, "string", False), ("blobs", 7, "BlobProto", True)],
+    "V1LayerParameter": [("name", 4, "string", False), ("blobs", 6, "BlobProto", True)],
+    "NetParameter": [
+        ("layers", 2, "V1LayerParameter", True),
+        ("layer", 100, "LayerParameter", True),
+    ],
+}
+
+
+def read(path, spec):
+    """Reads a ``.caffemodel`` of He et al.'s ResNet-50, 101 or 152.
+
+    There ``res2a_branch1`` is a convolution, ``bn2a_branch1`` its mean and variance with
+    a factor to divide them by, ``scale2a_branch1`` scale and offset. Blocks are a, b,
+    c, …, or a, b1, b2, … in the long stages of 101 and 152.
+
+    Args:
+        path: Of the file.
+        spec: The `ResNetSpec` of the network.
+
+    Returns:
+        A dict from our names (Caffe's, where we have none) to float32 arrays in Keras's
+        layout.
+
+    Raises:
+        ValueError: If the network isn't Caffe's or the file is damaged.
+    """
+    path = pathlib.Path(path)
+    if not spec.stem.startswith("caffe"):
+        raise ValueError(
+            "A .caffemodel file is for 'resnet50_caffe', 'resnet101_caffe' or "
+            "'resnet152_caffe', whose pooling is Caffe's. "
+            f"Received: {path} for a network with stem={spec.stem!r}."
+        )
+    state = {}
+    for name, blobs in _caffe_blobs(path).items():
+        layer, kind = _our_layer(name)
+        if kind == "norm" and len(blobs) == 3:
+            mean, variance, factor = (blob.ravel() for blob in blobs)
+            # Caffe keeps sums; a factor of 0 stands for no sums yet.
+            scale = 1 / factor[0] if factor[0] else 0
+            state[f"{layer}/moving_mean"] = mean * scale
+            state[f"{layer}/moving_variance"] = variance * scale
+        elif kind == "scale" and len(blobs) == 2:
+            state[f"{layer}/gamma"], state[f"{layer}/beta"] = map(np.ravel, blobs)
+        elif kind == "weights" and len(blobs) in (1, 2):
+            kernel = blobs[0]
+            if layer == "logits":  # Old files have it in four dimensions.
+                kernel = kernel.reshape(kernel.shape[-2:]).T
+            elif kernel.ndim == 4:
+                kernel = kernel.transpose(2, 3, 1, 0)
+            state[f"{layer}/kernel"] = kernel
+            if len(blobs) == 2:
+                state[f"{layer}/bias"] = blobs[1].ravel()
+        else:
+            state |= {f"{name}/{i}": blob for i, blob in enumerate(blobs)}
+    return state
+
+
+CAFFE_LAYERS = {
+    "conv1": ("stem_conv", "weights"),
+    "bn_conv1": ("stem_bn", "norm"),
+    "scale_conv1": ("stem_bn", "scale"),
+    "fc1000": ("logits", "weights"),
+}
+CAFFE_KINDS = {"res": "weights", "bn": "norm", "scale": "scale"}
+
+
+def _our_layer(name):
+    """Our layer's name and which of its variables Caffe's layer holds."""
+    if name in CAFFE_LAYERS:
+        return CAFFE_LAYERS[name]
+    match = re.fullmatch(r"(res|bn|scale)([2-5])([a-z])(\d*)_branch(1|2[abc])", name)
+    if match is None:
+        return name, None
+    kind, stage, letter, number, branch = match.groups()
+    block = (
+        int(number) + 1 if number else "abcdefghijklmnopqrstuvwxyz".index(letter) + 1
+    )
+    place = "shortcut" if branch == "1" else "abc".index(branch[1]) + 1
+    layer = f"stage{int(stage) - 1}_block{block}_{place}"
+    return layer + ("_conv" if kind == "res" else "_bn"), CAFFE_KINDS[kind]
+
+
+def _caffe_blobs(path):
+    """Arrays of every layer that has any, by the layer's name."""
+    network = caffe_message()
+    try:
+        network.ParseFromString(path.read_bytes())
+    except Exception as error:  # Protobuf's DecodeError is not the only one.
+        raise ValueError(
+            f"{path} must be a .caffemodel, whole and undamaged. "
+            f"Reading it failed with {type(error).__name__}: {error}"
+        ) from error
+    layers = [*network.layers, *network.layer]
+    return {
+        layer.name: [_caffe_array(blob, path, layer.name) for blob in layer.blobs]
+        for layer in layers
+        if layer.blobs
+    }
+
+
+def _caffe_array(blob, path, layer):
+    shape = tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
+    array = np.array(blob.data or blob.double_data, "float32")
+    if array.size != np.prod(shape):
+        raise ValueError(
+            f"{path} must be whole and undamaged: its layer {layer!r} says that it has "
+            f"the shape {shape}, and has {array.size} values."
+        )
+    return array.reshape(shape)
+
+
+def caffe_message():
+    """An empty ``NetParameter`` with the fields of `MESSAGES`."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    field = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(
+        name="caffe.proto", package="caffe", syntax="proto2"
+    )
+    for message, fields in MESSAGES.items():
+        added = file.message_type.add(name=message)
+        for name, number, kind, repeated in fields:
+            label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
+            entry = added.field.add(name=name, number=number, label=label)
+            if kind in MESSAGES:
+                entry.type, entry.type_name = field.TYPE_MESSAGE, f".caffe.{kind}"
+            else:
+                entry.type = getattr(field, f"TYPE_{kind.upper()}")
+    # A pool of its own: the default one may know another caffe.proto.
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(
+        pool.FindMessageTypeByName("caffe.NetParameter")
+    )()

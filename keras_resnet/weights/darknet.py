@@ -1,0 +1,82 @@
+"""darknet's ``.weights`` files → arrays by our own names, in Keras's layout."""
+
+import pathlib
+
+import numpy as np
+
+from keras_resnet.config.preprocessing import Preprocessing
+
+# darknet: examples/classifier.c, pixels from 0 to 1.
+PREPROCESSING = Preprocessing(
+    channels=3, resize=256, size=(256, 256), mean=(0.0,) * 3, std=(255.0,) * 3
+)
+VECTORS = ("beta", "gamma", "moving_mean", "moving_variance")  # In darknet's order.
+
+
+def read(path, spec):
+    """Reads a ``.weights`` file of darknet 53, as `parser.c` writes it.
+
+    A header of three int32 (major, minor, revision) and the number of images seen in
+    training, an int64 since version 0.2 and an int32 before; then per convolution
+    offset, scale, mean and variance of its batch norm (the classifier has a bias
+    instead) and the kernel (out, in, height, width), all float32, little-endian.
+
+    Args:
+        path: Of the file.
+        spec: The `ResNetSpec` of the network: the file says nothing of it.
+
+    Returns:
+        A dict from our names to float32 arrays in Keras's layout.
+
+    Raises:
+        ValueError: If the network isn't darknet's or the file has another length.
+    """
+    path = pathlib.Path(path)
+    if spec.order != "darknet":
+        raise ValueError(
+            f"A .weights file is darknet's, for the network 'darknet53'. Received: {path} "
+            f"for a network with order={spec.order!r}."
+        )
+    contents = path.read_bytes()
+    major, minor = np.frombuffer(contents[:8].ljust(8, b"\0"), "<i4")
+    header = 12 + (8 if major * 10 + minor >= 2 else 4)
+    shapes = _darknet_shapes(spec)
+    length = header + 4 * sum(int(np.prod(shape)) for shape in shapes.values())
+    if len(contents) != length:
+        raise ValueError(
+            f"{path} must have {length:,} bytes, those of darknet 53 with "
+            f"{spec.classes} classes; it has {len(contents):,}. Is it cut off, or "
+            "another network's, as a detector's or darknet53.conv.74?"
+        )
+    values, state = np.frombuffer(contents, "<f4", offset=header), {}
+    for name, shape in shapes.items():
+        size = int(np.prod(shape))
+        array, values = values[:size].reshape(shape), values[size:]
+        if len(shape) == 4:
+            array = array.transpose(2, 3, 1, 0)
+        state[name] = np.ascontiguousarray(array, "float32")
+    return state
+
+
+def _darknet_shapes(spec):
+    """By our names, in the file's order; kernels (out, in, height, width)."""
+    shapes = {}
+
+    def convolution(layer, filters, channels, size):
+        for name in VECTORS:
+            shapes[f"{layer}_bn/{name}"] = (filters,)
+        shapes[f"{layer}_conv/kernel"] = (filters, channels, size, size)
+
+    channels = spec.stem_filters
+    convolution("stem", channels, 3, 3)
+    for number, stage in enumerate(spec.stages, start=1):
+        filters = stage.output_filters
+        convolution(f"stage{number}_downsample", filters, channels, 3)
+        for index in range(1, stage.repeats + 1):
+            block = f"stage{number}_block{index}"
+            convolution(f"{block}_1", filters // 2, filters, 1)
+            convolution(f"{block}_2", filters, filters // 2, 3)
+        channels = filters
+    shapes["logits/bias"] = (spec.classes,)
+    shapes["logits/kernel"] = (spec.classes, channels, 1, 1)
+    return shapes

@@ -1,0 +1,135 @@
+"""Published weights of Keras's: keras.applications and KerasHub.
+
+Both download by themselves, and check what they check: an MD5; nothing.
+"""
+
+import re
+from functools import partial
+
+import keras
+import numpy as np
+
+from keras_resnet.weights.download import Published, by_library, imagenet, refuse
+
+KERAS = {
+    "resnet50": "ResNet50",
+    "resnet101": "ResNet101",
+    "resnet152": "ResNet152",
+    "resnet50_v2_keras": "ResNet50V2",
+    "resnet101_v2_keras": "ResNet101V2",
+    "resnet152_v2_keras": "ResNet152V2",
+}
+KERASHUB = {  # What a preset's name begins with, before "_imagenet" and the like.
+    "resnet18": "resnet_18",
+    "resnet50_v1_5": "resnet_50",
+    "resnet101_v1_5": "resnet_101",
+    "resnet152_v1_5": "resnet_152",
+    "resnetv2_50": "resnet_v2_50",
+    "resnetv2_101": "resnet_v2_101",
+    "resnet50d": "resnet_vd_50",
+    "resnet101d": "resnet_vd_101",
+    "resnet152d": "resnet_vd_152",
+}
+
+
+def applications(tag, network, spec):
+    """``"keras:imagenet"``: keras.applications."""
+    if tag != "imagenet" or network not in KERAS:
+        advice = "another network takes another source (README, Weights)"
+        if f"{network}_keras" in KERAS:
+            advice = f"keras.applications' graph of this name is our '{network}_keras'"
+        known = f"'keras:imagenet' is of {', '.join(KERAS)}; {advice}."
+        refuse(f"keras:{tag}", network, known)
+    build = getattr(keras.applications, KERAS[network])
+    model = by_library(
+        f"keras:{tag}", lambda: build(weights="imagenet", classifier_activation=None)
+    )
+    if spec.preactivation:
+        prepare = imagenet(resize=None, mean=(127.5,) * 3, std=(127.5,) * 3)
+    else:  # As Caffe's: BGR, the mean of ImageNet's training images.
+        prepare = imagenet(
+            resize=None,
+            mean=(103.939, 116.779, 123.68),
+            std=(1.0,) * 3,
+            channel_order="bgr",
+        )
+    return Published(
+        keras_state(model),
+        prepare,
+        origin=f"keras.applications.{KERAS[network]}",
+        classes=_keras_classes(),
+        reference=partial(_keras_logits, model),
+    )
+
+
+def kerashub(tag, network, spec):
+    """``"kerashub:resnet_50_imagenet"``: a preset of KerasHub."""
+    if not is_preset_of(network, tag):
+        name = KERASHUB.get(network)
+        refuse(
+            f"kerashub:{tag}",
+            network,
+            f"Its presets begin with '{name}_'." if name else "It has none.",
+        )
+    import keras_hub
+
+    model = by_library(
+        f"kerashub:{tag}",
+        lambda: keras_hub.models.ImageClassifier.from_preset(tag),
+    )
+    model.output_dense.activation = keras.activations.linear
+    return Published(
+        keras_state(model),
+        _kerashub_preprocessing(model.preprocessor.image_converter),
+        origin=f"keras_hub preset {tag}",
+        classes=_keras_classes(),
+        reference=partial(_keras_logits, model),
+    )
+
+
+def is_preset_of(network, tag):
+    """Whether a preset of KerasHub, or a handle of one, holds a network of ours."""
+    name = KERASHUB.get(network)
+    return name is not None and bool(re.match(rf"(.*/)?{name}_(ssld_|imagenet)", tag))
+
+
+def _kerashub_preprocessing(converter):
+    """``x * scale + offset`` as ``(x - mean) / std``."""
+    scale, offset = (
+        np.broadcast_to(default if value is None else value, 3).astype(float)
+        for value, default in ((converter.scale, 1.0), (converter.offset, 0.0))
+    )
+    size = tuple(converter.image_size or (224, 224))
+    return imagenet(
+        # Cropped to the target's aspect, then resized: the shorter side as it is.
+        resize=max(size) if converter.crop_to_aspect_ratio else None,
+        size=size,
+        mean=tuple(np.round(-offset / scale, 4).tolist()),
+        std=tuple(np.round(1 / scale, 4).tolist()),
+        interpolation=converter.interpolation,
+    )
+
+
+def keras_state(model):
+    """The arrays of a model of Keras's by layer and variable."""
+    return {
+        "/".join(variable.path.split("/")[-2:]): keras.ops.convert_to_numpy(variable)
+        for variable in model.weights
+    }
+
+
+def _keras_logits(model, state, images):
+    if keras.config.image_data_format() == "channels_first":
+        images = images.transpose(0, 3, 1, 2)
+    # Not `predict`, in which KerasHub's classifiers preprocess their images.
+    logits = keras.ops.stop_gradient(model(images, training=False))
+    return keras.ops.convert_to_numpy(logits)
+
+
+def _keras_classes():
+    """Names of ImageNet's classes, from a file that Keras downloads."""
+    try:
+        rows = keras.applications.imagenet_utils.decode_predictions(np.eye(1000), top=1)
+    except Exception:  # `get_file` raises bare ones. Names are no reason to fail.
+        return None
+    return tuple(name for ((_, name, _),) in rows)

@@ -1,0 +1,222 @@
+"""Published weights of PyTorch's: torchvision, timm, akamaster, fyu/drn."""
+
+import importlib
+import math
+import re
+from functools import partial
+
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.datasets import CIFAR10_CLASSES
+from keras_resnet.config.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Preprocessing,
+)
+from keras_resnet.weights.download import (
+    HASH,
+    Published,
+    download,
+    from_hub,
+    imagenet,
+    refuse,
+)
+
+AKAMASTER_URL = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master"
+AKAMASTER = {
+    "resnet20": "12fca82f",
+    "resnet32": "d509ac18",
+    "resnet44": "014dd654",
+    "resnet56": "4bfd9763",
+    "resnet110": "1d1ed7c2",
+    "resnet1202": "f3b1deed",
+}
+DRN_URL = "http://dl.yf.io/drn"
+DRN = {
+    "drn_c_26": "ddedf421",
+    "drn_c_42": "9d336e8c",
+    "drn_c_58": "0a53a92c",
+    "drn_d_22": "4bd2f8ea",
+    "drn_d_38": "eebb45f0",
+    "drn_d_54": "0e0534ff",
+    "drn_d_105": "12b40979",
+}
+
+
+def torch_name(network, spec):
+    """torchvision's and timm's name of a network; `None` if its graph isn't theirs."""
+    if spec.stages[0].block == "bottleneck":  # Theirs have the stride on the 3x3.
+        return None
+    if spec.order == "darknet":  # timm's has another slope of its leaky ReLU.
+        return None
+    return re.sub(r"_v1_5$|_timm$|(?<=\d)b$", "", network)
+
+
+def torchvision(tag, network, spec):
+    """``"torchvision:IMAGENET1K_V2"``: URL and preprocessing as torchvision gives them."""
+    models = _imported("torchvision.models")
+    name = torch_name(network, spec)
+    if name not in models.list_models():
+        refuse(f"torchvision:{tag}", network, _other(network, models.list_models()))
+    entries = models.get_model_weights(name).__members__
+    if tag not in entries:
+        tags = ", ".join(f"torchvision:{entry}" for entry in entries)
+        refuse(f"torchvision:{tag}", network, f"There are {tags}.")
+    transforms = entries[tag].transforms()
+    file, digest = download(entries[tag].url)
+    return Published(
+        file,
+        imagenet(
+            resize=transforms.resize_size[0],
+            size=tuple(transforms.crop_size * 2),
+            mean=_of_255(transforms.mean),
+            std=_of_255(transforms.std),
+            interpolation=transforms.interpolation.value,
+        ),
+        origin=entries[tag].url,
+        sha256=digest,
+        classes=tuple(entries[tag].meta["categories"]),
+        reference=torch_reference("torchvision", network, spec),
+    )
+
+
+def _imported(module):
+    try:
+        return importlib.import_module(module)
+    except RuntimeError as error:  # Of a torchvision that was built for another torch.
+        raise ImportError(
+            f"{module} can't be imported beside this torch ({error}): install torch and "
+            "torchvision that belong together, or download the file and give its path "
+            "as the weights."
+        ) from error
+
+
+def _of_255(values):
+    return tuple(round(255 * value, 4) for value in values)
+
+
+def _other(network, theirs):
+    """What to do where a source doesn't have a network, but has another form of it."""
+    if network in theirs and f"{network}_timm" in ARCHITECTURES:
+        return f"timm's is another graph: that is '{network}_timm'."
+    if network in theirs:
+        return f"Its {network} has the stride on the 3x3: that is '{network}_v1_5'."
+    return "The source doesn't have this network."
+
+
+def timm(tag, network, spec):
+    """``"timm:resnet50d.ra2_in1k"``: URL and preprocessing as timm gives them."""
+    timm = _imported("timm")
+    name = torch_name(network, spec)
+    if not name or not timm.is_model(name):
+        refuse(f"timm:{tag}", network, _other(network, timm.list_models(network)))
+    tags = timm.list_pretrained(f"{name}.*")
+    if tag not in tags:
+        known = ", ".join(f"timm:{tag}" for tag in tags) or "none of this network"
+        refuse(f"timm:{tag}", network, f"There are {known}.")
+    config = timm.get_pretrained_cfg(tag)
+    if config.url and HASH.search(config.url):
+        origin = config.url
+        file, digest = download(origin)
+    else:
+        origin = f"https://huggingface.co/{config.hf_hub_id}"
+        file, digest = from_hub(config.hf_hub_id)
+    side = config.input_size[-1]
+    return Published(
+        file,
+        imagenet(
+            resize=math.floor(side / config.crop_pct),
+            size=(side, side),
+            mean=_of_255(config.mean),
+            std=_of_255(config.std),
+            interpolation=config.interpolation,
+        ),
+        origin=origin,
+        sha256=digest,
+        classes=_timm_classes(config.num_classes),
+        reference=torch_reference("timm", network, spec),
+    )
+
+
+def _timm_classes(number):
+    from timm.data import ImageNetInfo
+
+    if number != 1000:
+        return None
+    return tuple(names.split(",")[0] for names in ImageNetInfo().label_descriptions())
+
+
+def torch_reference(library, network, spec):
+    """The source's network as a function of (state dict, images), if it has one.
+
+    Args:
+        library: ``"torchvision"`` or ``"timm"``.
+        network: Key of `ARCHITECTURES`.
+        spec: Its `ResNetSpec`.
+
+    Returns:
+        The function, or `None` if the library isn't installed or has no such network.
+    """
+    name = torch_name(network, spec)
+    try:
+        if library == "timm":
+            from timm import create_model as build
+            from timm import list_models
+        else:
+            from torchvision.models import get_model as build
+            from torchvision.models import list_models
+    except (ImportError, RuntimeError):  # The latter of one built for another torch.
+        return None
+    return partial(_torch_logits, build, name) if name in list_models() else None
+
+
+def _torch_logits(build, name, state, images):
+    import torch
+
+    bias = [value for key, value in state.items() if key.endswith("fc.bias")]
+    model = build(name, num_classes=len(bias[0]))
+    tensors = {k.removeprefix("module."): torch.tensor(v) for k, v in state.items()}
+    model.load_state_dict(tensors, strict=True)
+    x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    with torch.no_grad():
+        return model.eval()(x).numpy()
+
+
+def akamaster(tag, network, spec):
+    """``"akamaster"``: akamaster/pytorch_resnet_cifar10, for CIFAR-10."""
+    if network not in AKAMASTER or tag:
+        refuse(
+            f"akamaster:{tag}", network, f"There are weights of {', '.join(AKAMASTER)}."
+        )
+    url = f"{AKAMASTER_URL}/pretrained_models/{network}-{AKAMASTER[network]}.th"
+    file, digest = download(url)
+    return Published(
+        file,
+        # trainer.py normalizes CIFAR-10 by the statistics of ImageNet.
+        Preprocessing(
+            channels=3,
+            resize=None,
+            size=(32, 32),
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+        ),
+        origin=url,
+        sha256=digest,
+        classes=CIFAR10_CLASSES,
+    )
+
+
+def drn(tag, network, spec):
+    """``"drn:imagenet"``, or ``"drn"``: fyu/drn."""
+    if network == "drn_a_50" and tag in (
+        "",
+        "imagenet",
+    ):  # fyu/drn takes those of torchvision, as they are.
+        url = "https://download.pytorch.org/models/resnet50-19c8e357.pth"
+    elif network in DRN and tag in ("", "imagenet"):
+        url = f"{DRN_URL}/{network}-{DRN[network]}.pth"
+    else:
+        refuse(
+            f"drn:{tag}", network, f"There are weights of drn_a_50, {', '.join(DRN)}."
+        )
+    file, digest = download(url)
+    return Published(file, imagenet(), origin=url, sha256=digest)

@@ -1,0 +1,527 @@
+"""Several workers: named by the environment, equal to one, and not lost silently."""
+
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from keras_resnet.devices import distribute, slurm, workers
+from keras_resnet.devices.find import Devices, find_devices
+from keras_resnet.devices.workers import Workers
+from keras_resnet.training import callbacks, checkpoint
+from keras_resnet.training.history import read_history
+
+NOTICED = 90  # Seconds; docs/distributed.md says so.
+TF_CONFIG = {
+    "cluster": {"worker": ["a:1", "b:2"]},
+    "task": {"type": "worker", "index": 1},
+}
+KUBEFLOW = {
+    "cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]},
+    "task": {"type": "worker", "index": 1},
+}
+ALONE = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+SLURM = {
+    "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_PROCID": "3",
+    "SLURM_NTASKS": "4",
+    "SLURM_LOCALID": "0",
+    "SLURM_STEP_NODELIST": "n[8-11]",
+    "SLURM_STEP_TASKS_PER_NODE": "1(x4)",
+    "SLURM_JOB_ID": "7",
+    "CUDA_VISIBLE_DEVICES": "4,5,6,7",
+}
+SLURM_ADDRESSES = ("n8:12056", "n9:12056", "n10:12056", "n11:12056")
+TWO_A_NODE = {"SLURM_STEP_NODELIST": "a,b", "SLURM_STEP_TASKS_PER_NODE": "2(x2)"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, Workers()),
+        ({"TF_CONFIG": json.dumps(TF_CONFIG)}, Workers(("a:1", "b:2"), 2, 1)),
+        ({"TF_CONFIG": json.dumps(KUBEFLOW)}, Workers(("a:1", "b:2", "c:3"), 3, 2)),
+        ({"TF_CONFIG": json.dumps(ALONE)}, Workers()),
+        ({"TF_CONFIG": "{}"}, Workers()),
+        (
+            {"KERAS_RESNET_WORKERS": "a:1, b:2", "JOB_COMPLETION_INDEX": "1"},
+            Workers(("a:1", "b:2"), 2, 1),
+        ),
+        (
+            {"KERAS_RESNET_WORKERS": "a:1,b:2", "KERAS_RESNET_WORKER": "0"},
+            Workers(("a:1", "b:2"), 2, 0),
+        ),
+        ({"KERAS_RESNET_WORKERS": "a:1"}, Workers()),
+        (SLURM, Workers(SLURM_ADDRESSES, 4, 3)),
+        ({"SLURM_STEP_NUM_TASKS": "1"}, Workers()),
+        ({**SLURM, "KERAS_RESNET_WORKERS": "a:1"}, Workers()),
+        ({"TF_CONFIG": "", "KERAS_RESNET_WORKERS": ""}, Workers()),
+        (
+            {
+                "TF_CONFIG": json.dumps(TF_CONFIG),
+                "KERAS_RESNET_WORKERS": "a:1,b:2",
+                "KERAS_RESNET_WORKER": "1",
+            },
+            Workers(("a:1", "b:2"), 2, 1),
+        ),
+        # The script of `sbatch`, outside of `srun`.
+        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, Workers()),
+        (
+            {
+                "JAX_COORDINATOR_ADDRESS": "a:1",
+                "JAX_NUM_PROCESSES": "2",
+                "JAX_PROCESS_ID": "1",
+            },
+            Workers(("a:1",), 2, 1),
+        ),
+    ],
+)
+def test_the_environment_names_the_workers(environment, expected):
+    assert workers.find(environment) == expected
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"KERAS_RESNET_WORKERS": "a:1,b:2"}, "KERAS_RESNET_WORKER or JOB_COMPL"),
+        (
+            {"KERAS_RESNET_WORKERS": "a:1,b:2", "KERAS_RESNET_WORKER": "2"},
+            "must be from 0 to 1",
+        ),
+        ({"JAX_COORDINATOR_ADDRESS": "a:1"}, "JAX_NUM_PROCESSES must be set"),
+        (
+            {"TF_CONFIG": json.dumps({"cluster": {"ps": ["a:1"], "worker": ["b:1"]}})},
+            "no jobs but 'chief' and 'worker'",
+        ),
+        (
+            {"TF_CONFIG": json.dumps({**TF_CONFIG, "task": {}})},
+            "must be a chief or a w",
+        ),
+        *(
+            ({"TF_CONFIG": text}, "TF_CONFIG must be JSON like .*Received: ")
+            for text in [
+                "not json",
+                "[]",
+                "3",
+                '{"cluster": []}',
+                '{"cluster": {"worker": "a:1"}}',
+                '{"cluster": {"worker": [1, 2]}}',
+                '{"cluster": {"worker": ["a:1", "b:2"]}, "task": "worker"}',
+            ]
+        ),
+        *(
+            (
+                {"TF_CONFIG": json.dumps({**TF_CONFIG, "task": task})},
+                "must be a chief or",
+            )
+            for task in [
+                {"type": "worker", "index": None},
+                {"type": "worker", "index": 2},
+                {"type": "worker", "index": -1},
+                {"type": "evaluator", "index": 0},
+                {"type": "chief", "index": 0},
+            ]
+        ),
+        (
+            {"KERAS_RESNET_WORKERS": "a:1,b:2", "KERAS_RESNET_WORKER": "one"},
+            "KERAS_RESNET_WORKER must be a whole number.*'one'",
+        ),
+        ({"KERAS_RESNET_WORKERS": "a,b", "KERAS_RESNET_WORKER": "0"}, "form host:port"),
+        (
+            {"KERAS_RESNET_WORKERS": "a:1,a:1", "KERAS_RESNET_WORKER": "0"},
+            "address of its own",
+        ),
+        ({"KERAS_RESNET_WORKER": "1"}, "KERAS_RESNET_WORKERS must be set where"),
+        ({"JAX_PROCESS_ID": "1"}, "JAX_COORDINATOR_ADDRESS must be set where"),
+        (
+            {
+                "TF_CONFIG": json.dumps(ALONE),
+                "KERAS_RESNET_WORKERS": "a:1,b:2",
+                "KERAS_RESNET_WORKER": "1",
+            },
+            "in one way.*TF_CONFIG: 0 of 1; KERAS_RESNET_WORKERS: 1 of 2",
+        ),
+        (
+            {**SLURM, "SLURM_STEP_NUM_TASKS": "x"},
+            "SLURM_STEP_NUM_TASKS must be a whole",
+        ),
+        ({**SLURM, "SLURM_JOB_ID": "x"}, "SLURM_JOB_ID must be as `srun`.*'x'"),
+        ({**SLURM, "SLURM_STEP_NODELIST": "n[8-x]"}, "SLURM_STEP_NODELIST must be as"),
+        (
+            {**SLURM, "SLURM_STEP_NODELIST": "n8"},
+            "must name a place for each .* 4 tasks",
+        ),
+        (
+            {name: value for name, value in SLURM.items() if "PER_NODE" not in name},
+            "SLURM_STEP_TASKS_PER_NODE must be as.*None",
+        ),
+    ],
+)
+def test_an_environment_that_makes_no_sense_is_an_error(environment, message):
+    with pytest.raises(ValueError, match=message):
+        workers.find(environment)
+
+
+@pytest.mark.parametrize(
+    ("backend", "others", "message"),
+    [
+        ("torch", Workers(("a:1", "b:2"), 2, 0), "one process trains alone"),
+        ("tensorflow", Workers(("a:1",), 2, 0), "addresses of all workers"),
+    ],
+)
+def test_backends_that_cannot_join_say_so(monkeypatch, backend, others, message):
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    with pytest.raises(ValueError, match=message):
+        workers.join(others)
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpus"),
+    [
+        ({}, None),  # Alone on its node.
+        ({**TWO_A_NODE, "SLURM_LOCALID": "1"}, "6,7"),
+        ({**TWO_A_NODE, "SLURM_LOCALID": "0"}, "4,5"),
+        ({**TWO_A_NODE, "SLURM_GPUS_PER_TASK": "4"}, None),
+        ({**TWO_A_NODE, "SLURM_TRES_PER_TASK": "cpu=2,gres/gpu=4"}, None),
+        ({**TWO_A_NODE, "SLURM_TRES_PER_TASK": "cpu=6"}, "4,5"),
+        ({**TWO_A_NODE, "CUDA_VISIBLE_DEVICES": "0"}, None),
+        ({**TWO_A_NODE, "CUDA_VISIBLE_DEVICES": ""}, None),
+    ],
+)
+def test_tasks_of_a_node_share_its_gpus(environment, gpus):
+    assert workers.find({**SLURM, **environment}).gpus == gpus
+
+
+@pytest.mark.parametrize(
+    ("nodes", "tasks", "expected"),
+    [
+        ("m5", "2", ["m5:12056", "m5:12057"]),
+        ("n[09-10,12],m", "1(x3),2", "n09 n10 n12 m m:12057".split()),
+        ("r[1-2]n[3,4]", "1(x4)", "r1n3 r1n4 r2n3 r2n4".split()),
+    ],
+)
+def test_slurm_names_hosts_and_ports(nodes, tasks, expected):
+    found = slurm.addresses(
+        {**SLURM, "SLURM_STEP_NODELIST": nodes, "SLURM_STEP_TASKS_PER_NODE": tasks}
+    )
+    expected = [name if ":" in name else f"{name}:12056" for name in expected]
+    assert found == tuple(expected)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_joining_says_whom_it_waits_for(monkeypatch, capsys, backend):
+    pytest.importorskip(backend)
+    made = []
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    monkeypatch.setattr(workers, "mirrored", lambda *args: made.append(args))
+    if backend == "jax":
+        monkeypatch.setattr(
+            "jax.distributed.initialize", lambda *args, **_: made.append(args)
+        )
+    for name, value in {**SLURM, **TWO_A_NODE}.items():
+        monkeypatch.setenv(name, value)
+    workers.join(workers.find())
+    addresses = ("a:12056", "a:12057", "b:12056", "b:12057")
+    expected = {"tensorflow": (addresses, 3), "jax": ("a:12056", 4, 3)}
+    assert made == [expected[backend]]
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "4,5"
+    said = capsys.readouterr().err
+    assert (
+        "the other workers, 0 at a:12056, 1 at a:12057, 2 at b:12056 (this is" in said
+    )
+
+
+JAX_IN_SLURM = """
+from jax._src.xla_bridge import CUDA_VISIBLE_DEVICES
+from keras_resnet.devices import find
+print(find.find_devices("cpu").workers, CUDA_VISIBLE_DEVICES.value)
+"""
+TERMINATED = """
+import os, signal, time
+from keras_resnet.devices import find
+find.find_devices("all")
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(5)
+print("still here")
+"""
+
+
+@pytest.mark.multiprocess
+def test_jax_in_slurm_leaves_a_process_all_its_gpus(tmp_path):
+    pytest.importorskip("jax")
+    names = ("SLURM_LOCALID", "SLURM_NTASKS", "SLURM_JOB_ID", "SLURM_STEP_NODELIST")
+    more = {name: SLURM[name] for name in names}
+    pair = processes("jax", tmp_path / "two", ["-c", JAX_IN_SLURM], more=more)
+    wait(pair, tmp_path / "two")
+    for worker in (0, 1):
+        log = (tmp_path / f"two.{worker}.log").read_text()
+        assert "\n2 all\n" in log
+
+
+def test_devices_are_all_of_a_workers_own(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", json.dumps(TF_CONFIG))
+    for asked in ("cpu:2", "gpu:0"):
+        with pytest.raises(ValueError, match="leave out `devices`.*2 workers"):
+            find_devices(asked)
+
+
+def test_an_engines_error_names_the_loss():
+    import tensorflow as tf
+
+    def fail():
+        raise tf.errors.UnavailableError(None, None, "Detected\n\nConnection reset")
+
+    with pytest.raises(workers.WorkerLost, match="2 workers was lost.*Connection rese"):
+        with workers.losses_named(2):
+            fail()
+    with pytest.raises(tf.errors.UnavailableError), workers.losses_named(1):
+        fail()
+
+
+@pytest.mark.multiprocess
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_engines_do_not_swallow_sigterm(tmp_path, backend):
+    pytest.importorskip(backend)
+    pair = processes(backend, tmp_path / "two", ["-c", TERMINATED])
+    codes = [process.wait(NOTICED) for process in pair]
+    assert codes == [-signal.SIGTERM] * 2
+
+
+@pytest.mark.parametrize("worker", [0, 1])
+def test_a_signal_to_another_worker_is_met_at_the_same_update(
+    tmp_path, monkeypatch, worker
+):
+    steps = callbacks.Steps(100)
+    two = Devices("cpu", ("cpu:0",), workers=2, worker=worker)
+    saving = checkpoint.Checkpoint(tmp_path, {}, steps, lambda step: False, devices=two)
+    saved = []
+    monkeypatch.setattr(checkpoint, "save", lambda *args: saved.append(args[-1]))
+    monkeypatch.setattr(distribute, "everyones", lambda own, _: [own, signal.SIGTERM])
+    saving.on_train_begin()
+    try:
+        with pytest.raises(SystemExit) as left:
+            for steps.done in range(13, 100):
+                saving.on_train_batch_end(steps.done)
+    finally:
+        saving.release()
+    assert steps.done == 2 * checkpoint.ASKED_EVERY
+    assert left.value.code == 128 + signal.SIGTERM
+    assert saved == ([steps.done] if worker == 0 else [])
+
+
+def free_ports():
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
+
+
+def start(backend, folder, kind, *, count=2, seconds=0.0, devices=1):
+    """Starts the workers of `two_workers.py`."""
+    options = [str(folder), kind, str(seconds), str(devices)]
+    return processes(
+        backend, folder, ["-m", "tests.helpers.two_workers", *options], count
+    )
+
+
+def processes(backend, folder, arguments, count=2, more=None):
+    """Starts Python as so many workers, each with a log beside the folder."""
+    base = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SLURM", "JAX_", "KERAS_RESNET_WORKER"))
+        and name != "TF_CONFIG"
+    }
+    base |= {"CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": backend, **(more or {})}
+    addresses = ",".join(f"127.0.0.1:{port}" for port in free_ports())
+    started = []
+    for worker in range(count):
+        own = {"KERAS_RESNET_WORKERS": addresses, "KERAS_RESNET_WORKER": str(worker)}
+        with (folder.parent / f"{folder.name}.{worker}.log").open("a") as log:
+            started.append(
+                subprocess.Popen(
+                    [sys.executable, *arguments],
+                    stdout=log,
+                    stderr=log,
+                    env=base | (own if count > 1 else {}),
+                )
+            )
+    return started
+
+
+def wait(started, folder, timeout=300):
+    deadline = time.monotonic() + timeout
+    try:
+        for worker, process in enumerate(started):
+            code = process.wait(max(1, deadline - time.monotonic()))
+            log = (folder.parent / f"{folder.name}.{worker}.log").read_text()
+            assert code == 0, log[-3000:]
+    finally:
+        for process in started:
+            process.kill()
+
+
+def weights(file):
+    with np.load(file) as arrays:
+        return [arrays[name] for name in arrays.files]
+
+
+def difference(a, b, of_a="weights.npz"):
+    pairs = zip(weights(a / of_a), weights(b / "weights.npz"), strict=True)
+    return max(float(np.abs(x - y).max()) for x, y in pairs)
+
+
+def exhaustive(*values):
+    return pytest.param(*values, marks=pytest.mark.exhaustive)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A function that trains one worker alone, once of a kind, and gives its folder."""
+
+    @functools.cache
+    def train(backend, kind):
+        folder = tmp_path_factory.mktemp("alone") / "one"
+        wait(start(backend, folder, kind, count=1), folder)
+        return folder
+
+    return train
+
+
+@pytest.mark.multiprocess
+@pytest.mark.parametrize(
+    ("backend", "kind", "devices", "tolerance"),
+    [
+        ("tensorflow", "normed", 2, 1e-3),
+        ("jax", "normed", 1, 1e-3),
+        exhaustive("tensorflow", "plain", 1, 1e-5),
+        exhaustive("tensorflow", "normed", 1, 1e-3),
+        exhaustive("jax", "plain", 1, 1e-5),
+        exhaustive("jax", "normed", 2, 1e-3),
+    ],
+)
+def test_two_workers_train_like_one(tmp_path, alone, backend, kind, devices, tolerance):
+    pytest.importorskip(backend)
+    two = tmp_path / "two"
+    wait(start(backend, two, kind, devices=devices), two)
+    one = alone(backend, kind)
+    assert difference(one, two) < tolerance < 0.05
+    assert difference(one, one, "initial.npz") > 0.05
+    rows = [read_history(folder / "history.csv") for folder in (one, two)]
+    for a, b in zip(*rows, strict=True):
+        assert a["step"] == b["step"]
+        for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+            assert a[name] == pytest.approx(b[name], rel=1e-3, abs=1e-3)
+
+
+@pytest.mark.multiprocess
+def test_averages_hold_the_statistics_of_all_workers(tmp_path):
+    folder = tmp_path / "two"
+    wait(start("tensorflow", folder, "averaged", devices=2), folder)
+    pairs = zip(*(weights(folder / f"of_worker_{i}.npz") for i in (0, 1)), strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def wait_until(seen, what, processes):
+    """Until processes that train have come somewhere."""
+    deadline = time.monotonic() + 300
+    while not seen():
+        assert time.monotonic() < deadline, f"There was no {what}."
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.05)
+
+
+@pytest.mark.multiprocess
+@pytest.mark.parametrize(
+    ("backend", "victim"),
+    # 0 is the chief, which is JAX's coordinator as well.
+    [("tensorflow", 1), ("jax", 0), exhaustive("tensorflow", 0), exhaustive("jax", 1)],
+)
+def test_a_lost_worker_is_noticed_and_both_go_on(tmp_path, alone, backend, victim):
+    pytest.importorskip(backend)
+    two = tmp_path / "two"
+    pair = start(backend, two, "plain", seconds=0.5)
+    try:
+        saved = two / "checkpoints"
+        wait_until(lambda: any(saved.glob("step_*")), "checkpoint", pair)
+        pair[victim].kill()
+        killed = time.monotonic()
+        code = pair[1 - victim].wait(NOTICED)
+        print(f"noticed after {time.monotonic() - killed:.1f} s, exit code {code}")
+    finally:
+        for process in pair:
+            process.kill()
+    assert code != 0
+    log = (tmp_path / f"two.{1 - victim}.log").read_text()
+    # JAX ends the process itself when its coordinator, the chief, is gone.
+    own = "Start all of them again with the same command"
+    assert own in log or (backend == "jax" and victim == 0 and "distributed" in log)
+    assert not (two / "weights.npz").exists()
+
+    wait(start(backend, two, "plain"), two)
+    assert difference(alone(backend, "plain"), two) < 1e-5
+    assert [row["step"] for row in read_history(two / "history.csv")] == [3, 6, 9]
+
+
+@pytest.mark.multiprocess
+@pytest.mark.parametrize("backend", ["tensorflow", exhaustive("jax")])
+def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path, alone, backend):
+    pytest.importorskip(backend)
+    two = tmp_path / "two"
+    # Between validations: the 2nd worker asks the chief to save after update 5.
+    pair = start(backend, two, "plain", seconds=0.5)
+    try:
+        log = tmp_path / "two.1.log"
+        wait_until(
+            lambda: log.read_text().count("update is done") >= 4, "update 4", pair
+        )
+        pair[1].send_signal(signal.SIGUSR1)
+        codes = [process.wait(NOTICED) for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
+    assert codes == [128 + signal.SIGUSR1] * 2
+    assert "was lost" not in "".join(
+        (tmp_path / f"two.{worker}.log").read_text() for worker in (0, 1)
+    )
+    # 5 where nothing else is slow; 3, 6 and 9 are saved in any case.
+    last = checkpoint.checkpoints(two / "checkpoints")[-1].name
+    assert "step_00000003" < last < "step_00000009"
+    wait(start(backend, two, "plain"), two)
+    assert difference(alone(backend, "plain"), two) < 1e-5
+
+
+WHOLE_RUN = """
+import sys
+from keras_resnet.__main__ import main
+from keras_resnet.config.recipe import smoke
+from keras_resnet.config.recipes import RECIPES
+from keras_resnet.data import sources
+from tests.helpers.small_splits import small_splits
+
+splits = small_splits()
+sources.load = lambda name, data_dir=None: splits
+RECIPES["quickstart"] = smoke(RECIPES["quickstart"])
+sys.exit(main(["train", "--output-dir", sys.argv[1]]))
+"""
+
+
+@pytest.mark.multiprocess
+@pytest.mark.parametrize("backend", ["tensorflow", exhaustive("jax")])
+def test_the_command_leaves_one_run(tmp_path, backend):
+    pytest.importorskip(backend)
+    out = tmp_path / "runs"
+    wait(processes(backend, out, ["-c", WHOLE_RUN, str(out)]), out, timeout=600)
+    record = json.loads((out / "quickstart_seed0" / "record.json").read_text())
+    assert record["devices"] == ["worker 0 cpu:0", "worker 1 cpu:0"]
+    assert record["test"]["n"] == 40
+    chief, other = ((tmp_path / f"runs.{i}.log").read_text() for i in (0, 1))
+    assert "top-1" in chief and "top-1" not in other

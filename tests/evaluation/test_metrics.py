@@ -1,0 +1,112 @@
+"""Errors and loss, against numbers worked out another way."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.evaluation.metrics import Metrics, evaluate, predict
+
+
+def identity(classes, activation=None):
+    """A model whose logits are its inputs."""
+    inputs = keras.Input((classes,))
+    return keras.Model(inputs, keras.layers.Activation(activation)(inputs))
+
+
+def batched(values, labels, size):
+    return [
+        (values[start : start + size], labels[start : start + size])
+        for start in range(0, len(values), size)
+    ]
+
+
+@pytest.fixture(scope="module")
+def example():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(10, 8)).astype("float32")
+    labels = random.integers(0, 8, size=10)
+    labels[:3] = logits[:3].argmax(axis=1)  # Some are to be right.
+    return logits, labels
+
+
+def test_agrees_with_keras_and_counts_a_short_batch_rightly(example):
+    logits, labels = example
+    metrics = evaluate(identity(8), batched(logits, labels, 4))
+    loss, top5 = map(
+        keras.ops.convert_to_numpy,
+        (
+            keras.losses.sparse_categorical_crossentropy(labels, logits, True),
+            keras.metrics.sparse_top_k_categorical_accuracy(labels, logits, k=5),
+        ),
+    )
+    assert metrics.n == 10
+    assert metrics.loss == pytest.approx(loss.mean(), rel=1e-5)
+    assert metrics.top1_error == 100 * np.mean(logits.argmax(1) != labels)
+    assert metrics.top5_error == pytest.approx(100 * (1 - top5.mean()))
+    assert 0 < metrics.top5_error < metrics.top1_error < 100
+
+
+def test_batch_size_does_not_matter(example):
+    logits, labels = example
+    whole = evaluate(identity(8), [(logits, labels)])
+    parts = evaluate(identity(8), batched(logits, labels, 3))
+    assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
+    assert (parts.top1_error, parts.top5_error) == (whole.top1_error, whole.top5_error)
+
+
+def test_probabilities_and_logits_give_the_same(example):
+    logits, labels = example
+    batches = batched(logits, labels, 5)
+    by_logits = evaluate(identity(8), batches)
+    by_softmax = evaluate(identity(8, "softmax"), batches, from_logits=False)
+    assert by_softmax.loss == pytest.approx(by_logits.loss, rel=1e-5)
+
+
+def test_large_logits_neither_overflow_nor_give_an_infinite_loss():
+    logits = np.array([[2000.0, 0.0], [0.0, 2000.0]], "float32")
+    metrics = evaluate(identity(2), [(logits, np.array([0, 0]))])
+    assert metrics == Metrics(top1_error=50.0, top5_error=0.0, loss=1000.0, n=2)
+
+
+def test_equal_logits_are_no_hit_for_every_class():
+    logits = np.zeros((10, 10), "float32")
+    metrics = evaluate(identity(10), [(logits, np.arange(10))])
+    assert (metrics.top1_error, metrics.top5_error) == (90.0, 50.0)
+
+
+def test_predict_gives_probabilities_in_order(example):
+    logits, labels = example
+    probabilities, predicted = predict(identity(8), batched(logits, labels, 4))
+    expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
+    np.testing.assert_array_equal(predicted, labels)
+    assert (probabilities.dtype, predicted.dtype) == ("float32", "int64")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_diverged_model_is_an_error(value):
+    logits = np.array([[0.0, 1.0], [value, 0.0]], "float32")
+    with pytest.raises(ValueError, match="1 of 2 images"):
+        evaluate(identity(2), [(logits, np.array([0, 1]))])
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([0, 8]), np.array([-1, 0]), np.eye(2), np.zeros(2)]
+)
+def test_labels_that_do_not_fit_are_an_error(labels):
+    with pytest.raises(ValueError, match="Labels must"):
+        evaluate(identity(8), [(np.zeros((2, 8), "float32"), labels)])
+
+
+def test_logits_taken_for_probabilities_are_an_error():
+    logits = np.array([[-3.0, 3.0]], "float32")
+    with pytest.raises(ValueError, match="from_logits=False"):
+        evaluate(identity(2), [(logits, np.array([1]))], from_logits=False)
+
+
+def test_no_images_are_an_error():
+    with pytest.raises(ValueError, match="at least one image"):
+        evaluate(identity(2), [])
+    empty = [(np.zeros((0, 2), "float32"), np.zeros(0, int))]
+    with pytest.raises(ValueError, match="at least one image"):
+        evaluate(identity(2), empty)

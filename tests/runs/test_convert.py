@@ -1,0 +1,400 @@
+"""`keras-resnet convert`: from anywhere to a file or a folder like a run's."""
+
+import json
+import re
+import shutil
+import sys
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet import applications
+from keras_resnet.__main__ import main
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.data.images import normalize, prepare
+from keras_resnet.runs import origin
+from keras_resnet.runs.convert import convert, own_state
+from keras_resnet.runs.evaluate import evaluate, has_classes
+from keras_resnet.runs.export import export
+from keras_resnet.runs.load import load
+from keras_resnet.weights import sources
+from keras_resnet.weights.download import Published
+from keras_resnet.weights.files import read_state_dict
+from keras_resnet.weights.load import load_weights
+from keras_resnet.weights.to_torch import to_state_dict
+from tests.helpers.cut import cut
+from tests.helpers.reference import called, with_random_weights
+
+# With one block a stage: what is converted doesn't depend on the depth.
+RESNET20 = cut(ARCHITECTURES["resnet20"], repeats=1)
+BGR = replace(
+    default_preprocessing(RESNET20),
+    mean=(103.0, 116.0, 123.0),
+    std=(1.0, 2.0, 3.0),
+    channel_order="bgr",
+    interpolation="bicubic",
+    resize=40,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_block_a_stage():
+    patch = pytest.MonkeyPatch()
+    patch.setitem(ARCHITECTURES, "resnet20", RESNET20)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def network():
+    model = with_random_weights(applications.create("resnet20"))
+    kernel, bias = model.get_layer("logits").get_weights()
+    model.get_layer("logits").set_weights([kernel / 1000, bias])  # Logits of about 1.
+    return model
+
+
+@pytest.fixture(scope="module")
+def weights(network, tmp_path_factory):
+    """A file of weights in our own names."""
+    path = tmp_path_factory.mktemp("weights") / "w.npz"
+    np.savez(path, **own_state(network))
+    return path
+
+
+@pytest.fixture(scope="module")
+def converted(weights, tmp_path_factory):
+    """A folder that was converted from the file."""
+    out = tmp_path_factory.mktemp("converted") / "net"
+    convert(weights, out, network="resnet20")
+    return out
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    path = tmp_path_factory.mktemp("images") / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 3)).astype("uint8")
+    keras.utils.save_img(path, pixels, scale=False)
+    return path
+
+
+def assert_same_weights(model, expected):
+    for weight, other in zip(model.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+# --- Folders ----------------------------------------------------------------------
+
+
+def test_a_folder_works_like_a_runs(network, converted, photo):
+    assert sorted(path.name for path in converted.iterdir()) == [
+        "model.keras",
+        "source.json",
+    ]
+    loaded = load(converted)
+    assert_same_weights(loaded.model, network)
+    assert loaded.classes == tuple("0123456789")
+    assert loaded.preprocessing == default_preprocessing(RESNET20)
+
+    [answer] = loaded.predict([photo], top=10)
+    pixels = prepare(photo.read_bytes(), loaded.preprocessing)[None]
+    logits = called(network, normalize(pixels, loaded.preprocessing))
+    assert answer[0][0] == str(logits.argmax())
+
+
+def test_the_folder_says_where_its_weights_are_from(weights, converted):
+    source = json.loads((converted / "source.json").read_text())
+    assert source["network"] == "resnet20"
+    assert source["source"] == str(weights)
+    assert source["sha256"] == origin._sha256(weights)
+    assert source["compared_with"] is None
+    assert source["versions"]["keras"] == keras.__version__
+
+
+def test_evaluate(converted, photo, tmp_path):
+    for name in "0123456789":
+        (tmp_path / name).mkdir()
+        for copy in "ab":
+            (tmp_path / name / f"{copy}.png").write_bytes(photo.read_bytes())
+    result = evaluate(converted, data=tmp_path)
+    assert (result["n"], result["split"]) == (20, "all")
+    # One image, under each of ten labels.
+    assert result["top1_error"] == pytest.approx(90)
+    assert result["top5_error"] == pytest.approx(50)
+    (converted / "evaluation.json").unlink()
+
+
+def test_evaluate_needs_data(converted, capsys):
+    assert main(["evaluate", str(converted)]) == 2
+    assert "name the images or the data set to measure on" in capsys.readouterr().err
+
+
+def test_imagenets_folders_have_the_published_classes(converted):
+    loaded = load(converted)
+    many = replace(
+        loaded,
+        classes=tuple(map(str, range(1000))),
+        record=loaded.record | {"source": "torchvision:IMAGENET1K_V2"},
+    )
+    numbers = [f"n{number:08}" for number in range(1000)]
+    assert has_classes(many, numbers)
+    assert not has_classes(many, numbers[::-1])
+    assert not has_classes(many, numbers[:10])
+    assert not has_classes(many, [*numbers[:-1], "tench"])
+    darknet = replace(many, record=many.record | {"source": "darknet53.weights"})
+    assert not has_classes(darknet, numbers)
+    assert has_classes(loaded, tuple("0123456789"))
+
+
+def test_the_preprocessing_of_published_weights_is_kept(
+    network, photo, tmp_path, monkeypatch
+):
+    """It is in the folder, in predictions and in the export."""
+    found = Published(
+        own_state(network),
+        BGR,
+        origin="https://weights.invalid/w.th",
+        sha256="0" * 64,
+        classes=tuple("abcdefghij"),
+        reference=lambda state, images: called(network, images),
+    )
+    monkeypatch.setattr(sources, "fetch", lambda *arguments: found)
+    done = convert("akamaster", tmp_path / "net", network="resnet20")
+    assert done.library == "akamaster"
+    assert done.difference < 1e-5
+    assert done.largest > 0.1
+
+    loaded = load(tmp_path / "net")
+    assert loaded.preprocessing == loaded.model.preprocessing == BGR
+    assert loaded.record["origin"] == "https://weights.invalid/w.th"
+    pixels = np.asarray(prepare(photo.read_bytes(), BGR))[None]
+    logits = called(network, (pixels[..., ::-1] - np.array(BGR.mean)) / BGR.std)
+    best = "abcdefghij"[logits.argmax()]
+    assert loaded.predict([photo], top=1)[0][0][0] == best
+
+    if keras.backend.backend() != "torch":
+        import tensorflow as tf
+
+        served = tf.saved_model.load(export(tmp_path / "net")[0])
+        answer = served.signatures["serving_default"](
+            image_bytes=tf.constant([photo.read_bytes()])
+        )
+        assert answer["classes"][0, 0].numpy().decode() == best
+        scores = keras.ops.softmax(logits)
+        np.testing.assert_allclose(answer["scores"], scores, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "contents", ["{", "[]", '{"network": "resnet20", "classes": []}']
+)
+def test_a_damaged_source(converted, tmp_path, contents):
+    (tmp_path / "source.json").write_text(contents)
+    with pytest.raises(ValueError, match="source.json must be as .*Convert again"):
+        load(tmp_path)
+
+
+# --- Files ------------------------------------------------------------------------
+
+
+def test_a_converted_networks_file_brings_its_preprocessing(converted, tmp_path):
+    folder = tmp_path / "net"
+    shutil.copytree(converted, folder)
+    says = json.loads((folder / "source.json").read_text())
+    says["preprocessing"] = BGR.as_json()
+    (folder / "source.json").write_text(json.dumps(says))
+    file = folder / "model.keras"
+    assert applications.create("resnet20", weights=file).preprocessing == BGR
+    convert(file, tmp_path / "copy")
+    assert load(tmp_path / "copy").preprocessing == BGR
+    (folder / "source.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match="source.json must tell what images go through"
+    ):
+        applications.create("resnet20", weights=file)
+
+
+@pytest.mark.parametrize(
+    "name", ["w.keras", "w.weights.h5", "w.npz", "w.safetensors", "w.pth"]
+)
+def test_there_and_back(network, converted, tmp_path, name):
+    if name == "w.safetensors":
+        pytest.importorskip("safetensors")
+    if name == "w.pth":
+        pytest.importorskip("torch")
+    convert(converted, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    convert(tmp_path / name, tmp_path / "net", network="resnet20")
+    assert_same_weights(load(tmp_path / "net").model, network)
+
+
+def test_a_network_with_other_classes(tmp_path):
+    """Their number is that of the file's classifier."""
+    source = applications.create("resnet20", classes=3)
+    source.save(tmp_path / "w.keras")
+    np.savez(tmp_path / "w.npz", **own_state(source))
+    for name, options in (("w.keras", {}), ("w.npz", {"network": "resnet20"})):
+        convert(tmp_path / name, tmp_path / "net", overwrite=True, **options)
+        loaded = load(tmp_path / "net")
+        assert loaded.classes == ("0", "1", "2")
+        assert_same_weights(loaded.model, source)
+
+
+def test_what_is_there_is_not_overwritten(weights, tmp_path, capsys):
+    (tmp_path / "w.keras").write_text("mine")
+    command = ["convert", str(weights), str(tmp_path / "w.keras")]
+    command += ["--network", "resnet20"]
+    assert main(command) == 2
+    assert "pass `overwrite=True` (--overwrite)" in capsys.readouterr().err
+    assert (tmp_path / "w.keras").read_text() == "mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert "resnet20 from" in capsys.readouterr().out
+    assert (tmp_path / "w.keras").stat().st_size > 10_000
+
+
+def test_a_folder_of_something_else_is_never_overwritten(weights, tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(FileExistsError, match="must be of the same kind"):
+        convert(weights, tmp_path / "photos", network="resnet20", overwrite=True)
+
+
+def test_overwriting_a_folder_leaves_nothing_of_the_old_one(weights, tmp_path):
+    convert(weights, tmp_path / "net", network="resnet20")
+    (tmp_path / "net" / "evaluation.json").write_text("of the old weights")
+    convert(weights, tmp_path / "net", network="resnet20", overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["net"]
+    assert not (tmp_path / "net" / "evaluation.json").exists()
+
+
+@pytest.mark.parametrize("name", ["net", "w.keras"])
+def test_a_failure_leaves_what_was_there(weights, tmp_path, monkeypatch, name):
+    convert(weights, tmp_path / name, network="resnet20")
+
+    def fails(model, path):
+        path.write_text("half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keras.Model, "save", fails)
+    for out, overwrite in ((name, True), (f"new_{name}", False)):
+        with pytest.raises(OSError, match="No space left"):
+            convert(weights, tmp_path / out, network="resnet20", overwrite=overwrite)
+    monkeypatch.undo()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    convert(tmp_path / name, tmp_path / "again")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere.npz", "net"], "There is nothing at nowhere.npz"),
+        (["torchvison:V1", "net"], "one of the sources torchvision, timm"),
+        (["{weights}", "net"], "say so with `network`"),
+        (["{weights}", "net", "--network", "resnet-20"], "Did you mean 'resnet20'"),
+        (["{weights}", "net", "--network", "resnet32"], "must hold 'stage1_block2"),
+        (["{converted}", "net", "--network", "resnet32"], "has the network 'resnet20'"),
+        (["{weights}", "w.onnx", "--network", "resnet20"], "Received: .*w.onnx"),
+        (["{converted}", "net", "--to", "timm"], "writes a state dict"),
+        (["{converted}", "w.keras", "--to", "timm"], "writes a state dict"),
+    ],
+)
+def test_wrong_usage(arguments, message, weights, converted, capsys, tmp_path):
+    arguments = [a.format(weights=weights, converted=converted) for a in arguments]
+    arguments[1] = str(tmp_path / "out" / arguments[1])
+    assert main(["convert", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert "Traceback" not in error
+    assert re.search(message, error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_keras_file(tmp_path):
+    (tmp_path / "w.keras").write_bytes(b"PK not a zip file")
+    with pytest.raises(ValueError, match="w.keras must be a whole .keras file"):
+        convert(tmp_path / "w.keras", tmp_path / "net")
+
+
+def test_files_of_the_deepest_networks_are_read(tmp_path, monkeypatch):
+    (tmp_path / "w.keras").write_bytes(b"PK")
+    limits = []
+    monkeypatch.setattr(
+        keras.saving,
+        "load_model",
+        lambda *_, **__: limits.append(sys.getrecursionlimit()),
+    )
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000)
+    try:
+        with pytest.raises(ValueError, match="must be a whole .keras file"):
+            convert(tmp_path / "w.keras", tmp_path / "net", network="resnet1202")
+    finally:
+        sys.setrecursionlimit(before)
+    assert limits[0] > 4_200  # What ResNet-1202 needs.
+
+
+# --- Other libraries --------------------------------------------------------------
+
+
+@pytest.mark.parity
+def test_from_torchvision_and_back(tmp_path, torch, torchvision, capsys):
+    reference = torchvision.models.resnet18()
+    torch.save(reference.state_dict(), tmp_path / "w.pth")
+    out = tmp_path / "net"
+    arguments = ["convert", str(tmp_path / "w.pth"), str(out), "--network", "resnet18"]
+    assert main(arguments) == 0
+    assert "greatest difference of the logits from torchvision's: " in (
+        capsys.readouterr().out
+    )
+    source = json.loads((out / "source.json").read_text())
+    assert source["compared_with"] == "torchvision"
+    assert source["greatest_difference"] < 1e-4
+
+    done = convert(out, tmp_path / "back.pth", to="torchvision")
+    assert (done.library, done.difference < 1e-4) == ("torchvision", True)
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    torchvision.models.resnet18().load_state_dict(back, strict=True)
+    for name, tensor in reference.state_dict().items():
+        assert torch.equal(tensor, back[name]), name
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("network", ["resnet18d", "resnetv2_18"])
+def test_to_timm(tmp_path, timm, network):
+    model = applications.create(network, classes=5)
+    model.save(tmp_path / "w.keras")
+    done = convert(tmp_path / "w.keras", tmp_path / "w.safetensors", to="timm")
+    assert (done.library, done.network) == ("timm", network)
+    assert done.difference < 1e-4
+    theirs = timm.create_model(network, num_classes=5)
+    from safetensors.torch import load_file
+
+    theirs.load_state_dict(load_file(tmp_path / "w.safetensors"), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [
+        ("wide_resnet16_4", "timm"),
+        ("resnet20", "timm"),
+        ("resnet20", "torchvision"),
+        ("resnet18d", "torchvision"),
+    ],
+)
+def test_to_a_library_without_this_network(tmp_path, name, library):
+    applications.create(name).save(tmp_path / "w.keras")
+    with pytest.raises(ValueError, match=f"{library} has no network like '{name}'"):
+        convert(tmp_path / "w.keras", tmp_path / "w.npz", to=library)
+    assert not (tmp_path / "w.npz").exists()
+
+
+def test_a_state_dict_for_torchvision_is_read_back(tmp_path, monkeypatch):
+    spec = cut(ARCHITECTURES["resnet18"], repeats=1)
+    monkeypatch.setitem(ARCHITECTURES, "resnet18", spec)
+    network = applications.create("resnet18")
+    network.save(tmp_path / "w.keras")
+    convert(tmp_path / "w.keras", tmp_path / "w.npz", to="torchvision")
+    state = read_state_dict(tmp_path / "w.npz")
+    assert state.keys() == to_state_dict(network, spec, "torchvision").keys()
+    model = applications.create("resnet18")
+    load_weights(model, state, spec)
+    assert_same_weights(model, network)

@@ -1,0 +1,127 @@
+"""Files and folders of images -> tables, by any form of a run."""
+
+import csv
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from keras_resnet.__main__ import main
+from keras_resnet.data import sources
+from keras_resnet.runs.predict import check_table, files, load_classifier
+from tests.conftest import REPOSITORY
+
+tf = pytest.importorskip("tensorflow")
+TRAINED = REPOSITORY / "saved_models/quickstart_seed0"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of 40 images in two folders, one that is damaged, and a text."""
+    pixels = sources.load("fashion_mini").test.images[:40]
+    folder = tmp_path / "photos"
+    (folder / "a").mkdir(parents=True)
+    (folder / "b").mkdir()
+    for number, image in enumerate(pixels):
+        file = folder / ("a" if number % 2 else "b") / f"{number:02}.PNG"
+        file.write_bytes(tf.io.encode_png(image).numpy())
+    (folder / "a/99.png").write_bytes(b"damaged")
+    (folder / "a/notes.txt").write_text("no image")
+    return folder
+
+
+def test_a_folder_becomes_a_table(photos, tmp_path, capsys):
+    arguments = ["predict", str(TRAINED), str(photos), "--top", "2", "--output"]
+    table, text = tmp_path / "x.csv", tmp_path / "x.json"
+    for file in (table, text):
+        # The others are answered all the same.
+        assert main([*arguments, str(file)]) == 1
+        out, err = capsys.readouterr()
+        assert "40 images" in out and "99.png must be a JPEG" in err
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    entries = json.loads(text.read_text(encoding="utf-8"))
+    paths = [row["image"] for row in rows]
+    assert paths == [entry["image"] for entry in entries] == sorted(paths)
+    assert len(paths) == 41
+    classifier = load_classifier(TRAINED)
+    images = np.stack(
+        [
+            tf.io.decode_png((photos / path).read_bytes())
+            for path in paths
+            if "99" not in path
+        ]
+    )
+    scores = classifier.scores(images)
+    good = [
+        (r, e) for r, e in zip(rows, entries, strict=True) if "99" not in r["image"]
+    ]
+    for (row, entry), expected in zip(good, scores, strict=True):
+        order = np.argsort(-expected)[:2]
+        names = [classifier.classes[index] for index in order]
+        assert [row["class_1"], row["class_2"]] == names
+        assert [given["class"] for given in entry["predictions"]] == names
+        shares = [given["probability"] for given in entry["predictions"]]
+        np.testing.assert_allclose(shares, expected[order], atol=1e-5)
+        np.testing.assert_allclose(float(row["probability_1"]), shares[0])
+        assert row["error"] == ""
+    [(bad, other)] = [
+        (r, e) for r, e in zip(rows, entries, strict=True) if "99" in r["image"]
+    ]
+    assert "must be a JPEG" in bad["error"] and bad["class_1"] == ""
+    assert "must be a JPEG" in other["error"] and "predictions" not in other
+    assert not list(tmp_path.glob("writing_*"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
+def test_names_that_are_no_utf8_are_answered(tmp_path, capfd):
+    pixels = sources.load("fashion_mini").test.images[0]
+    name = os.fsencode(tmp_path) + b"/caf\xe9.png"
+    with open(name, "wb") as file:
+        file.write(tf.io.encode_png(pixels).numpy())
+    path = os.fsdecode(name)
+    assert main(["predict", str(TRAINED), path]) == 0
+    assert "caf\ufffd.png: " in capfd.readouterr().out
+    table, text = tmp_path / "x.csv", tmp_path / "x.json"
+    for file in (table, text):
+        assert main(["predict", str(TRAINED), path, "--output", str(file)]) == 0
+    assert name in table.read_bytes()
+    [entry] = json.loads(text.read_text(encoding="utf-8"))
+    assert entry["image"] == path and len(entry["predictions"]) == 3
+
+
+def test_wrong_tables_are_refused_before_the_work(photos, tmp_path, capsys):
+    there = tmp_path / "there.csv"
+    there.write_text("mine")
+    for output, message in (
+        ("x.txt", "must end in .csv or .json"),
+        ("nowhere/x.csv", "There must be a folder"),
+        ("there.csv", "must not exist yet"),
+    ):
+        arguments = ["--output", str(tmp_path / output)]
+        assert main(["predict", "nowhere", str(photos), *arguments]) == 2
+        assert message in capsys.readouterr().err
+    assert there.read_text() == "mine"
+    check_table(there, overwrite=True)
+
+
+def test_what_lies_beside_an_export_must_be_whole(tmp_path):
+    exported = tmp_path / "exported"
+    shutil.copytree(TRAINED / "saved_model/1", exported)
+    file = exported / "assets.extra/preprocessing.json"
+    prepare = json.loads(file.read_text())
+    del prepare["mean"]
+    file.write_text(json.dumps(prepare))
+    with pytest.raises(ValueError, match="must be as `keras-resnet export` wrote it"):
+        load_classifier(exported)
+    with pytest.raises(FileNotFoundError, match="or an exported form of one"):
+        load_classifier(tmp_path / "nowhere")
+
+
+def test_paths_without_images_are_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        files([tmp_path / "missing.png"])
+    with pytest.raises(FileNotFoundError, match="there are none"):
+        files([tmp_path])

@@ -1,0 +1,251 @@
+"""TensorFlow Serving's REST form: what is read, what is refused, what is answered."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet.serving import rest
+from keras_resnet.serving.rest import Refused, RequestLimits
+from tests.helpers.pictures import (
+    b64,
+    gif_header,
+    jpeg_header,
+    picture,
+    png_header,
+)
+
+LIMITS = RequestLimits(pixels=2000, images=3)
+
+
+def parse(**document):
+    return rest.parse(json.dumps(document), LIMITS)
+
+
+def refusal(body):
+    with pytest.raises(Refused) as info:
+        rest.parse(body if isinstance(body, (str, bytes)) else json.dumps(body), LIMITS)
+    assert info.value.status == 400
+    return info.value.message
+
+
+@pytest.mark.parametrize(
+    ("rows", "document"),
+    [
+        (True, {"instances": [b64(picture()), b64(picture("JPEG"))]}),
+        (
+            True,
+            {
+                "instances": [
+                    {"image_bytes": b64(picture())},
+                    {"image_bytes": b64(picture("JPEG"))},
+                ],
+                "signature_name": "serving_default",
+            },
+        ),
+        (False, {"inputs": [b64(picture()), b64(picture("JPEG"))]}),
+        (False, {"inputs": {"image_bytes": [b64(picture()), b64(picture("JPEG"))]}}),
+    ],
+)
+def test_image_files_come_in_rows_and_columns(rows, document):
+    query = parse(**document)
+    assert query.rows == rows
+    assert query.images == [picture(), picture("JPEG")]
+
+
+@pytest.mark.parametrize("form", ["rows", "named rows", "columns", "named columns"])
+def test_pixels_come_in_rows_and_columns(form):
+    images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3))
+    values = images.tolist()
+    document = {
+        "rows": {"instances": values},
+        "named rows": {"instances": [{"images": value} for value in values]},
+        "columns": {"inputs": values},
+        "named columns": {"inputs": {"images": values}},
+    }[form]
+    query = parse(signature_name="images", **document)
+    assert query.images.dtype == np.uint8
+    np.testing.assert_array_equal(query.images, images)
+    assert query.rows == ("rows" in form)
+
+
+def test_base64_may_have_breaks_and_no_padding():
+    text = b64(picture())["b64"]
+    broken = "\n".join(text[i : i + 76] for i in range(0, len(text), 76)).rstrip("=")
+    assert parse(instances=[{"b64": broken}]).images == [picture()]
+
+
+def test_no_images_are_a_request_in_columns_alone():
+    assert parse(inputs=[]).images == []
+    assert "at least one" in refusal({"instances": []})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "JSON Parse error"),
+        (b"{", "JSON Parse error"),
+        (b"\xff\xfe\x00", "JSON Parse error"),
+        (b"[" * 100_000, "JSON Parse error"),
+        (b'{"instances": ' + b"1" * 5000 + b"}", "JSON Parse error"),
+        ([], "must be a JSON object; it is Array"),
+        ({}, "one of 'instances' and 'inputs'"),
+        ({"instances": [1], "inputs": [1]}, "one of 'instances' and 'inputs'"),
+        ({"instances": {"b64": ""}}, "must be a list"),
+        ({"instances": [1]}, "Received: Number"),
+        ({"instances": [None]}, "Received: Null"),
+        ({"instances": [[b64(picture())]]}, "Received: Array"),
+        ({"instances": [{"b64": 3}]}, "Received: Object"),
+        ({"instances": [{"b64": "*"}]}, "unable to base64 decode"),
+        ({"instances": [{"b64": "A"}]}, "unable to base64 decode"),
+        ({"instances": [{"b64": "ä"}]}, "unable to base64 decode"),
+        ({"instances": ["text"]}, "its header"),
+        ({"instances": [{"b64": ""}]}, "its header"),
+        (
+            {"instances": [{"image": b64(picture())}]},
+            "keys must be equal to image_bytes",
+        ),
+        ({"instances": [{"image_bytes": b64(picture())}, 1]}, "Element 1"),
+        ({"inputs": {"image": []}}, "Missing named input: image_bytes"),
+        ({"inputs": b64(picture())}, "must be a list"),
+        ({"signature_name": 3, "inputs": []}, "must be a string"),
+        ({"signature_name": "nix", "inputs": []}, '"nix" not found in signature def'),
+        ({"instances": [b64(picture())] * 4}, "may hold 3 images. Received: 4"),
+    ],
+)
+def test_what_is_malformed_is_refused(body, message):
+    assert message in refusal(body)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([[[[1, 2], [3]]]], "equal lengths"),
+        ([[[1, 2], [3, 4]]], "Number where a list must be"),
+        ([[[[1.5]]]], "Number where an integer must be"),
+        ([[[[True]]]], "Boolean where"),
+        ([[[["1"]]]], "String where"),
+        # NumPy would make room for a million letters in every element.
+        (["a" * 1_000_000, *[""] * 2], "String where a list must be"),
+        ([[[["a" * 1_000_000, *[""] * 10_000]]]], "String where an integer must be"),
+        ([[[[None]]]], "Null where"),
+        ([[[[[1]]]]], "Array where an integer must be"),
+        ([[[[10**30]]]], "object"),
+        ([[[[256]]]], "256 to 256"),
+        ([[[[-1]]]], "-1 to -1"),
+        ([], "of shape (0,)"),
+    ],
+)
+def test_pixels_that_are_none_are_refused(images, message):
+    assert message in refusal({"signature_name": "images", "inputs": images})
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        picture(size=(41, 49)),
+        picture("JPEG", size=(41, 49)),
+        picture("BMP", size=(41, 49)),
+        picture("GIF", size=(41, 49)),
+        png_header(20_000, 20_000),
+        jpeg_header(20_000, 20_000),
+        gif_header((20_000, 20_000)),
+        gif_header((1, 1), (20_000, 20_000)),
+        gif_header((1, 2001)),
+        gif_header((1, 50), (50, 1)),  # A canvas of 50 x 50.
+        gif_header(*[(20, 20)] * 6),
+    ],
+)
+def test_too_many_pixels_are_refused_by_the_header(file):
+    message = refusal({"instances": [b64(file)]})
+    assert "may have 2000 pixels together" in message or "is too large" in message
+
+
+def test_pixels_of_a_request_are_limited_together():
+    files = [b64(picture(size=(30, 40)))] * 2
+    assert "2400 up to image 1" in refusal({"instances": files})
+
+
+@pytest.mark.parametrize("form", ["JPEG", "MPO"])
+def test_jpegs_of_many_scans_are_refused(form):
+    more = {"save_all": True, "append_images": [Image.new("RGB", (3, 2))]}
+    file = picture(form, **(more if form == "MPO" else {}))
+    assert Image.open(io.BytesIO(file)).format == form
+    file += b"\xff\xda" * 100
+    assert "may have 100 scans. Received: 10" in refusal({"instances": [b64(file)]})
+
+
+def test_headers_are_read_no_further_than_they_may_be():
+    file = b"\xff\xd8\xff\xe0\x00\x04ab" + b"\xff" * 2**22
+    assert "can't be read" in refusal({"instances": [b64(file)]})
+
+
+def test_errors_are_text_whatever_was_sent():
+    message = refusal({"signature_name": "\ud800", "instances": [1]})
+    assert "not found" in json.loads(rest.error(message))["error"]
+
+
+@pytest.mark.parametrize("file", [png_header(0, 5), jpeg_header(5, 0), picture()[:20]])
+def test_no_pixels_are_refused(file):
+    message = refusal({"instances": [b64(file)]})
+    assert "must have pixels" in message or "can't be read" in message
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        picture(size=(40, 50)),
+        picture("JPEG", mode="CMYK"),
+        picture("PNG", mode="I;16"),
+        picture("PNG", mode="RGBA"),
+        picture("PNG", mode="P"),
+        picture("GIF", save_all=True, append_images=[Image.new("RGB", (30, 20))] * 2),
+        gif_header(*[(20, 20)] * 5),
+    ],
+)
+def test_images_within_the_limit_pass(file):
+    assert parse(instances=[b64(file)]).images == [file]
+
+
+def test_gif_frames_are_found_to_the_end():
+    frames = [Image.effect_noise((30, 20), sigma) for sigma in (20, 50, 90)]
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=50)
+    assert rest.gif_pixels(file.getvalue()) == 3 * 600
+    assert rest.gif_pixels(file.getvalue()[:450]) == 600  # Cut off in the first.
+    assert rest.gif_pixels(b"GIF89a") == 0
+
+
+def test_answers_are_those_of_the_saved_model():
+    names = ["cat", "dog", "Käfer", "ship", "truck", "frog", "deer"]
+    scores = np.array([[0.1, 0.2, 0.1, 0.3, 0.1, 0.2, 0.0], np.eye(7)[6]], np.float32)
+    rows = json.loads(rest.answer(scores, names, rows=True))
+    assert rows["predictions"][0] == {
+        "classes": ["ship", "dog", "frog", "cat", "Käfer"],
+        "probabilities": [0.3, 0.2, 0.2, 0.1, 0.1],
+        "scores": [0.1, 0.2, 0.1, 0.3, 0.1, 0.2, 0.0],
+    }
+    assert rows["predictions"][1]["classes"] == ["deer", "cat", "dog", "Käfer", "ship"]
+    columns = json.loads(rest.answer(scores, names, rows=False))["outputs"]
+    for key, values in columns.items():
+        assert values == [row[key] for row in rows["predictions"]]
+
+
+def test_scores_keep_all_their_digits():
+    scores = np.random.default_rng(1).random((3, 50), np.float32) ** 9
+    answer = json.loads(rest.answer(scores, [str(i) for i in range(50)], rows=False))
+    again = np.array(answer["outputs"]["scores"], np.float32)
+    np.testing.assert_array_equal(again, scores)
+
+
+def test_few_classes_are_all_named():
+    answer = json.loads(rest.answer(np.eye(2, dtype="f4"), ["a", "b"], rows=True))
+    assert answer["predictions"][1]["classes"] == ["b", "a"]
+
+
+def test_status_and_error():
+    assert json.loads(rest.error('a "b"')) == {"error": 'a "b"'}
+    status = json.loads(rest.status(1, "AVAILABLE"))["model_version_status"][0]
+    assert (status["version"], status["state"]) == ("1", "AVAILABLE")

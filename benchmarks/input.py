@@ -36,7 +36,8 @@ AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 
 def ours(files):
     """Our pipeline."""
-    from keras_resnet.config.recipe import InceptionCrop, with_steps
+    from keras_resnet.config.adapted import with_steps
+    from keras_resnet.config.augmentations import InceptionCrop
     from keras_resnet.config.recipes import RECIPES
     from keras_resnet.data import pipelines, sources
 

@@ -44,7 +44,7 @@ def _recipe(seed, recipe, compared_with, steps=None):
     name = f"{recipe}_{steps}" if steps else recipe
     target, whole = RECIPES[recipe].target, RECIPES[recipe].steps
     if target is not None:
-        target = f"{target:g}" + (f" (after {whole:,} updates)" if steps else "")
+        target = f"{target.error:g}" + (f" (after {whole:,} updates)" if steps else "")
     changes = ("--steps", str(steps)) if steps else ()
     return Row(
         **_train(seed, name, recipe, *changes),

@@ -66,7 +66,7 @@ class Ours:
         import keras
 
         from keras_resnet.applications import create
-        from keras_resnet.config.recipe import PadCropFlip
+        from keras_resnet.config.augmentations import PadCropFlip
         from keras_resnet.config.recipes import RECIPES
         from keras_resnet.data import sources
         from keras_resnet.training import batch_norm
@@ -91,8 +91,8 @@ class Ours:
 
     def round(self):
         """Trains the round's updates in a folder of its own; gives the time after each."""
+        from keras_resnet.config.adapted import with_steps
         from keras_resnet.config.datasets import DATASETS
-        from keras_resnet.config.recipe import with_steps
         from keras_resnet.data import pipelines, sources
         from keras_resnet.training.fit import fit
 

@@ -5,7 +5,6 @@ take seconds each: what they are is the matter of test_resnet.py. Most train eag
 compiled, one the whole way. One of each kind is in every run of CI.
 """
 
-import inspect
 from dataclasses import replace
 
 import keras
@@ -15,15 +14,16 @@ import tensorflow as tf
 
 import keras_resnet
 from keras_resnet import reproduce
+from keras_resnet.config.adapted import smoke
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.config.recipe import smoke
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize
 from keras_resnet.devices.find import find_devices
-from keras_resnet.runs import job as jobs
-from keras_resnet.runs import request
+from keras_resnet.runs.build import build, scope
+from keras_resnet.runs.request import TrainRequest
+from keras_resnet.runs.settle import settle
 from keras_resnet.training.fit import fit
 from keras_resnet.training.history import read_history
 from tests.helpers.cut import cut
@@ -126,7 +126,7 @@ def twin(monkeypatch):
         options = {"precision": "float32", "devices": "cpu"}
         if recipe.distillation:
             run = teacher(recipe, splits)
-            monkeypatch.setattr(jobs, "load", lambda folder: run)
+            monkeypatch.setattr("keras_resnet.runs.build.load", lambda folder: run)
             options["teacher"] = "a folder"
         return options
 
@@ -134,22 +134,18 @@ def twin(monkeypatch):
 
 
 def train(name, options, folder, eagerly):
-    asked = inspect.signature(reproduce.train).bind(name, **options)
-    asked.apply_defaults()
     hardware = find_devices("cpu")
-    job = jobs.settle(request.complete(asked.arguments), hardware)
-    with jobs.scope(job):
-        job, network, model = jobs.build(job)
+    job = settle(TrainRequest(recipe=name, **options), hardware)
+    with scope(job):
+        job, network, model = build(job)
         model.run_eagerly = eagerly
         before = network.get_weights()
         fit(
             model,
             job.recipe,
-            lambda done: jobs.training_batches(job, done),
-            jobs.validation_batches(job)[0],
+            reproduce.data_of(job),
             folder,
             devices=hardware,
-            examples=job.splits.train.size,
             verbose=0,
         )
     check(RECIPES[name], folder, before, network.get_weights())
@@ -180,14 +176,13 @@ def test_the_compiled_step_trains(name, twin, tmp_path):
 def test_the_whole_way_to_export_and_record(twin, tmp_path, monkeypatch):
     options = twin(WHOLE)
     built = []
-    build = jobs.build
 
     def noted(job):
         job, network, model = build(job)
         built[:] = network, network.get_weights()
         return job, network, model
 
-    monkeypatch.setattr(jobs, "build", noted)
+    monkeypatch.setattr(reproduce, "build", noted)
     folder = reproduce.train(WHOLE, output_dir=tmp_path, verbose=0, **options)
     network, before = built
     run = keras_resnet.load(folder)

@@ -46,7 +46,7 @@ def test_show(capsys):
         (["export", "nowhere"], "there is no folder"),
         (["serve", "nowhere"], "there is no folder"),
         (["train", "--val-fraction", "0.2"], "give a folder as `data`"),
-        (["train", "quickstart", "--data", "photos"], "leave out one of them"),
+        (["train", "quickstart", "--data", "photos"], "no folder of that name"),
         (["train", "--precision", "mixed_float16", "--devices", "cpu"], "needs a GPU"),
     ],
 )

@@ -13,17 +13,23 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+import tomli_w
 
 import keras_resnet
 from keras_resnet import reproduce
+from keras_resnet.config.adapted import smoke
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.recipe import StepDecay, WeightAverage, smoke
+from keras_resnet.config.recipe import WeightAverage
+from keras_resnet.config.recipe_files import for_toml
 from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.schedules import StepDecay
 from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices import find
+from keras_resnet.runs import build, finish
 from keras_resnet.runs import evaluate as evaluation
-from keras_resnet.runs import folder as run_folder
+from keras_resnet.runs.folder import LOCK, lock_folder
+from keras_resnet.runs.load import network_of
 from keras_resnet.runs.record import KEYS, read_record
 from keras_resnet.training import batch_norm, loggers
 from keras_resnet.training.history import HISTORY, read_history
@@ -114,7 +120,7 @@ def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypa
     monkeypatch.setattr(pipelines, "evaluation_batches", noted)
     monkeypatch.setattr(batch_norm, "recompute", recompute)
     reproduce.train(output_dir=tmp_path, accumulate=4, verbose=0)
-    assert set(sizes) == {4, reproduce.EXAMPLES_SHOWN}
+    assert set(sizes) == {4, finish.EXAMPLES_SHOWN}
     assert precise == 8 * [4]
 
 
@@ -266,7 +272,9 @@ def test_a_run_goes_on_as_it_began(finished, tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match=r"precision \(there 'mixed_bfloat16', here"):
         reproduce.train(precision="float32", **options)
     path.write_text(json.dumps(settings | {"precision": "mixed_float16"}))
-    with pytest.raises(ValueError, match="precision='mixed_float16', .* must go on so"):
+    with pytest.raises(
+        ValueError, match="precision='mixed_float16', .* can't go on so"
+    ):
         reproduce.train(**options)
 
 
@@ -307,9 +315,10 @@ def test_all_is_computed_in_the_devices_scope(tmp_path, monkeypatch):
         monkeypatch.setattr(module, name, call)
 
     monkeypatch.setattr(reproduce.distribute, "first_device", scope)
-    checked(reproduce.jobs, "compile_model")
-    for name in ("fit", "as_float32", "measure", "show_examples"):
-        checked(reproduce, name)
+    checked(build, "compile_model")
+    checked(reproduce, "fit")
+    for name in ("as_float32", "measure", "show_examples"):
+        checked(finish, name)
     reproduce.train(output_dir=tmp_path, devices="cpu", verbose=0)
 
 
@@ -335,12 +344,12 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     ("options", "message"),
     [
         ({"recipe": "quickstrat"}, "Did you mean 'quickstart'"),
-        ({"network": "resnet18"}, "go with `data`"),
+        ({"network": "resnet81"}, "Did you mean 'resnet18'"),
         ({"data": "nowhere", "network": "resnet18"}, "no folder of that name"),
         ({"data": "cifar10"}, "needs a `network`"),
         ({"devices": 2}, "must be 'all'.* Received: devices=2"),
         ({"val_fraction": 0.2}, "give a folder as `data`"),
-        ({"recipe": "quickstart", "data": "photos"}, "leave out one of them"),
+        ({"recipe": "quickstart", "data": "photos"}, "no folder of that name"),
         ({"data": "cifar10", "network": "resnet51"}, "Did you mean"),
         ({"steps": 3, "epochs": 1}, "not both"),
         ({"epochs": 0}, "must be positive"),
@@ -352,8 +361,8 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         ({"devices": "abacus"}, "must be 'all'"),
         ({"precision": "float8"}, "must be one of"),
         ({"xla": "perhaps"}, "must be 'auto'"),
-        ({"learning_rate": 0}, "learning rate must be positive"),
-        ({"freeze": 1}, "give them as `weights`"),
+        ({"learning_rate": 0}, "`learning_rate` .* must be positive"),
+        ({"freeze": 1}, "`freeze` .* needs `weights`"),
         ({"log": ("tensorbord",)}, "Did you mean 'tensorboard'"),
         ({"deterministic": True, "xla": "on"}, "TensorFlow backend without XLA"),
         ({"accumulate": 0}, "must be a positive integer"),
@@ -370,9 +379,9 @@ def test_bad_input_writes_nothing(tmp_path, options, message):
 def test_a_run_is_locked_before_its_settings_are_written(tmp_path):
     pytest.importorskip("fcntl")
     folder = tmp_path / "quickstart_seed0"
-    with run_folder.lock(folder), pytest.raises(RuntimeError, match="One process at"):
+    with lock_folder(folder), pytest.raises(RuntimeError, match="One process at"):
         reproduce.train(output_dir=tmp_path, verbose=0)
-    assert [path.name for path in folder.iterdir()] == [run_folder.LOCK]
+    assert [path.name for path in folder.iterdir()] == [LOCK]
 
 
 @pytest.mark.parametrize(
@@ -409,6 +418,38 @@ def test_a_users_own_dtype_policy_changes_nothing(tmp_path):
     assert read_record(folder / "record.json")["precision"] == "float32"
     model = keras_resnet.load(folder).model
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+def test_objects_of_ones_own_train_go_on_and_load(tmp_path):
+    spec = replace(ARCHITECTURES["resnet20"], name="small", stem_filters=8)
+    recipe = replace(RECIPES["quickstart"], name="mine", network=spec)
+    folder = reproduce.train(recipe, output_dir=tmp_path, verbose=0)
+    assert folder.name == "mine_seed0"
+    run = keras_resnet.load(folder)
+    assert (run.record["recipe"], run.record["network"]) == ("mine", "small")
+    assert run.model.get_layer("stem_conv").filters == 8
+    assert network_of(run.record) == spec
+    # The same again is the same run; another recipe of that name is not.
+    (folder / "record.json").unlink()
+    assert reproduce.train(recipe, output_dir=tmp_path, verbose=0) == folder
+    other = replace(recipe, momentum=0.5)
+    with pytest.raises(ValueError, match=r"momentum \(there 0.9, here 0.5\)"):
+        reproduce.train(other, output_dir=tmp_path, verbose=0)
+    distilled = reproduce.train(
+        recipe, output_dir=tmp_path, name="student", teacher=folder, verbose=0
+    )
+    assert distilled.name == "student_seed0"
+    assert keras_resnet.load(distilled).record["overrides"] == {"teacher": str(folder)}
+
+
+def test_a_recipe_file_trains_as_its_recipe(finished, tmp_path):
+    file = tmp_path / "quick.toml"
+    file.write_text(tomli_w.dumps(for_toml(RECIPES["quickstart"])))
+    folder = reproduce.train(file, output_dir=tmp_path, verbose=0)
+    assert folder.name == "quick_seed0"
+    one, other = (keras_resnet.load(path).model for path in (finished, folder))
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_load_says_what_is_missing(tmp_path):
@@ -531,13 +572,13 @@ def test_a_plan_trains_nothing(tmp_path, monkeypatch):
     recipe = replace(RECIPES["quickstart"], image_sizes=sizes)
     monkeypatch.setitem(RECIPES, "quickstart", recipe)
     starts = []
-    batches = reproduce.jobs.batches_in_fit
+    batches = reproduce.batches_in_fit
 
     def counted(job, start=0):
         starts.append(start)
         return batches(job, start)
 
-    monkeypatch.setattr(reproduce.jobs, "batches_in_fit", counted)
+    monkeypatch.setattr(reproduce, "batches_in_fit", counted)
     text = reproduce.plan(output_dir=tmp_path / "runs", devices="cpu", steps=40)
     assert not (tmp_path / "runs").exists()
     assert starts == [0, 20]  # Each size is measured.

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_resnet.analysis import plots
-from keras_resnet.config.recipe import CutMix, MixUp, RandAugment
+from keras_resnet.config.augmentations import CutMix, MixUp, RandAugment
 from keras_resnet.data import augmentation, keras_augmentation
 from keras_resnet.data.images import decode, resize_then_crop, scaled_size
 

@@ -1,11 +1,20 @@
-"""The words and options of the command line."""
+"""The command line's grammar: each command with its options.
+
+The options of ``train`` are the fields of `TrainRequest`.
+"""
 
 import argparse
+import tomllib
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
 
 from keras_resnet import __version__
 from keras_resnet.cli import commands
+from keras_resnet.runs.request import TrainRequest, flag
 
 BACKENDS = ("tensorflow", "jax", "torch")
+RAW = argparse.RawDescriptionHelpFormatter
 EXAMPLES = """examples:
   keras-resnet train                          the bundled images, under three minutes
   keras-resnet train resnet20_cifar10 --epochs 10
@@ -18,69 +27,190 @@ exit codes: 0 done, 1 failed (space, divergence, a missing package, an unreadabl
 2 wrong usage or data, 128 + N ended by signal N (130: Ctrl-C)"""
 
 
-def parser():
-    """The grammar of the command line."""
-    raw = argparse.RawDescriptionHelpFormatter
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
     top = argparse.ArgumentParser(
         "keras-resnet",
         description="Residual networks for Keras 3.",
         epilog=EXAMPLES,
-        formatter_class=raw,
+        formatter_class=RAW,
     )
     top.add_argument("--version", action="version", version=__version__)
     subparsers = top.add_subparsers(required=True, metavar="COMMAND")
+    for add in (
+        add_list,
+        add_show,
+        add_train,
+        add_evaluate,
+        add_predict,
+        add_export,
+        add_serve,
+        add_convert,
+    ):
+        add(subparsers)
+    return top
 
-    def command(name, function, description, example):
-        sub = subparsers.add_parser(
-            name,
-            help=description,
-            description=description,
-            epilog=f"example:\n  {example}",
-            formatter_class=raw,
-        )
-        sub.set_defaults(command=function, backend=None)
-        return sub
 
-    sub = command(
-        "list", commands.list_, "List the networks.", "keras-resnet list --details"
+def command(
+    subparsers: Any,
+    name: str,
+    function: Callable[[argparse.Namespace], int | None],
+    description: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    """Adds a command."""
+    sub = subparsers.add_parser(
+        name,
+        help=description,
+        description=description,
+        epilog=f"example:\n  {example}",
+        formatter_class=RAW,
     )
-    sub.add_argument("--details", action="store_true", help="counts and sources too")
-    sub.add_argument("--recipes", action="store_true", help="list recipes instead")
+    sub.set_defaults(command=function, backend=None)
+    return sub
 
-    sub = command(
-        "show", commands.show, "Describe a network.", "keras-resnet show resnet50"
+
+def add_backend(sub: argparse.ArgumentParser) -> None:
+    """Adds ``--backend``."""
+    sub.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        help="Keras's backend ($KERAS_BACKEND, else tensorflow)",
     )
-    sub.add_argument("name")
-    sub.add_argument("--layers", action="store_true", help="print Keras's summary")
+
+
+def add_list(subparsers: Any) -> None:
+    """Adds ``list``."""
+    sub = command(
+        subparsers,
+        "list",
+        commands.list_,
+        "List the networks.",
+        "keras-resnet list --details",
+    )
+    sub.add_argument(
+        "--details", action="store_true", help="also print counts and papers"
+    )
+    sub.add_argument("--recipes", action="store_true", help="list the recipes instead")
+
+
+def add_show(subparsers: Any) -> None:
+    """Adds ``show``."""
+    sub = command(
+        subparsers,
+        "show",
+        commands.show,
+        "Describe a network or a recipe.",
+        "keras-resnet show resnet50\n"
+        "  keras-resnet show resnet20_cifar10 --toml > my_recipe.toml",
+    )
+    sub.add_argument("name", help="of a network or a recipe, or a recipe's .toml file")
+    sub.add_argument(
+        "--layers", action="store_true", help="also print Keras's summary of a network"
+    )
+    sub.add_argument(
+        "--toml",
+        action="store_true",
+        help="print a recipe in the form that `train FILE.toml` takes",
+    )
     add_backend(sub)
 
+
+def add_train(subparsers: Any) -> None:
+    """Adds ``train``, whose defaults are those of `TrainRequest`."""
     sub = command(
+        subparsers,
         "train",
         commands.train,
         "Train a network by a recipe, or go on with it.",
         "keras-resnet train --data photos --network resnet18",
     )
-    add_training(sub)
+    groups: dict[str, Any] = {}
+    length = None
+    for option in fields(TrainRequest):
+        name = option.metadata["group"]
+        if not name:
+            continue
+        if name not in groups:
+            groups[name] = sub.add_argument_group(name)
+        place, keywords = groups[name], dict(option.metadata["argparse"])
+        if option.name in ("steps", "epochs"):
+            length = length or place.add_mutually_exclusive_group()
+            place = length
+        keywords |= {"default": argparse.SUPPRESS, "help": option.metadata["help"]}
+        keywords.pop("flag", None)
+        if option.name == "recipe":
+            place.add_argument("recipe", nargs="?", **keywords)
+        elif option.name == "changes":
+            place.add_argument("--set", dest="changes", type=assignment, **keywords)
+        else:
+            place.add_argument(flag(option), **keywords)
+    run = groups["run"]
+    run.add_argument(
+        "--seeds",
+        type=seeds,
+        metavar="FIRST-LAST",
+        help="train one run with each of these seeds; print mean and deviation",
+    )
+    run.add_argument(
+        "--plan",
+        action="store_true",
+        help="print what training would take, and train nothing",
+    )
+    run.add_argument("--quiet", action="store_true", help="print nothing")
     add_backend(sub)
 
+
+def assignment(text: str) -> tuple[str, Any]:
+    """``FIELD=VALUE`` with a value as TOML writes it; text needs no quotation marks."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip():
+        raise argparse.ArgumentTypeError(
+            f"must be FIELD=VALUE, such as batch_size=64. Received: {text!r}."
+        )
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def seeds(text: str) -> range:
+    """``FIRST-LAST``, both included."""
+    first, sign, last = text.partition("-")
+    if not (sign and first.isdecimal() and last.isdecimal()) or int(first) > int(last):
+        raise argparse.ArgumentTypeError(
+            f"must be FIRST-LAST, such as 0-4. Received: {text!r}."
+        )
+    return range(int(first), int(last) + 1)
+
+
+def add_evaluate(subparsers: Any) -> None:
+    """Adds ``evaluate``."""
     sub = command(
+        subparsers,
         "evaluate",
         commands.evaluate,
         "Measure a run; writes evaluation.json.",
         "keras-resnet evaluate runs/quickstart_seed0",
     )
-    sub.add_argument("run", metavar="RUN")
-    sub.add_argument("--data", help="folder of images or data set, if not the run's")
+    sub.add_argument("run", metavar="RUN", help="folder of a run")
+    sub.add_argument("--data", help="folder of images or data set (the run's own)")
     sub.add_argument("--data-dir", help="where TensorFlow Datasets keeps its data")
     sub.add_argument(
         "--split",
         choices=("test", "validation"),
-        help="test by default; not with another folder",
+        help="split to measure on (test); not with another folder",
     )
-    sub.add_argument("--batch-size", type=int, default=256)
+    sub.add_argument(
+        "--batch-size", type=int, default=256, help="images at a time (256)"
+    )
     add_backend(sub)
 
+
+def add_predict(subparsers: Any) -> None:
+    """Adds ``predict``."""
     sub = command(
+        subparsers,
         "predict",
         commands.predict,
         "Name what is on images; exits with 1 if some can't be read.",
@@ -88,199 +218,124 @@ def parser():
         "  keras-resnet predict runs/quickstart_seed0/onnx_int8 photos "
         "--output photos.csv",
     )
-    sub.add_argument("run", metavar="RUN", help="run, or folder that export wrote")
+    sub.add_argument("run", metavar="RUN", help="folder of a run or of an export")
     sub.add_argument("images", nargs="+", metavar="IMAGE", help="file or folder")
     sub.add_argument("--top", type=int, default=3, help="classes to name (3)")
-    sub.add_argument("--output", metavar="FILE", help=".csv or .json to write instead")
+    sub.add_argument(
+        "--output", metavar="FILE", help=".csv or .json file to write instead"
+    )
     sub.add_argument("--overwrite", action="store_true", help="replace that file")
     add_backend(sub)
 
+
+def add_export(subparsers: Any) -> None:
+    """Adds ``export``."""
     sub = command(
+        subparsers,
         "export",
         commands.export,
         "Write a run as a SavedModel for TF Serving, or in another form.",
         "keras-resnet export runs/quickstart_seed0 --output models/fashion\n"
         "  keras-resnet export runs/quickstart_seed0 --format onnx --precision int8",
     )
-    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("run", metavar="RUN", help="folder of a run")
     sub.add_argument(
         "--format",
         default="saved_model",
         choices=("saved_model", "onnx", "litert", "openvino"),
-        help="saved_model by default",
+        help="format to write (saved_model)",
     )
     sub.add_argument(
         "--precision",
         default="float32",
         choices=("float32", "float16", "bfloat16", "int8"),
-        help="float32 by default; a SavedModel has no other",
+        help="precision of the weights (float32, which a SavedModel always has)",
     )
     sub.add_argument(
         "--data",
-        help="folder or data set to calibrate and compare on, if not the run's",
+        help="folder or data set to calibrate and compare on (the run's own)",
     )
     sub.add_argument("--data-dir", help="where TensorFlow Datasets keeps its data")
     sub.add_argument(
-        "--output", help="folder to write; of a SavedModel, that of the versions"
+        "--output", help="folder to write; of a SavedModel, that of its versions"
     )
     sub.add_argument(
         "--version",
         type=int,
         default=1,
         metavar="N",
-        help="of a SavedModel (1); TF Serving serves the highest",
+        help="version of a SavedModel (1); TF Serving serves the highest",
     )
     sub.add_argument("--overwrite", action="store_true", help="replace what is there")
     add_backend(sub)
 
+
+def add_serve(subparsers: Any) -> None:
+    """Adds ``serve``."""
     sub = command(
+        subparsers,
         "serve",
         commands.serve,
         "Answer requests for predictions as TensorFlow Serving does.",
         "keras-resnet serve runs/quickstart_seed0 --name fashion",
     )
-    sub.add_argument("run", metavar="RUN", help="run, or folder that export wrote")
-    sub.add_argument("--name", help="of the model, in paths; the folder's by default")
+    sub.add_argument("run", metavar="RUN", help="folder of a run or of an export")
+    sub.add_argument("--name", help="name of the model in paths (the folder's)")
     sub.add_argument(
-        "--host", default="127.0.0.1", help="127.0.0.1; 0.0.0.0 for other machines too"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen at (127.0.0.1; 0.0.0.0 for other machines too)",
     )
-    sub.add_argument("--port", type=int, default=8501, help="8501")
+    sub.add_argument("--port", type=int, default=8501, help="port (8501)")
     sub.add_argument(
-        "--max-batch", type=int, default=32, metavar="N", help="images at once (32)"
+        "--max-batch",
+        type=int,
+        default=32,
+        metavar="N",
+        help="images computed on together, at most (32)",
     )
     sub.add_argument(
         "--batch-timeout",
         type=float,
         default=0.01,
         metavar="SECONDS",
-        help="that the first image of a batch waits for others (0.01)",
+        help="maximum wait to fill a batch (0.01)",
     )
     sub.add_argument(
-        "--workers", type=int, default=1, metavar="N", help="models that compute (1)"
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that compute, each with a model of its own (1)",
     )
     add_backend(sub)
 
+
+def add_convert(subparsers: Any) -> None:
+    """Adds ``convert``."""
     sub = command(
+        subparsers,
         "convert",
         commands.convert,
         "Write published weights, a file or a run in another form; compare logits.",
         "keras-resnet convert torchvision:IMAGENET1K_V2 my_resnet50 "
         "--network resnet50_v1_5\n  keras-resnet predict my_resnet50 cat.jpg",
     )
-    sub.add_argument("source", metavar="SOURCE", help="source:tag, file or run")
+    sub.add_argument(
+        "source", metavar="SOURCE", help="source:tag, file, or folder of a run"
+    )
     sub.add_argument(
         "out",
         metavar="OUT",
         help="folder, or .keras, .weights.h5, .safetensors, .npz or .pth file",
     )
-    sub.add_argument("--network", metavar="NAME", help="where SOURCE does not say it")
     sub.add_argument(
-        "--to", choices=("torchvision", "timm"), help="their names, in a state dict"
+        "--network", metavar="NAME", help="network, where SOURCE does not say it"
+    )
+    sub.add_argument(
+        "--to",
+        choices=("torchvision", "timm"),
+        help="library whose names a state dict gets (ours)",
     )
     sub.add_argument("--overwrite", action="store_true", help="replace OUT")
     add_backend(sub)
-    return top
-
-
-def add_backend(sub):
-    """Adds ``--backend``."""
-    sub.add_argument(
-        "--backend", choices=BACKENDS, help="Keras's; $KERAS_BACKEND by default"
-    )
-
-
-def add_training(sub):
-    """Adds the options of ``train``; its defaults are those of `reproduce.train`."""
-    absent = argparse.SUPPRESS
-    sub.add_argument("recipe", nargs="?", default=absent, help="quickstart by default")
-    own = sub.add_argument_group("own images")
-    own.add_argument(
-        "--data", default=absent, metavar="DIR|NAME", help="folder, or data set's name"
-    )
-    own.add_argument(
-        "--network", default=absent, metavar="NAME", help="what to train on them"
-    )
-    own.add_argument(
-        "--weights", default=absent, metavar="FILE|SOURCE:TAG", help="to begin from"
-    )
-    own.add_argument(
-        "--val-fraction",
-        type=float,
-        default=absent,
-        metavar="SHARE",
-        help="of a folder without val/, kept back for validation (0.1)",
-    )
-    own.add_argument(
-        "--freeze", type=int, default=absent, metavar="N", help="first N stages stay"
-    )
-    run = sub.add_argument_group("run")
-    run.add_argument("--seed", type=int, default=absent, help="0 by default")
-    run.add_argument("--output-dir", default=absent, help="parent of the run's folder")
-    run.add_argument("--data-dir", default=absent, help="of TensorFlow Datasets")
-    length = run.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, default=absent, help="updates in all")
-    length.add_argument(
-        "--epochs", type=float, default=absent, help="need not be whole"
-    )
-    run.add_argument("--batch-size", type=int, default=absent, help="over all devices")
-    run.add_argument(
-        "--learning-rate", type=float, default=absent, help="the schedule's highest"
-    )
-    run.add_argument(
-        "--teacher", default=absent, metavar="RUN", help="learn its logits as well"
-    )
-    run.add_argument(
-        "--log",
-        default=absent,
-        action="append",
-        choices=("tensorboard", "wandb", "mlflow"),
-        help="tell it as well; may be given again",
-    )
-    run.add_argument(
-        "--plan", action="store_true", help="say what it would take; train nothing"
-    )
-    machine = sub.add_argument_group("machine")
-    machine.add_argument(
-        "--devices", default=absent, help="all, cpu, gpu, gpu:0,1, cpu:2"
-    )
-    machine.add_argument(
-        "--precision",
-        default=absent,
-        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
-        help="of the computation; auto: what suits devices and network",
-    )
-    machine.add_argument(
-        "--xla",
-        default=absent,
-        choices=("auto", "on", "off"),
-        help="auto: on one GPU and on JAX",
-    )
-    machine.add_argument(
-        "--sync-batch-norm",
-        default=absent,
-        action="store_true",
-        help="statistics over all devices",
-    )
-    machine.add_argument(
-        "--accumulate",
-        type=int,
-        default=absent,
-        metavar="K",
-        help="split each batch into K micro-batches, for less memory",
-    )
-    machine.add_argument(
-        "--steps-per-execution",
-        type=int,
-        default=absent,
-        metavar="N",
-        help="updates that Python starts at a time, for small networks on a GPU",
-    )
-    machine.add_argument(
-        "--deterministic",
-        default=absent,
-        action="store_true",
-        help="the same bits each time on a GPU too; TensorFlow, without XLA",
-    )
-    machine.add_argument(
-        "--quiet", default=absent, action="store_true", help="say nothing"
-    )

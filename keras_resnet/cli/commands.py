@@ -1,16 +1,24 @@
-"""What each word of the command line does: options → the package's functions, and print.
+"""What each command does: it calls the package's functions and prints what they give.
 
 Each imports what it needs when it is called: `--backend` must be known before Keras is
 imported (docs/decisions/0002), and `list` needs no framework at all.
 """
 
+from __future__ import annotations
+
+import argparse
 import functools
 import os
 import pathlib
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_resnet.config.recipe import Recipe
+    from keras_resnet.serving.worker import Servable
 
 
-def list_(options):
+def list_(options: argparse.Namespace) -> None:
     """``keras-resnet list``."""
     from keras_resnet.config.architectures import ARCHITECTURES, complexity
     from keras_resnet.config.recipes import RECIPES
@@ -38,15 +46,34 @@ def list_(options):
         )
 
 
-def show(options):
-    """``keras-resnet show NAME``."""
-    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+def show(options: argparse.Namespace) -> None:
+    """``keras-resnet show NAME``, of a network or a recipe."""
+    from keras_resnet.config.architectures import ARCHITECTURES
     from keras_resnet.config.lookup import find
+    from keras_resnet.config.recipe_files import read_recipe
+    from keras_resnet.config.recipes import RECIPES
 
-    spec = find(ARCHITECTURES, options.name, kind="network")
-    counts = complexity()[options.name]
+    if options.name.endswith(".toml"):
+        _show_recipe(read_recipe(options.name), options.toml)
+    elif options.name in RECIPES:
+        _show_recipe(RECIPES[options.name], options.toml)
+    elif options.toml:
+        find(RECIPES, options.name, kind="recipe")
+    else:
+        find(ARCHITECTURES | RECIPES, options.name, kind="network or recipe")
+        _show_network(options.name)
+        if options.layers:
+            from keras_resnet.applications import create
+
+            create(options.name).summary()
+
+
+def _show_network(name: str) -> None:
+    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+
+    spec, counts = ARCHITECTURES[name], complexity()[name]
     for label, value in {
-        "network": options.name,
+        "network": name,
         "parameters": f"{counts['parameters']:,}",
         "multiply-adds": f"{counts['multiply_adds'] / 1e9:.4f} G at "
         f"{spec.image_size}x{spec.image_size}",
@@ -59,39 +86,67 @@ def show(options):
         "graph": spec.source,
     }.items():
         print(f"{label:17} {value}")
-    if options.layers:
-        from keras_resnet.applications import create
-
-        create(options.name).summary()
 
 
-def train(options):
+def _show_recipe(recipe: Recipe, toml: bool) -> None:
+    from keras_resnet.config.recipe_files import described, for_toml
+
+    if toml:
+        import tomli_w
+
+        print(tomli_w.dumps(for_toml(recipe)).rstrip())
+        return
+    for label, value in described(recipe):
+        print(f"{label:22} {value}")
+
+
+def train(options: argparse.Namespace) -> None:
     """``keras-resnet train``."""
     from keras_resnet import reproduce
     from keras_resnet.devices import workers
     from keras_resnet.runs.record import read_record, summary
+    from keras_resnet.runs.tables import of_seeds
 
-    given = {
-        name: value
-        for name, value in vars(options).items()
-        if name not in ("command", "backend", "quiet", "plan")
-    }
+    of_command = ("command", "backend", "quiet", "plan", "seeds")
+    given = {k: v for k, v in vars(options).items() if k not in of_command}
+    if "changes" in given:
+        given["changes"] = _once(given["changes"])
     # Of several workers, the chief measures, writes the record, and speaks.
-    chief = workers.find().index == 0
+    several = workers.find()
+    chief = several.index == 0
     if options.plan:
         text = reproduce.plan(**given)
         if chief:
             print(text)
         return
-    quiet = getattr(options, "quiet", False)
+    if options.seeds and ("seed" in given or several.count > 1):
+        raise ValueError(
+            "`--seeds` trains one run after the other on one worker: leave out --seed. "
+            f"Received: --seed {given.get('seed')}, {several.count} workers."
+        )
     # A line that redraws itself would be one for every half second in a log file.
-    verbose = 0 if quiet else 1 if sys.stdout.isatty() else 2
-    folder = reproduce.train(**given, verbose=verbose)
-    if chief:
-        print(summary(read_record(folder / "record.json"), folder))
+    verbose = 0 if options.quiet else 1 if sys.stdout.isatty() else 2
+    records = []
+    for seed in options.seeds or [None]:
+        one = given if seed is None else given | {"seed": seed}
+        folder = reproduce.train(**one, verbose=verbose)
+        if chief:
+            records.append(read_record(folder / "record.json"))
+            print(summary(records[-1], folder))
+    if options.seeds:
+        print(of_seeds(records))
 
 
-def evaluate(options):
+def _once(changes: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of ``--set``, of which none is given twice."""
+    names = [name for name, _ in changes]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"`--set` must give a field once. Received twice: {twice}.")
+    return dict(changes)
+
+
+def evaluate(options: argparse.Namespace) -> None:
     """``keras-resnet evaluate``."""
     from keras_resnet.runs.evaluate import evaluate
 
@@ -109,7 +164,7 @@ def evaluate(options):
     )
 
 
-def predict(options):
+def predict(options: argparse.Namespace) -> int:
     """``keras-resnet predict``."""
     from rich.console import Console
     from rich.progress import track
@@ -152,7 +207,7 @@ def predict(options):
     return 1 if unread else 0
 
 
-def export(options):
+def export(options: argparse.Namespace) -> None:
     """``keras-resnet export``."""
     from keras_resnet.export import compare
     from keras_resnet.runs.export import export
@@ -178,7 +233,7 @@ def export(options):
         )
 
 
-def serve(options):
+def serve(options: argparse.Namespace) -> None:
     """``keras-resnet serve``."""
     folder = pathlib.Path(options.run).resolve()
     if not folder.is_dir():
@@ -199,14 +254,14 @@ def serve(options):
     )
 
 
-def servable(folder):
+def servable(folder: str) -> Servable:
     """`runs.predict.servable`, for the workers: only they import Keras."""
     from keras_resnet.runs.predict import servable
 
     return servable(folder)
 
 
-def convert(options):
+def convert(options: argparse.Namespace) -> None:
     """``keras-resnet convert``."""
     from keras_resnet.runs.convert import convert
 

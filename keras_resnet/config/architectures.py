@@ -346,7 +346,7 @@ def _resnext29(groups, width):
     )
 
 
-ARCHITECTURES = {
+_ROWS = {
     "resnet18":            _v1(18),
     "resnet34":            _v1(34),
     "resnet50":            _v1(50),
@@ -473,6 +473,7 @@ ARCHITECTURES = {
     "resnext29_8x64d":     _resnext29(8, 64),
     "resnext29_16x64d":    _resnext29(16, 64),
 }  # fmt: skip
+ARCHITECTURES = {name: replace(row, name=name) for name, row in _ROWS.items()}
 
 
 def complexity() -> dict:

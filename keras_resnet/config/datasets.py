@@ -20,8 +20,9 @@ class DatasetSpec:
         classes: Number of classes.
         train, test: Names of the splits in the source. The test split is never
             used to choose anything.
-        validation: Examples split off the training set, the same ones in every
-            run, balanced over the classes.
+        examples: Images to train on, those of the validation set left out.
+        validation: Images split off the training set, the same ones in every run,
+            balanced over the classes.
         preprocessing: Of the images, unless a recipe says otherwise.
         tfds: Name in TensorFlow Datasets, or `None` for the bundled set.
         storage: How the examples are held: ``"pixels"`` decodes all of them into
@@ -37,6 +38,7 @@ class DatasetSpec:
     classes: int
     train: str = "train"
     test: str = "test"
+    examples: int
     validation: int
     preprocessing: Preprocessing
     tfds: str | None
@@ -81,6 +83,7 @@ CIFAR10_CLASSES = (
 def _cifar(classes, mean, std, source, class_names=None):
     return DatasetSpec(
         classes=classes,
+        examples=45_000,
         validation=5_000,  # He et al. 2016a, sec. 4.2: "a 45k/5k train/val split".
         preprocessing=Preprocessing(
             channels=3, resize=None, size=(32, 32), mean=mean, std=std
@@ -92,9 +95,10 @@ def _cifar(classes, mean, std, source, class_names=None):
     )
 
 
-def _fashion(tfds, validation, source):
+def _fashion(tfds, examples, validation, source):
     return DatasetSpec(
         classes=10,
+        examples=examples,
         validation=validation,
         preprocessing=Preprocessing(
             channels=1, resize=None, size=(28, 28), mean=(72.94,), std=(90.02,)
@@ -106,10 +110,11 @@ def _fashion(tfds, validation, source):
     )
 
 
-def _imagenet(tfds, classes, test_split, validation, storage, source):
+def _imagenet(tfds, classes, test_split, examples, validation, storage, source):
     return DatasetSpec(
         classes=classes,
         test=test_split,
+        examples=examples,
         validation=validation,
         preprocessing=Preprocessing(
             channels=3,
@@ -127,12 +132,13 @@ def _imagenet(tfds, classes, test_split, validation, storage, source):
 DATASETS = {
     "fashion_mini": _fashion(
         None,
+        13_300,
         500,
         "Xiao et al. 2017, arXiv:1708.07747, MIT licence; a class-balanced subset, "
         "see data/bundled/README.md",
     ),
     "fashion_mnist": _fashion(
-        "fashion_mnist", 5_000, "Xiao et al. 2017, arXiv:1708.07747"
+        "fashion_mnist", 55_000, 5_000, "Xiao et al. 2017, arXiv:1708.07747"
     ),
     "cifar10": _cifar(
         10, CIFAR10_MEAN, CIFAR10_STD, "Krizhevsky 2009", CIFAR10_CLASSES
@@ -145,6 +151,7 @@ DATASETS = {
         classes=10,
         # Zagoruyko & Komodakis 2016 train on both, 604,388 images: 1.9 GB of pixels.
         train="train+extra",
+        examples=598_388,
         validation=6_000,
         # The same: divided by 255, no mean.
         preprocessing=Preprocessing(
@@ -155,11 +162,12 @@ DATASETS = {
         source="Netzer et al. 2011",
     ),
     "imagenette": _imagenet(
-        "imagenette/160px-v2", 10, "validation", 500, "encoded", "fastai/imagenette"
+        "imagenette/160px-v2", 10, "validation", 8_969, 500, "encoded", "fastai/imagenette"
     ),
     "imagenet2012": _imagenet(
         # The labels of the official test set are not public: the official
         # validation set is the test split here, as in the papers' tables.
-        "imagenet2012", 1000, "validation", 10_000, "stream", "Russakovsky et al. 2015"
+        "imagenet2012", 1000, "validation", 1_271_167, 10_000, "stream",
+        "Russakovsky et al. 2015",
     ),
 }  # fmt: skip

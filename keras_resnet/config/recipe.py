@@ -1,10 +1,46 @@
-"""What a training recipe can say: the columns of the table in `recipes.py`."""
+"""What a training recipe can say: the columns of the table in `recipes.py`.
+
+Every class here is a frozen dataclass of plain values. Change one with
+`dataclasses.replace`, for example::
+
+    recipe = keras_resnet.config.RECIPES["resnet20_cifar10"]
+    mine = replace(
+        recipe, name="my_resnet20", schedule=replace(recipe.schedule, learning_rate=0.05)
+    )
+"""
 
 import math
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+import re
+from dataclasses import dataclass
 from typing import Literal
 
+from keras_resnet.config.augmentations import (
+    Augmentation,
+    CutMix,
+    InceptionCrop,
+    MixUp,
+    PadCropFlip,
+    RandAugment,
+    ScaleCropFlip,
+)
+from keras_resnet.config.checks import (
+    BELOW_ONE,
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    check_numbers,
+)
+from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.protocols import PROTOCOLS
+from keras_resnet.config.schedules import (
+    CosineDecay,
+    PlateauDecay,
+    PolynomialDecay,
+    Schedule,
+    StepDecay,
+)
+from keras_resnet.config.spec import ResNetSpec
 
 # What many recipes do otherwise than their sources, in words for their rows.
 FAN_IN = (
@@ -23,128 +59,6 @@ MOST_STEPS = 2**31  # JAX counts the updates of an optimizer in 32 bits.
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepDecay:
-    """The learning rate is multiplied by ``factor`` after each of the updates ``at``."""
-
-    learning_rate: float
-    at: tuple[int, ...]
-    factor: float = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class CosineDecay:
-    """A linear rise over ``warmup`` (share of the updates), a cosine to 0.
-
-    The rise begins at ``warmup_from``, a share of the learning rate.
-    """
-
-    learning_rate: float
-    warmup: float = 0.0
-    warmup_from: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolynomialDecay:
-    """``(1 - updates / all)**power``, after a rise with the same power.
-
-    The rise, ``(updates / rise)**power``, takes ``warmup``, a share of the updates;
-    darknet's ``burn_in`` (src/network.c, get_current_rate).
-    """
-
-    learning_rate: float
-    power: float
-    warmup: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlateauDecay:
-    """Multiplied by ``factor`` whenever the validation error stops falling.
-
-    That is when ``patience`` validations in a row have not brought it
-    ``min_delta`` (percentage points) under the lowest before.
-    """
-
-    learning_rate: float
-    patience: int
-    min_delta: float
-    factor: float = 0.1
-
-
-Schedule = StepDecay | CosineDecay | PolynomialDecay | PlateauDecay
-
-
-@dataclass(frozen=True, kw_only=True)
-class PadCropFlip:
-    """Padding of each side, a random crop of the original size, a random flip.
-
-    ``mode`` says what the padding shows: zeros (of the normalized image) or the image,
-    reflected.
-    """
-
-    padding: int
-    flip: bool = True
-    mode: Literal["zero", "reflect"] = "zero"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScaleCropFlip:
-    """Random shorter side, random crop of the network's input size, random flip.
-
-    Attributes:
-        shorter_side: Range in pixels, both ends included.
-        color: Standard deviation of the PCA colour noise (Krizhevsky et al. 2012).
-    """
-
-    shorter_side: tuple[int, int] = (256, 480)
-    color: float = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class InceptionCrop:
-    """A crop of random area and aspect, resized to the input size; a random flip.
-
-    Szegedy et al. 2015, sec. 6, as fb.resnet.torch has it.
-
-    Attributes:
-        area: Range of the crop's share of the image's area.
-        aspect: Range of the crop's width over its height.
-        jitter: Brightness, contrast and saturation change by up to this share, in
-            random order.
-        color: Standard deviation of the PCA colour noise.
-    """
-
-    area: tuple[float, float] = (0.08, 1.0)
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    jitter: float = 0.4
-    color: float = 0.1
-
-
-Augmentation = PadCropFlip | ScaleCropFlip | InceptionCrop
-
-
-@dataclass(frozen=True, kw_only=True)
-class MixUp:
-    """Zhang et al. 2018: sums of two images and of their labels."""
-
-    alpha: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class CutMix:
-    """Yun et al. 2019: a rectangle of one image in another, labels by area."""
-
-    alpha: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandAugment:
-    """Cubuk et al. 2020: so many operations on each image, of this strength (0 to 1)."""
-
-    operations: int
-    strength: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class Distillation:
     """The loss also draws the logits to a teacher's; He et al. 2019, sec. 5.3.
 
@@ -155,6 +69,9 @@ class Distillation:
 
     teacher: str
     temperature: float = 20.0
+
+    def __post_init__(self) -> None:
+        check_numbers(self, temperature=POSITIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +86,36 @@ class WeightAverage:
     decay: float
     every: int
 
+    def __post_init__(self) -> None:
+        check_numbers(self, decay=BELOW_ONE, every=COUNT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """The error that a recipe's source reports.
+
+    Attributes:
+        error: Top-1 test error, in percent.
+        protocol: Key of `PROTOCOLS`: how it was measured.
+        where: Table or file that reports it, and over how many runs.
+    """
+
+    error: float
+    protocol: str
+    where: str
+
+    def __post_init__(self) -> None:
+        check_numbers(self, error=NOT_NEGATIVE)
+        find(PROTOCOLS, self.protocol, kind="protocol")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Everything that decides the outcome of a training run, except the seed.
 
     Attributes:
-        network: Key of `ARCHITECTURES`.
+        name: What its runs are called; of a row of `RECIPES`, its key.
+        network: Key of `ARCHITECTURES`, or a `ResNetSpec`.
         dataset: Key of `DATASETS`, or the path of a folder of images.
         dropout: Rate between the convolutions of a pre-activation block, over the
             network's own.
@@ -203,15 +143,16 @@ class Recipe:
         distillation: From a teacher; `None` for none.
         mean: Whether the mean of each channel or of each pixel is subtracted.
         preprocessing: Of the images, where it isn't the data set's.
-        target: Top-1 test error, in percent, that the source reports, or `None`.
-        source: Where all this is said, and by which protocol the target was measured.
+        target: The test error that the source reports, or `None`.
+        source: Where all this is said.
         deviations: What is known to differ from the source.
 
     Raises:
         ValueError: If no run can follow the recipe.
     """
 
-    network: str
+    name: str = "custom"
+    network: str | ResNetSpec
     dataset: str
     dropout: float = 0.0
     batch_size: int
@@ -225,7 +166,7 @@ class Recipe:
     decay_all: bool = True
     zero_gamma: bool = False
     label_smoothing: float = 0.0
-    augmentation: Augmentation | None
+    augmentation: Augmentation | None = None
     rand_augment: RandAugment | None = None
     erasing: float = 0.0
     mixing: tuple[MixUp | CutMix, ...] = ()
@@ -235,36 +176,54 @@ class Recipe:
     distillation: Distillation | None = None
     mean: Literal["channel", "pixel"] = "channel"
     preprocessing: Preprocessing | None = None
-    target: float | None
-    source: str
+    target: Target | None = None
+    source: str = ""
     deviations: tuple[str, ...] = ()
 
-    def __post_init__(self):
-        for name in ("batch_size", "steps", "validate_every"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. Received: {name}={value!r}."
-                )
+    def __post_init__(self) -> None:
+        check_numbers(
+            self,
+            batch_size=COUNT,
+            steps=COUNT,
+            validate_every=COUNT,
+            momentum=BELOW_ONE,
+            weight_decay=NOT_NEGATIVE,
+            label_smoothing=BELOW_ONE,
+            erasing=BELOW_ONE,
+            dropout=BELOW_ONE,
+            precise_batch_norm=NOT_NEGATIVE,
+        )
+        if not re.fullmatch(r"[\w.+-]+", self.name):
+            raise ValueError(
+                "`name` must be letters, digits, '_', '-', '+' and '.', as it names a "
+                f"folder. Received: name={self.name!r}."
+            )
         if self.steps >= MOST_STEPS:
             raise ValueError(
                 f"`steps` must be less than {MOST_STEPS:,}. Received: {self.steps:,}."
             )
-        if not self.schedule.learning_rate > 0:
-            raise ValueError(
-                f"The learning rate must be positive. Received: {self.schedule}."
-            )
-        if not isinstance(self.augmentation, Augmentation | None):
-            raise ValueError(
-                "`augmentation` must be a PadCropFlip, a ScaleCropFlip, an InceptionCrop "
-                f"or None. Received: augmentation={self.augmentation!r}."
-            )
-        for name in ("label_smoothing", "erasing", "dropout"):
-            if not 0 <= getattr(self, name) < 1:
+        for name, kinds in KINDS.items():
+            if not isinstance(getattr(self, name), kinds):
+                options = ", ".join(getattr(kind, "__name__", "None") for kind in kinds)
                 raise ValueError(
-                    f"`{name}` must be at least 0 and less than 1. "
-                    f"Received: {name}={getattr(self, name)}."
+                    f"`{name}` must be one of {options.replace('NoneType', 'None')}. "
+                    f"Received: {name}={getattr(self, name)!r}."
                 )
+        if self.mean not in ("channel", "pixel"):
+            raise ValueError(
+                f"`mean` must be 'channel' or 'pixel'. Received: mean={self.mean!r}."
+            )
+        self._check_schedule()
+        begins = [share for share, _ in self.image_sizes]
+        if begins and (begins[0] != 0 or sorted({*begins, 1.0}) != [*begins, 1.0]):
+            raise ValueError(
+                "`image_sizes` must begin at the share 0 and rise to below 1. "
+                f"Received: image_sizes={self.image_sizes}."
+            )
+
+    def _check_schedule(self) -> None:
+        if self.warmup_learning_rate is not None:
+            check_numbers(self, warmup_learning_rate=POSITIVE)
         if isinstance(self.schedule, PlateauDecay) and self.warmup_learning_rate:
             raise ValueError(
                 "A `PlateauDecay` and a `warmup_learning_rate` can't both own the "
@@ -275,45 +234,31 @@ class Recipe:
             milestones = [0, *self.schedule.at, self.steps]
             if sorted(set(milestones)) != milestones:
                 raise ValueError(
-                    "`at` must rise from above 0 to below `steps`. "
+                    "`schedule.at` must rise from above 0 to below `steps`. "
                     f"Received: at={self.schedule.at}, steps={self.steps}."
                 )
-        begins = [share for share, _ in self.image_sizes]
-        if begins and (begins[0] != 0 or sorted({*begins, 1.0}) != [*begins, 1.0]):
-            raise ValueError(
-                "`image_sizes` must begin at the share 0 and rise to below 1. "
-                f"Received: image_sizes={self.image_sizes}."
-            )
 
     @property
     def soft_labels(self) -> bool:
         """Whether training needs a vector of probabilities for each label."""
         return bool(self.label_smoothing or self.mixing)
 
-    def as_json(self) -> dict:
-        """The values as `json.dumps` takes them."""
-        return {
-            field.name: _as_json(getattr(self, field.name)) for field in fields(self)
-        }
+    @property
+    def network_name(self) -> str:
+        """The name of the network, whether it is a row's or an object's."""
+        return self.network if isinstance(self.network, str) else self.network.name
 
 
-def defaults() -> dict:
-    """What a recipe says where it says nothing, as `Recipe.as_json` gives it."""
-    return {
-        field.name: _as_json(field.default)
-        for field in fields(Recipe)
-        if field.default is not MISSING
-    }
-
-
-def _as_json(value):
-    if isinstance(value, Preprocessing):
-        return value.as_json()
-    if isinstance(value, tuple):
-        return [_as_json(item) for item in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {"kind": type(value).__name__, **asdict(value)}
-    return value
+KINDS = {  # Of the values that are dataclasses themselves.
+    "network": (str, ResNetSpec),
+    "schedule": (StepDecay, CosineDecay, PolynomialDecay, PlateauDecay),
+    "augmentation": (PadCropFlip, ScaleCropFlip, InceptionCrop, type(None)),
+    "rand_augment": (RandAugment, type(None)),
+    "average": (WeightAverage, type(None)),
+    "distillation": (Distillation, type(None)),
+    "preprocessing": (Preprocessing, type(None)),
+    "target": (Target, type(None)),
+}
 
 
 def first_steps(image_sizes, steps: int) -> list:
@@ -322,35 +267,3 @@ def first_steps(image_sizes, steps: int) -> list:
     It is the first at the size's share of the updates or behind it.
     """
     return [math.ceil(share * steps) for share, _ in image_sizes]
-
-
-def with_steps(recipe: Recipe, steps: int) -> Recipe:
-    """The recipe in another number of updates, its milestones in proportion."""
-    if steps == recipe.steps:
-        return recipe
-    schedule = recipe.schedule
-    if isinstance(schedule, StepDecay):
-        scaled = (step * steps // recipe.steps for step in schedule.at)
-        # Very short runs have no room for every milestone.
-        schedule = replace(
-            schedule, at=tuple(sorted({at for at in scaled if 0 < at < steps}))
-        )
-    validate_every = min(recipe.validate_every, steps)
-    if isinstance(schedule, PlateauDecay):
-        # Its patience is counted in validations.
-        validate_every = max(1, recipe.validate_every * steps // recipe.steps)
-    return replace(
-        recipe, steps=steps, validate_every=validate_every, schedule=schedule
-    )
-
-
-def smoke(recipe: Recipe) -> Recipe:
-    """The recipe's twin that takes seconds: the same code, four updates."""
-    batch_size = min(16, recipe.batch_size)
-    return replace(
-        with_steps(recipe, 4),
-        batch_size=batch_size,
-        validate_every=2,
-        average=recipe.average and replace(recipe.average, every=1),
-        precise_batch_norm=min(batch_size, recipe.precise_batch_norm),
-    )

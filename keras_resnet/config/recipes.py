@@ -3,22 +3,18 @@
 `RECIPES` holds them all; the papers' are in `recipes_cifar.py` and `recipes_imagenet.py`.
 """
 
-import math
+from dataclasses import replace
 
+from keras_resnet.config.augmentations import InceptionCrop, PadCropFlip
 from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
 )
-from keras_resnet.config.recipe import (
-    CosineDecay,
-    InceptionCrop,
-    PadCropFlip,
-    Recipe,
-    ScaleCropFlip,
-)
+from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipes_cifar import CIFAR_RECIPES
 from keras_resnet.config.recipes_imagenet import IMAGENET_RECIPES
+from keras_resnet.config.schedules import CosineDecay
 
 
 def _quickstart():
@@ -67,48 +63,10 @@ def _imagenette_fast():
     )
 
 
-RECIPES = {
+_ROWS = {
     "quickstart": _quickstart(),
     "imagenette_fast": _imagenette_fast(),
     **CIFAR_RECIPES,
     **IMAGENET_RECIPES,
 }
-
-
-def for_own_images(
-    *, network, small, channels, dataset, examples, pretrained, batch_size=None
-) -> Recipe:
-    """A recipe for a data set that no paper speaks of.
-
-    Thirty epochs of linear warm-up and cosine decay; the learning rate follows the linear
-    scaling rule, 0.1 for 256 images, and is a tenth of it from pretrained weights.
-
-    Args:
-        network: Key of `ARCHITECTURES`.
-        small: Whether it is a network for small images, of CIFAR's kind.
-        channels: Of the images; greyscale ones get no colour noise.
-        dataset: Key of `DATASETS` or path of a folder.
-        examples: Number of training images.
-        pretrained: Whether training begins with given weights.
-        batch_size: Images per update; chosen by the network's size if `None`.
-    """
-    color = 0.1 if channels == 3 else 0.0
-    # At least four updates an epoch, so that a handful of images trains as well.
-    batch_size = batch_size or max(1, min(128 if small else 32, examples // 4))
-    steps_per_epoch = math.ceil(examples / batch_size)
-    return Recipe(
-        network=network,
-        dataset=dataset,
-        batch_size=batch_size,
-        steps=30 * steps_per_epoch,
-        validate_every=steps_per_epoch,
-        schedule=CosineDecay(
-            learning_rate=0.1 * batch_size / 256 * (0.1 if pretrained else 1),
-            warmup=0.2,
-        ),
-        nesterov=True,
-        weight_decay=5e-4,
-        augmentation=PadCropFlip(padding=4) if small else ScaleCropFlip(color=color),
-        target=None,
-        source="Ours: no paper; change it with --epochs and --batch-size",
-    )
+RECIPES = {name: replace(row, name=name) for name, row in _ROWS.items()}

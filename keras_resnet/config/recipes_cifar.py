@@ -2,13 +2,9 @@
 
 from dataclasses import replace
 
-from keras_resnet.config.recipe import (
-    FAN_IN,
-    MOMENTUM,
-    PadCropFlip,
-    Recipe,
-    StepDecay,
-)
+from keras_resnet.config.augmentations import PadCropFlip
+from keras_resnet.config.recipe import FAN_IN, MOMENTUM, Recipe, Target
+from keras_resnet.config.schedules import StepDecay
 
 # Updates in an epoch of 50,000 images in batches of 128: the last one, of 80 images, is
 # an update in fb.resnet.torch and ResNeXt (dataloader.lua), and is left out in
@@ -25,6 +21,13 @@ RESTART = (
 CLASSES = {"cifar10": 0, "cifar100": 1}  # Column of the errors below.
 
 
+def _target(error, where):
+    """A target that was measured on one view of each test image; `None` for none."""
+    if error is None:
+        return None
+    return Target(error=error, protocol="single_crop", where=where)
+
+
 def _he2015(network, target, warmup_learning_rate=None):
     return Recipe(
         network=network,
@@ -36,8 +39,8 @@ def _he2015(network, target, warmup_learning_rate=None):
         warmup_learning_rate=warmup_learning_rate,
         augmentation=PadCropFlip(padding=4),
         mean="pixel",
-        target=target,
-        source="He et al. 2016a, sec. 4.2 and table 6: a single view of the test images",
+        target=_target(target, "He et al. 2016a, table 6"),
+        source="He et al. 2016a, sec. 4.2",
         deviations=(
             "The pixels are divided by the standard deviation of their channel, of "
             "which the paper does not speak.",
@@ -56,8 +59,8 @@ def _he2016(network, dataset, target):
         validate_every=400,
         schedule=StepDecay(learning_rate=0.1, at=(32_000, 48_000)),
         augmentation=PadCropFlip(padding=4),
-        target=target,
-        source="He et al. 2016b, sec. 3.1, appendix and table 4: median of 5 runs",
+        target=_target(target, "He et al. 2016b, table 4: median of 5 runs"),
+        source="He et al. 2016b, sec. 3.1 and appendix",
         deviations=(
             SPLIT,
             'Without the 400 updates at 0.01 of the appendix, which calls them "not '
@@ -98,9 +101,13 @@ def _wide(network, dataset, target, dropout=0.0):
         nesterov=True,
         weight_decay=5e-4,
         augmentation=PadCropFlip(padding=4, mode="reflect"),
-        target=target,
+        target=_target(
+            target,
+            "szagoruyko/wide-residual-networks README.md: images normalized by the mean "
+            "and deviation of channels",
+        ),
         source="Zagoruyko & Komodakis 2016, sec. 3, and szagoruyko/wide-residual-networks "
-        "scripts/train_cifar.sh; target: mean and deviation of channels, as README.md",
+        "scripts/train_cifar.sh",
         deviations=(
             SPLIT,
             "Half of a batch's images are flipped on average, where the code flips "
@@ -122,8 +129,8 @@ def _wide_svhn():
         nesterov=True,
         weight_decay=5e-4,
         augmentation=None,
-        target=1.54,
-        source="szagoruyko/wide-residual-networks scripts/train_svhn.sh; target: README.md",
+        target=_target(1.54, "szagoruyko/wide-residual-networks README.md"),
+        source="szagoruyko/wide-residual-networks scripts/train_svhn.sh",
         deviations=(
             "Trained on all images but the 6,000 of the validation split; as many "
             "updates as in the source's epochs over all of them.",
@@ -143,9 +150,10 @@ def _resnext(network, dataset, target):
         nesterov=True,
         weight_decay=5e-4,
         augmentation=PadCropFlip(padding=4),
-        target=target,
-        source="Xie et al. 2017, sec. 5.3 and table 7, and facebookresearch/ResNeXt "
-        "README.md",
+        target=_target(
+            target, "Xie et al. 2017, table 7, and facebookresearch/ResNeXt README.md"
+        ),
+        source="Xie et al. 2017, sec. 5.3, and facebookresearch/ResNeXt README.md",
         deviations=(
             SPLIT,
             FAN_IN,
@@ -201,8 +209,7 @@ CIFAR_RECIPES = {
     }),
     "wide_resnet16_4_cifar10": replace(
         _wide("wide_resnet16_4", "cifar10", 5.02),
-        source="Zagoruyko & Komodakis 2016, sec. 3 and table 6, without dropout, and "
-        "szagoruyko/wide-residual-networks scripts/train_cifar.sh",
+        target=_target(5.02, "Zagoruyko & Komodakis 2016, table 6, without dropout"),
     ),
     **_with_dropout("wide_resnet28_10", 0.3, (3.89, 18.85)),
     **_with_dropout("wide_resnet40_10", 0.3, (3.8, 18.3)),

@@ -1,5 +1,12 @@
 """Recipes for ImageNet, one row each, as the papers and their code trained."""
 
+from keras_resnet.config.augmentations import (
+    CutMix,
+    InceptionCrop,
+    MixUp,
+    RandAugment,
+    ScaleCropFlip,
+)
 from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -8,18 +15,16 @@ from keras_resnet.config.preprocessing import (
 from keras_resnet.config.recipe import (
     FAN_IN,
     MOMENTUM,
-    CosineDecay,
-    CutMix,
     Distillation,
-    InceptionCrop,
-    MixUp,
+    Recipe,
+    Target,
+    WeightAverage,
+)
+from keras_resnet.config.schedules import (
+    CosineDecay,
     PlateauDecay,
     PolynomialDecay,
-    RandAugment,
-    Recipe,
-    ScaleCropFlip,
     StepDecay,
-    WeightAverage,
 )
 
 IMAGES = 1_281_167  # Of the official training set, over which the sources' epochs go.
@@ -55,7 +60,11 @@ def _steps(batch_size, epochs, *, ragged=True):
     }
 
 
-def _he2015(network, target, protocol):
+def _one_crop(error, where):
+    return Target(error=error, protocol="single_crop", where=where)
+
+
+def _he2015(network, target):
     return Recipe(
         network=network,
         dataset="imagenet2012",
@@ -66,7 +75,7 @@ def _he2015(network, target, protocol):
         augmentation=ScaleCropFlip(),
         precise_batch_norm=50_000,
         target=target,
-        source=f"He et al. 2016a, sec. 3.4; target: {protocol}",
+        source="He et al. 2016a, sec. 3.4",
         deviations=(
             HELD_OUT,
             "Batch norm's statistics are taken from 50,000 training images; the authors "
@@ -99,15 +108,18 @@ def _every_30_epochs(network, target, epochs, *, source, deviations=(), **change
     )
 
 
-def _he2016(network, target):
+def _he2016(network, error):
     return _every_30_epochs(
         network,
-        target,
+        Target(
+            error=error,
+            protocol="he2016_320",
+            where="He et al. 2016b, table 5, scale augmentation",
+        ),
         90,
         nesterov=False,
         augmentation=ScaleCropFlip(),
-        source="He et al. 2016b, appendix; target: table 5, scale augmentation, one crop "
-        "of 320x320 (our record has 224x224)",
+        source="He et al. 2016b, appendix",
         deviations=(
             "The paper tells where the rate falls, at 30 and 60 epochs, and not where "
             "training ends: here after 90.",
@@ -115,13 +127,12 @@ def _he2016(network, target):
     )
 
 
-def _facebook(network, target):
+def _facebook(network, error):
     return _every_30_epochs(
         network,
-        target,
+        _one_crop(error, "fb.resnet.torch pretrained/README.md"),
         90,
-        source="fb.resnet.torch train.lua and datasets/imagenet.lua; target: "
-        "pretrained/README.md, one crop",
+        source="fb.resnet.torch train.lua and datasets/imagenet.lua",
         deviations=(
             FAN_IN,
             MOMENTUM,
@@ -130,13 +141,12 @@ def _facebook(network, target):
     )
 
 
-def _resnext(network, target):
+def _resnext(network, error):
     return _every_30_epochs(
         network,
-        target,
+        _one_crop(error, "facebookresearch/ResNeXt README.md"),
         100,
-        source="facebookresearch/ResNeXt opts.lua and train.lua; target: README.md, one "
-        "crop",
+        source="facebookresearch/ResNeXt opts.lua and train.lua",
         deviations=(
             FAN_IN,
             MOMENTUM,
@@ -145,20 +155,19 @@ def _resnext(network, target):
     )
 
 
-def _drn(network, target):
+def _drn(network, error):
     return _every_30_epochs(
         network,
-        target,
+        _one_crop(error, "fyu/drn README.md"),
         120,
         nesterov=False,
         augmentation=PLAIN_CROP,
-        source="fyu/drn classify.py, with the epochs of README.md's command; target: "
-        "README.md, one crop",
+        source="fyu/drn classify.py, with the epochs of README.md's command",
         deviations=(FAN_IN, MOMENTUM),
     )
 
 
-def _tricks(epochs, target, row, **changes):
+def _tricks(epochs, error, row, **changes):
     deviations = (
         SPLIT,
         "Colours change as in fb.resnet.torch: the paper scales hue, saturation and "
@@ -175,8 +184,8 @@ def _tricks(epochs, target, row, **changes):
         zero_gamma=True,
         label_smoothing=0.1,
         augmentation=InceptionCrop(),
-        target=target,
-        source=f"He et al. 2019, sec. 2 to 5; target: {row}, one crop",
+        target=_one_crop(error, f"He et al. 2019, {row}"),
+        source="He et al. 2019, sec. 2 to 5",
         deviations=deviations,
         **_steps(1024, epochs, ragged=False),
         **changes,
@@ -190,7 +199,7 @@ _PER_IMAGE = (
 )
 
 
-def _torchvision(network, target):
+def _torchvision(network, error):
     epochs = 600
     return Recipe(
         network=network,
@@ -212,9 +221,13 @@ def _torchvision(network, target):
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
         ),
-        target=target,
+        target=Target(
+            error=error,
+            protocol="torchvision_v2",
+            where="torchvision, weights IMAGENET1K_V2",
+        ),
         source="pytorch.org/blog/how-to-train-state-of-the-art-models-using-torchvision-"
-        "latest-primitives; target: IMAGENET1K_V2",
+        "latest-primitives",
         deviations=(
             SPLIT,
             FAN_IN,
@@ -234,7 +247,7 @@ def _torchvision(network, target):
     )
 
 
-def _nvidia(epochs, target, **changes):
+def _nvidia(epochs, error, **changes):
     deviations = (
         SPLIT,
         MOMENTUM,
@@ -254,10 +267,13 @@ def _nvidia(epochs, target, **changes):
         decay_all=False,
         label_smoothing=0.1,
         augmentation=PLAIN_CROP,
-        target=target,
+        target=_one_crop(
+            error,
+            "resnet50v1.5/README.md, mixed precision, DGX A100 (50 epochs: DGX-2, there "
+            "in batches of 4096)",
+        ),
         source="NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/"
-        "configs.yml, resnet_params_2k; target: resnet50v1.5/README.md, mixed "
-        "precision, DGX A100 (50 epochs: DGX-2, there in batches of 4096)",
+        "configs.yml, resnet_params_2k",
         deviations=deviations,
         **_steps(2048, epochs, ragged=False),
         **changes,
@@ -283,9 +299,12 @@ def _darknet():
             mean=(0.0, 0.0, 0.0),
             std=(255.0, 255.0, 255.0),
         ),
-        target=22.8,
-        source="pjreddie/darknet cfg/darknet53.cfg; target: Redmon & Farhadi 2018, table "
-        "2, one crop of 256x256",
+        target=Target(
+            error=22.8,
+            protocol="darknet_256",
+            where="Redmon & Farhadi 2018, table 2",
+        ),
+        source="pjreddie/darknet cfg/darknet53.cfg",
         deviations=(
             HELD_OUT,
             MOMENTUM,
@@ -295,18 +314,22 @@ def _darknet():
     )
 
 
-_OPTION_A = "table 2, ten crops, option A (here B; our record has one crop)"
-_TEN_CROP = "table 3, ten crops (our record has one)"
-_ONE_CROP = "KaimingHe/deep-residual-networks README, one crop"
+def _ten_crop(error, where):
+    return Target(error=error, protocol="he2015_10crop", where=where)
+
+
+_OPTION_A = "He et al. 2016a, table 2, shortcuts of option A (here B)"
+_TABLE_2, _TABLE_3 = "He et al. 2016a, table 2", "He et al. 2016a, table 3"
+_KAIMING = "KaimingHe/deep-residual-networks README"
 
 IMAGENET_RECIPES = {
-    "resnet18_imagenet":         _he2015("resnet18", 27.88, _OPTION_A),
-    "resnet34_imagenet":         _he2015("resnet34", 24.52, _TEN_CROP),
-    "resnet50_imagenet":         _he2015("resnet50", 24.7, _ONE_CROP),
-    "resnet101_imagenet":        _he2015("resnet101", 23.6, _ONE_CROP),
-    "resnet152_imagenet":        _he2015("resnet152", 23.0, _ONE_CROP),
-    "plain18_imagenet":          _he2015("plain18", 27.94, "table 2, ten crops"),
-    "plain34_imagenet":          _he2015("plain34", 28.54, "table 2, ten crops"),
+    "resnet18_imagenet":         _he2015("resnet18", _ten_crop(27.88, _OPTION_A)),
+    "resnet34_imagenet":         _he2015("resnet34", _ten_crop(24.52, _TABLE_3)),
+    "resnet50_imagenet":         _he2015("resnet50", _one_crop(24.7, _KAIMING)),
+    "resnet101_imagenet":        _he2015("resnet101", _one_crop(23.6, _KAIMING)),
+    "resnet152_imagenet":        _he2015("resnet152", _one_crop(23.0, _KAIMING)),
+    "plain18_imagenet":          _he2015("plain18", _ten_crop(27.94, _TABLE_2)),
+    "plain34_imagenet":          _he2015("plain34", _ten_crop(28.54, _TABLE_2)),
     "resnet152_v2_imagenet":     _he2016("resnet152_v2", 21.1),
     "resnet200_v2_imagenet":     _he2016("resnet200_v2", 20.7),
     "resnet18_fb_imagenet":      _facebook("resnet18", 30.43),
@@ -318,8 +341,8 @@ IMAGENET_RECIPES = {
     "resnext50_32x4d_imagenet":  _resnext("resnext50_32x4d", 22.2),
     "resnext101_32x4d_imagenet": _resnext("resnext101_32x4d", 21.2),
     "resnext101_64x4d_imagenet": _resnext("resnext101_64x4d", 20.4),
-    "resnet50d_tricks_imagenet": _tricks(120, 21.69, "+ label smoothing"),
-    "resnet50d_mixup_imagenet":  _tricks(200, 20.85, "+ mixup", **_MIXUP),
+    "resnet50d_tricks_imagenet": _tricks(120, 21.69, "the row '+ label smoothing'"),
+    "resnet50d_mixup_imagenet":  _tricks(200, 20.85, "the row '+ mixup'", **_MIXUP),
     "resnet50d_distill_imagenet": _tricks(
         200, 20.71, "table 1", **_MIXUP,
         distillation=Distillation(teacher="resnet152d"),

@@ -170,6 +170,7 @@ class ResNetSpec:
     """What distinguishes one published residual network from another.
 
     Attributes:
+        name: What its models are called; of a row of `ARCHITECTURES`, its key.
         stem: What comes before the first stage; a row of `models/stems.py`.
         stem_filters: Filters of the stem's last convolution.
         stages: The rest, up to the classifier.
@@ -200,6 +201,7 @@ class ResNetSpec:
         ValueError: If no network can have these values.
     """
 
+    name: str = "custom"
     stem: str
     stem_filters: int
     stages: tuple[Stage, ...]

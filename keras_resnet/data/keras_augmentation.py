@@ -7,7 +7,7 @@ same result, whatever ran before.
 
 import keras
 
-from keras_resnet.config.recipe import CutMix
+from keras_resnet.config.augmentations import CutMix
 
 
 class _Draws(keras.random.SeedGenerator):

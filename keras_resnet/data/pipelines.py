@@ -10,7 +10,7 @@ import contextlib
 
 import keras
 
-from keras_resnet.config.recipe import InceptionCrop, ScaleCropFlip
+from keras_resnet.config.augmentations import InceptionCrop, ScaleCropFlip
 from keras_resnet.data import order, threads, transforms
 from keras_resnet.data.examples import StreamedExamples
 

@@ -3,12 +3,8 @@
 from dataclasses import replace
 from functools import partial
 
-from keras_resnet.config.recipe import (
-    InceptionCrop,
-    PadCropFlip,
-    ScaleCropFlip,
-    first_steps,
-)
+from keras_resnet.config.augmentations import InceptionCrop, PadCropFlip, ScaleCropFlip
+from keras_resnet.config.recipe import first_steps
 from keras_resnet.data import augmentation as augment
 from keras_resnet.data import cache, keras_augmentation, order
 from keras_resnet.data.examples import StreamedExamples

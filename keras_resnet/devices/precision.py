@@ -101,17 +101,12 @@ def choose_xla(request, devices, synchronized=False):
     )
 
 
-def be_deterministic(xla):
-    """Has TensorFlow's operations give the same bits each time, until the process ends.
-
-    On GPUs some sum in another order each time otherwise.
+def check_deterministic(xla: str) -> None:
+    """Raises `ValueError` unless operations can be had that give the same bits each time.
 
     Args:
-        xla: As asked of `choose_xla`.
-
-    Raises:
-        ValueError: If it can't be had: on other backends, and with XLA, which TensorFlow
-            would leave out without a word.
+        xla: As asked of `choose_xla`; with XLA, TensorFlow would leave it out without a
+            word.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow" or xla == "on":
@@ -120,6 +115,13 @@ def be_deterministic(xla):
             "use --backend tensorflow, and leave out --xla on. "
             f"Received: backend={backend!r}, xla={xla!r}."
         )
+
+
+def be_deterministic() -> None:
+    """Has TensorFlow's operations give the same bits each time, until the process ends.
+
+    On GPUs some sum in another order each time otherwise.
+    """
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()

@@ -2,31 +2,45 @@
 
 import contextlib
 import json
+import pathlib
 import time
+from typing import Any, TextIO
 
-from keras_resnet.config.recipe import defaults
-from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.config.values import from_values, to_values
 from keras_resnet.files import replace_file
-from keras_resnet.runs import request
 
-WORDS = ("source", "target", "deviations")  # Of a recipe, which change nothing.
+# What changes nothing in a result, of the recipe and of the network.
+WORDS = {
+    "recipe": ("name", "source", "target", "deviations"),
+    "network": ("name", "paper", "source"),
+}
 COMPUTING = ("precision", "xla")  # Which a run keeps to its end.
 LOCK = "lock"
 
 
-def settings(recipe, seed, fingerprint, overrides, **machine):
+def settings(
+    recipe: Recipe,
+    spec: ResNetSpec,
+    seed: int,
+    fingerprint: str,
+    overrides: dict[str, Any],
+    **machine: Any,
+) -> dict[str, Any]:
     """What ``settings.json`` holds: a run with other settings is another run.
 
     Args:
-        recipe: A `Recipe`.
-        seed: Integer.
+        recipe: The run's.
+        spec: Of its network.
+        seed: Of initialization, shuffling and augmentation.
         fingerprint: Of the data.
-        overrides: As of `request.overrides`.
+        overrides: As of `TrainRequest.overrides`.
         **machine: ``backend`` and `COMPUTING`.
     """
-    says = recipe.as_json()
     wanted = {
-        "recipe": {name: says[name] for name in says if name not in WORDS},
+        "recipe": to_values(recipe),
+        "network": to_values(spec),
         "seed": seed,
         "data": fingerprint,
         "overrides": overrides,
@@ -35,38 +49,20 @@ def settings(recipe, seed, fingerprint, overrides, **machine):
     return json.loads(json.dumps(wanted))
 
 
-def finished(folder, options, backend):
-    """Whether a folder holds the run of these options, and finished, by its files alone.
-
-    Loading the data would take longer. It is needed where it decides the settings:
-    there the answer is no, and `claim` has the last word.
-    """
-    recipe, changes = options["recipe"], request.overrides(options)
-    if recipe not in RECIPES or "epochs" in changes or "teacher" in changes:
-        return False
-    if not all((folder / name).exists() for name in ("record.json", "settings.json")):
-        return False
-    found = {"backend": backend} | _read_settings(folder)
-    row = request.override(RECIPES[recipe], None, options)
-    wanted = settings(row, options["seed"], found.get("data"), changes, backend=backend)
-    # It is finished on whatever machine it was trained.
-    return {name: found[name] for name in found if name not in COMPUTING} == wanted
-
-
-def begun(folder, backend):
+def begun(folder: pathlib.Path, backend: str) -> dict[str, Any]:
     """How the unfinished run in a folder computes: `COMPUTING` by name, if it says so.
 
-    Nothing for a run that another backend began: `claim` refuses it.
+    Nothing for a run that another backend began: `claim_folder` refuses it.
     """
     if (folder / "record.json").exists() or not (folder / "settings.json").exists():
         return {}
-    found = _read_settings(folder)
+    found = read_settings(folder)
     if found.get("backend", backend) != backend:
         return {}
     return {name: found[name] for name in COMPUTING if name in found}
 
 
-def claim(folder, wanted):
+def claim_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
     """Takes a folder for a run; tells whether the run has been finished there.
 
     Args:
@@ -77,7 +73,7 @@ def claim(folder, wanted):
         ValueError: If the folder holds another run, or something else.
     """
     path = folder / "settings.json"
-    finished = check(folder, wanted)
+    finished = check_folder(folder, wanted)
     if not path.exists():
         replace_file(
             path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
@@ -85,7 +81,7 @@ def claim(folder, wanted):
     return finished
 
 
-def seen(folder, seconds=60):
+def is_seen(folder: pathlib.Path, seconds: float = 60) -> bool:
     """Whether this worker sees the folder that the chief has claimed.
 
     Args:
@@ -100,7 +96,7 @@ def seen(folder, seconds=60):
     return True
 
 
-def check(folder, wanted):
+def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
     """Tells whether a run has been finished in a folder, and writes nothing.
 
     Args:
@@ -121,32 +117,34 @@ def check(folder, wanted):
             )
         return False
     # What an earlier version did not write is what it is now.
-    found = {name: wanted[name] for name in ("backend", *COMPUTING)}
-    found |= _read_settings(folder)
+    found = {name: wanted[name] for name in ("network", "backend", *COMPUTING)}
+    found |= read_settings(folder)
     finished = (folder / "record.json").exists()
     if finished:
         found |= {name: wanted[name] for name in COMPUTING}
-    if found != wanted:
-        differences = [
-            f"{key} (there {found_value!r}, here {wanted_value!r})"
-            for key, found_value, wanted_value in _differences(found, wanted)
-        ]
+    if others := differences(found, wanted):
+        said = "; ".join(f"{key} (there {a!r}, here {b!r})" for key, a, b in others)
         raise ValueError(
-            f"{folder} holds a run with other settings: {'; '.join(differences)}. "
-            "Give the same again, or remove it, or choose another --output-dir or "
-            "--seed."
+            f"{folder} holds a run with other settings: {said}. Give the same again, or "
+            "remove it, or choose another --output-dir, --seed or --name."
         )
     return finished
 
 
-def _read_settings(folder):
+def read_settings(folder: pathlib.Path) -> dict[str, Any]:
+    """The settings of the run in a folder, in the form that `settings` has now.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
     path = folder / "settings.json"
     try:
         found = json.loads(path.read_text())
-        # Of what earlier versions did not know, their runs say nothing.
-        says = {**defaults(), **found["recipe"]}
-        found["recipe"] = {name: says[name] for name in says if name not in WORDS}
-        return found
+        # Earlier versions wrote fewer fields: theirs are the defaults.
+        found["recipe"] = to_values(from_values(Recipe, found["recipe"]))
+        if "network" in found:
+            found["network"] = to_values(from_values(ResNetSpec, found["network"]))
+        return json.loads(json.dumps(found))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} must hold the settings of the run in that folder, as training "
@@ -155,14 +153,33 @@ def _read_settings(folder):
         ) from error
 
 
-def _differences(found, wanted):
-    flat = {**found.pop("recipe"), **found}, {**wanted["recipe"], **wanted}
-    for key in sorted((flat[0].keys() | flat[1].keys()) - {"recipe"}):
-        if flat[0].get(key) != flat[1].get(key):
-            yield key, flat[0].get(key), flat[1].get(key)
+def differences(
+    found: dict[str, Any], wanted: dict[str, Any]
+) -> list[tuple[str, Any, Any]]:
+    """The settings that differ: name, value there and value here."""
+    there, here = _flat(found), _flat(wanted)
+    return [
+        (key, there.get(key), here.get(key))
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key) != here.get(key)
+    ]
 
 
-def lock(folder):
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat = {}
+    for key, value in values.items():
+        if key in WORDS:
+            flat |= {
+                name if key == "recipe" else f"{key}.{name}": one
+                for name, one in value.items()
+                if name not in WORDS[key]
+            }
+        else:
+            flat[key] = value
+    return flat
+
+
+def lock_folder(folder: pathlib.Path) -> TextIO:
     """Keeps other processes out of a run's folder until what it returns is closed.
 
     Makes the folder if there is none.

@@ -41,6 +41,8 @@ _TYPES = {
     "test": (dict, NONE),
     "target": (*NUMBER, NONE),
     "deviations": list,
+    "recipe_values": dict,  # Every field of the `Recipe` and of the `ResNetSpec`, so
+    "network_values": dict,  # that runs of a user's own go on and load as others do.
 }
 KEYS = tuple(_TYPES)
 DATASET_KEYS = ("name", "version", "sha256", "splits", "skipped")
@@ -98,7 +100,8 @@ def read_record(path) -> dict:
             f"({error}). Take it from a copy, or run again."
         ) from error
     if isinstance(record, dict):
-        record.setdefault("phase_seconds", {})  # Earlier records lack it.
+        for key in ("phase_seconds", "recipe_values", "network_values"):
+            record.setdefault(key, {})  # Earlier records lack them.
     _check(record, f"The record at {path}")
     return record
 

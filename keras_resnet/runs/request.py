@@ -1,293 +1,324 @@
-"""What is to be trained: from what a user asks to recipe and data, checked.
+"""`TrainRequest`: what a user asks of `train`, each option in one place.
 
-Nothing is written before all of it fits together.
+The command line's parser, `train`, `plan` and ``settings.json`` all go by its fields. It
+imports no framework, as the parser needs it before the backend is chosen.
 """
 
-import math
+import os
 import pathlib
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.config.lookup import find
-from keras_resnet.config.preprocessing import default_preprocessing
-from keras_resnet.config.recipe import MOST_STEPS, with_steps
-from keras_resnet.config.recipes import RECIPES, for_own_images
-from keras_resnet.data import folders, sources
-from keras_resnet.data.images import per_pixel_mean
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.spec import ResNetSpec
 
-# The options of `reproduce.train` that change what is computed.
-CHANGES = (
-    "data",
-    "network",
-    "val_fraction",
-    "weights",
-    "freeze",
-    "teacher",
-    "steps",
-    "epochs",
-    "batch_size",
-    "learning_rate",
-    "sync_batch_norm",
-    "accumulate",
-    "deterministic",
-)
-PATHS = ("data", "teacher")
+COUNT = (lambda value: isinstance(value, int) and value >= 1, "a positive integer")
+SHARE = (lambda value: 0 < value < 1, "between 0 and 1")
+POSITIVE = (lambda value: value > 0, "positive")
+LOGGERS = ("tensorboard", "wandb", "mlflow")
 
 
-def complete(options):
-    """The options of `reproduce.train` with their defaults filled in.
+def option(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    check: tuple[Callable[[Any], bool], str] | None = None,
+    changes: bool = False,
+    **argparse: Any,
+) -> Any:
+    """A field of `TrainRequest`.
 
-    ``recipe`` stays `None` with ``data``, and ``val_fraction`` without a folder.
+    Args:
+        default: Its value where nothing is asked for.
+        help: What it is and its default, for the command line.
+        group: Under which heading the command line lists it; empty for an option that
+            Python alone has.
+        check: A function that tells whether a value is possible, and what it must be,
+            in words.
+        changes: Whether it changes the result of a run. Such options are kept in the
+            run's settings and record.
+        **argparse: Further arguments of `argparse.ArgumentParser.add_argument`.
+    """
+    metadata = {
+        "help": help,
+        "group": group,
+        "check": check,
+        "changes": changes,
+        "argparse": argparse,
+    }
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainRequest:
+    """What is asked of `reproduce.train`, whose docstring says what each option means.
 
     Raises:
-        ValueError: If one is given that the data has no use for.
+        ValueError: If an option has an impossible value, or two exclude each other.
     """
-    recipe, data, val_fraction = (
-        options[name] for name in ("recipe", "data", "val_fraction")
+
+    recipe: str | os.PathLike | Recipe | None = option(
+        None,
+        "recipe's name, or a .toml file of one; quickstart by default",
+        group="recipe",
     )
-    folder = data is not None and data not in DATASETS
-    if val_fraction is not None and not folder:
-        raise ValueError(
-            "`val_fraction` (--val-fraction) splits a folder of images; of a data set, "
-            "the split is fixed. Leave it out, or give a folder as `data` (--data). "
-            f"Received: val_fraction={val_fraction}, data={data!r}."
-        )
-    if data is not None and recipe is not None:
-        raise ValueError(
-            "A recipe names its data, and `data` (--data) has a recipe of its own: "
-            f"leave out one of them. Received: recipe={recipe!r}, data={str(data)!r}."
-        )
-    if data is None and recipe is None:
-        recipe = "quickstart"
-    if folder and val_fraction is not None:
-        folders.check_val_fraction(data, val_fraction)
-    elif folder:
-        val_fraction = folders.VAL_FRACTION
-    return options | {"recipe": recipe, "val_fraction": val_fraction}
+    data: str | os.PathLike | None = option(
+        None,
+        "folder with a folder of images per class, or a data set's name, to train on "
+        "instead of the recipe's data",
+        group="own images",
+        changes=True,
+        metavar="DIR|NAME",
+    )
+    network: str | ResNetSpec | None = option(
+        None,
+        "network to train, instead of the recipe's",
+        group="own images",
+        changes=True,
+        metavar="NAME",
+    )
+    val_fraction: float | None = option(
+        None,
+        "share of the images that is kept for validation, where a folder has no "
+        "validation images of its own (0.1)",
+        group="own images",
+        check=SHARE,
+        changes=True,
+        type=float,
+        metavar="SHARE",
+    )
+    weights: str | os.PathLike | None = option(
+        None,
+        "weights to begin from",
+        group="own images",
+        changes=True,
+        metavar="FILE|SOURCE:TAG",
+    )
+    freeze: int | None = option(
+        None,
+        "stages, from the first one on, that don't train",
+        group="own images",
+        changes=True,
+        type=int,
+        metavar="N",
+    )
+    teacher: str | os.PathLike | None = option(
+        None,
+        "folder of a run to distil from",
+        group="recipe",
+        changes=True,
+        metavar="RUN",
+    )
+    steps: int | None = option(
+        None,
+        "updates in all, instead of the recipe's",
+        group="recipe",
+        check=COUNT,
+        changes=True,
+        type=int,
+    )
+    epochs: float | None = option(
+        None,
+        "passes over the training images, instead of the recipe's; need not be whole",
+        group="recipe",
+        check=POSITIVE,
+        changes=True,
+        type=float,
+    )
+    batch_size: int | None = option(
+        None,
+        "images per update, over all devices, instead of the recipe's",
+        group="recipe",
+        check=COUNT,
+        changes=True,
+        type=int,
+    )
+    learning_rate: float | None = option(
+        None,
+        "highest learning rate of the schedule, instead of the recipe's",
+        group="recipe",
+        check=POSITIVE,
+        changes=True,
+        type=float,
+    )
+    changes: Mapping[str, Any] | None = option(
+        None,
+        "change any field of the recipe, e.g. schedule.learning_rate=0.05 (repeatable)",
+        group="recipe",
+        changes=True,
+        flag="--set",
+        action="append",
+        metavar="FIELD=VALUE",
+    )
+    name: str | None = option(
+        None,
+        "name of the run, in place of the recipe's in its folder's name",
+        group="run",
+    )
+    seed: int = option(
+        0,
+        "seed of initialization, shuffling and augmentation (0)",
+        group="run",
+        check=(
+            lambda value: isinstance(value, int) and 0 <= value < 2**32,
+            "an integer from 0 to 4,294,967,295",
+        ),
+        type=int,
+    )
+    output_dir: str | os.PathLike = option(
+        "runs", "folder in which the run's folder is made (runs)", group="run"
+    )
+    data_dir: str | os.PathLike | None = option(
+        None, "where TensorFlow Datasets keeps its data", group="run"
+    )
+    log: tuple[str, ...] | str = option(
+        (),
+        "also log to this tool (repeatable)",
+        group="run",
+        action="append",
+        choices=LOGGERS,
+    )
+    devices: str = option(
+        "all",
+        "devices to compute on: all, cpu, gpu, gpu:0,1 or cpu:2 (all)",
+        group="machine",
+    )
+    precision: str = option(
+        "auto",
+        "dtype policy of training (auto: what suits devices and network)",
+        group="machine",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    xla: str = option(
+        "auto",
+        "whether to compile with XLA (auto: on one GPU and on JAX)",
+        group="machine",
+        choices=("auto", "on", "off"),
+    )
+    sync_batch_norm: bool = option(
+        False,
+        "take batch norm's statistics over all devices",
+        group="machine",
+        changes=True,
+        action="store_true",
+    )
+    accumulate: int = option(
+        1,
+        "micro-batches that each batch is split into, to save memory (1)",
+        group="machine",
+        check=COUNT,
+        changes=True,
+        type=int,
+        metavar="K",
+    )
+    steps_per_execution: int = option(
+        1,
+        "updates that Python starts at a time, for small networks on a GPU (1)",
+        group="machine",
+        check=COUNT,
+        type=int,
+        metavar="N",
+    )
+    deterministic: bool = option(
+        False,
+        "have GPUs give the same bits each time; TensorFlow without XLA",
+        group="machine",
+        changes=True,
+        action="store_true",
+    )
+    verbose: int = option(1, "how much is printed", group="")
 
-
-def overrides(options):
-    """What was asked for besides the recipe, as JSON takes it."""
-    options = options | ({"accumulate": None} if options["accumulate"] == 1 else {})
-    chosen = {
-        name: options[name]
-        for name in CHANGES
-        if options[name] is not None and options[name] is not False
-    }
-    for name, value in chosen.items():
-        if name in PATHS:
-            chosen[name] = where(value)
-        elif name == "weights":
-            path = pathlib.Path(value)
-            # A file by its full path, however it was written; a source by its name.
-            chosen[name] = str(path.resolve() if path.is_file() else value)
-    return chosen
-
-
-def choose(recipe, data, network, weights, *, val_fraction, data_dir, batch_size=None):
-    """Name, recipe and data of what is to be trained."""
-    if data is None:
-        if network is not None or weights is not None:
+    def __post_init__(self) -> None:
+        log = (self.log,) if isinstance(self.log, str) else tuple(self.log)
+        object.__setattr__(self, "log", log)
+        for option in fields(self):
+            self._check(option)
+        if self.recipe is None and self.data is None:
+            object.__setattr__(self, "recipe", "quickstart")
+        if self.steps is not None and self.epochs is not None:
             raise ValueError(
-                "`network` and `weights` go with `data`; a recipe names its network. "
-                f"Received: network={network!r}, weights={weights!r} without data."
+                "Give `steps` (--steps) or `epochs` (--epochs), not both. "
+                f"Received: steps={self.steps}, epochs={self.epochs}."
             )
-        row = find(RECIPES, recipe, kind="recipe")
-        return recipe, row, sources.load(row.dataset, data_dir=data_dir)
-    if network is None:
-        raise ValueError(
-            "`data` (--data) needs a `network` (--network), such as 'resnet18'. "
-            "Received: no network."
-        )
-    spec = find(ARCHITECTURES, network, kind="network")
-    if data in DATASETS:
-        splits = sources.load(data, data_dir=data_dir)
-    elif isinstance(data, pathlib.PurePath) or pathlib.Path(data).is_dir():
-        splits = folders.load(data, val_fraction=val_fraction)
-    else:
-        find(DATASETS, str(data), kind="data set, and no folder of that name:")
-    own = for_own_images(
-        network=network,
-        small=spec.dataset == "cifar10",
-        channels=DATASETS[data].preprocessing.channels if data in DATASETS else 3,
-        dataset=where(data),
-        batch_size=batch_size,
-        examples=splits.train.size,
-        pretrained=weights is not None,
-    )
-    # Not a recipe's name: "resnet20_cifar10" is the paper's.
-    return f"{network}_on_{splits.name}", own, splits
+        if self.recipe is None and self.network is None:
+            raise ValueError(
+                "`data` (--data) needs a `network` (--network), such as 'resnet18', or a "
+                "recipe to train it by. Received: neither."
+            )
+        if self.val_fraction is not None and not self.has_own_images:
+            raise ValueError(
+                "`val_fraction` (--val-fraction) splits a folder of images; of a data "
+                "set, the split is fixed. Leave it out, or give a folder as `data` "
+                f"(--data). Received: val_fraction={self.val_fraction}, "
+                f"data={self.data!r}."
+            )
+        if self.freeze is not None and self.weights is None:
+            raise ValueError(
+                "`freeze` (--freeze) needs `weights` (--weights). "
+                f"Received: freeze={self.freeze}, weights=None."
+            )
+
+    def _check(self, option: Any) -> None:
+        value, check = getattr(self, option.name), option.metadata["check"]
+        if check is None or value is None:
+            return
+        try:
+            possible = not isinstance(value, bool) and check[0](value)
+        except TypeError:
+            possible = False
+        if not possible:
+            raise ValueError(
+                f"`{option.name}` ({flag(option)}) must be {check[1]}. "
+                f"Received: {option.name}={value!r}."
+            )
+
+    @property
+    def has_own_images(self) -> bool:
+        """Whether the data is a folder of images."""
+        return self.data is not None and self.data not in DATASETS
+
+    def overrides(self, **resolved: Any) -> dict[str, Any]:
+        """What was asked for besides the recipe, as JSON takes it, for the record.
+
+        Args:
+            **resolved: Values of options that were decided later on.
+        """
+        asked = {
+            option.name: resolved.get(option.name, getattr(self, option.name))
+            for option in fields(self)
+            if option.metadata["changes"]
+        }
+        if asked["accumulate"] == 1:
+            del asked["accumulate"]
+        if isinstance(asked["network"], ResNetSpec):
+            asked["network"] = asked["network"].name
+        for name in ("data", "teacher"):
+            asked[name] = where(asked[name])
+        if asked["weights"] is not None:
+            # A file by its full path, however it was written; a source by its name.
+            path = pathlib.Path(asked["weights"])
+            known = path.resolve() if path.is_file() else asked["weights"]
+            asked["weights"] = str(known)
+        if asked["changes"] is not None:
+            asked["changes"] = dict(asked["changes"])
+        return {
+            name: value
+            for name, value in asked.items()
+            if value is not None and value is not False
+        }
 
 
-def where(data):
+def flag(option: Any) -> str:
+    """How the command line spells an option."""
+    default = "--" + option.name.replace("_", "-")
+    return option.metadata["argparse"].get("flag", default)
+
+
+def where(data: str | os.PathLike | None) -> str | None:
     """A data set's name or a folder's full path, however it was written."""
     if data is None or data in DATASETS:
         return data
     return str(pathlib.Path(data).resolve())
-
-
-def override(recipe, examples, options):
-    """The recipe with the length, batch size and learning rate that were asked for."""
-    steps, epochs, batch_size, learning_rate = (
-        options.get(name) for name in ("steps", "epochs", "batch_size", "learning_rate")
-    )
-    if steps is not None and epochs is not None:
-        raise ValueError(
-            "Give `steps` or `epochs`, not both. "
-            f"Received: steps={steps}, epochs={epochs}."
-        )
-    if batch_size is not None:
-        recipe = replace(recipe, batch_size=batch_size)
-    if learning_rate is not None:
-        ratio = learning_rate / recipe.schedule.learning_rate
-        schedule = replace(recipe.schedule, learning_rate=learning_rate)
-        warmup = recipe.warmup_learning_rate
-        recipe = replace(
-            recipe,
-            schedule=schedule,
-            warmup_learning_rate=warmup and ratio * warmup,
-        )
-    if epochs is not None:
-        wanted = epochs * examples / recipe.batch_size
-        if not 0 < wanted < MOST_STEPS - 1:
-            raise ValueError(
-                f"`epochs` must be positive and make fewer than {MOST_STEPS:,} updates. "
-                f"Received: epochs={epochs}."
-            )
-        steps = math.ceil(wanted)
-    return recipe if steps is None else with_steps(recipe, steps)
-
-
-def preprocessing_of(recipe, spec, splits):
-    """How the images are prepared for this network on this data set."""
-    if recipe.preprocessing is not None:
-        known = recipe.preprocessing
-    elif recipe.dataset in DATASETS:
-        known = DATASETS[recipe.dataset].preprocessing
-        if spec.dataset == "imagenet" and known.resize is None:
-            # A stem of stride 4 leaves nothing of a small image.
-            own = default_preprocessing(spec)
-            known = replace(
-                own, channels=known.channels, mean=known.mean, std=known.std
-            )
-        elif spec.dataset == "cifar10" and known.resize is not None:
-            known = replace(known, resize=32, size=(32, 32))
-    else:
-        known = default_preprocessing(spec)
-        if spec.dataset == "cifar10":
-            known = replace(known, resize=32)
-    if recipe.mean == "pixel":
-        known = replace(known, mean=per_pixel_mean(splits.train))
-    return known
-
-
-def as_weights_want(own, weights):
-    """A run's preprocessing with the colours as the weights that it begins from want.
-
-    Args:
-        own: The `Preprocessing` of the data set.
-        weights: That of published weights, or `None` where nothing is known of them.
-
-    Returns:
-        A `Preprocessing` of ``own``'s size. Greyscale images keep their own mean.
-    """
-    if weights is None or weights.channels != own.channels:
-        return own
-    return replace(
-        own,
-        mean=weights.mean,
-        std=weights.std,
-        channel_order=weights.channel_order,
-        interpolation=weights.interpolation,
-    )
-
-
-def check_batch_size(recipe, splits, hardware, accumulate=1):
-    """Raises `ValueError` unless batches divide among devices and micro-batches."""
-    replicas = hardware.replicas
-    if recipe.batch_size % replicas:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the {replicas} devices. "
-            f"Received: batch_size={recipe.batch_size}. Give another (--batch-size), or "
-            "fewer devices (--devices)."
-        )
-    if not isinstance(accumulate, int) or accumulate < 1:
-        raise ValueError(
-            "`accumulate` (--accumulate) must be a positive integer. "
-            f"Received: accumulate={accumulate!r}."
-        )
-    if recipe.batch_size // replicas % accumulate:
-        raise ValueError(
-            "`accumulate` (--accumulate) must divide the images of a batch that each "
-            f"device has, {recipe.batch_size // replicas}. "
-            f"Received: accumulate={accumulate}."
-        )
-    if recipe.batch_size > splits.train.size:
-        raise ValueError(
-            f"`batch_size` must not exceed the {splits.train.size} training images. "
-            f"Received: batch_size={recipe.batch_size}."
-        )
-
-
-def check_steps_per_execution(recipe, count, hardware, backend):
-    """Raises `ValueError` unless updates can be made in groups of ``count``."""
-    if not isinstance(count, int) or count < 1:
-        raise ValueError(
-            "`steps_per_execution` (--steps-per-execution) must be a positive integer. "
-            f"Received: steps_per_execution={count!r}."
-        )
-    if count == 1:
-        return
-    if backend == "torch" or hardware.workers > 1 or recipe.warmup_learning_rate:
-        raise ValueError(
-            "`steps_per_execution` (--steps-per-execution) must be 1 on PyTorch, on "
-            "several workers, and where the recipe warms up until the error falls. "
-            f"Received: steps_per_execution={count}, backend={backend!r}, "
-            f"workers={hardware.workers}, "
-            f"warmup_learning_rate={recipe.warmup_learning_rate}."
-        )
-    lengths = {"steps": recipe.steps, "validate_every": recipe.validate_every}
-    if recipe.average:
-        lengths["average.every"] = recipe.average.every
-    if any(length % count for length in lengths.values()):
-        raise ValueError(
-            "`steps_per_execution` (--steps-per-execution) must divide "
-            f"{', '.join(f'{name} ({n})' for name, n in lengths.items())}: any of "
-            f"{', '.join(map(str, _common_divisors(*lengths.values())))}. "
-            f"Received: steps_per_execution={count}."
-        )
-
-
-def _common_divisors(*numbers):
-    greatest = math.gcd(*numbers)
-    return [n for n in range(1, greatest + 1) if greatest % n == 0]
-
-
-def validation_in_fit(most, images, replicas):
-    """The batch size of the validation in `fit`, and how many batches it has.
-
-    On several devices all batches are whole, so that each device has its equal share:
-    of the sizes from a quarter of the greatest on the one that leaves out the fewest
-    images. The run's record is measured on all of them, on one device.
-
-    Args:
-        most: Images that all devices together can compute on at a time.
-        images: That there are for validation.
-        replicas: Devices.
-
-    Raises:
-        ValueError: If there are fewer images than devices.
-    """
-    most = min(images, most)
-    if replicas == 1:
-        return most, math.ceil(images / most)
-    if images < replicas:
-        raise ValueError(
-            f"The {images} validation images must give each of {replicas} devices "
-            "its share. Use fewer devices, or more validation images."
-        )
-    largest = most - most % replicas
-    sizes = range(largest, max(largest // 4, 1) - 1, -replicas)
-    size = min(sizes, key=lambda size: images % size)  # The largest of equal ones.
-    return size, images // size

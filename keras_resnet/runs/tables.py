@@ -103,3 +103,19 @@ def _hardware(record):
 
 def _cell(value):
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def of_seeds(records) -> str:
+    """One line on runs that differ in their seed alone: mean and deviation.
+
+    Args:
+        records: As of `table`.
+    """
+    split = "validation" if any(r["test"] is None for r in records) else "test"
+    errors = [record[split]["top1_error"] for record in records]
+    spread = f" ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
+    seeds = ", ".join(str(record["seed"]) for record in records)
+    return (
+        f"{records[0]['recipe']}, seeds {seeds}: {split} top-1 error "
+        f"{statistics.mean(errors):.2f}{spread} % (mean ± standard deviation)"
+    )

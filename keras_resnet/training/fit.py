@@ -1,12 +1,16 @@
 """Compile and `model.fit`, as a recipe says, from wherever the run stands."""
 
 import math
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import keras
 
-from keras_resnet.config.recipe import PlateauDecay
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.schedules import PlateauDecay
 from keras_resnet.devices import distribute
-from keras_resnet.devices.find import ALONE
+from keras_resnet.devices.find import ALONE, Devices
 from keras_resnet.training import callbacks, checkpoint, history, optimizers
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.progress import Progress
@@ -15,7 +19,9 @@ from keras_resnet.training.steps import scaled
 NO_DECAY = ("gamma", "beta", "bias")
 
 
-def compile_model(model, recipe, *, xla, steps_per_execution=1):
+def compile_model(
+    model: keras.Model, recipe: Recipe, *, xla: bool, steps_per_execution: int = 1
+) -> None:
     """Compiles a model that gives logits with the recipe's optimizer.
 
     Args:
@@ -59,19 +65,32 @@ def compile_model(model, recipe, *, xla, steps_per_execution=1):
     )
 
 
+@dataclass(frozen=True)
+class FitData:
+    """What `fit` iterates over.
+
+    Attributes:
+        batches: Function from the updates done to the batches that remain.
+        validation: Batches of images and labels.
+        examples: Number of training examples.
+    """
+
+    batches: Callable[[int], Iterable]
+    validation: Iterable
+    examples: int
+
+
 def fit(
-    model,
-    recipe,
-    batches,
-    validation,
-    folder,
+    model: keras.Model,
+    recipe: Recipe,
+    data: FitData,
+    folder: pathlib.Path,
     *,
-    examples,
-    devices=ALONE,
-    before_saving=(),
-    loggers=(),
-    verbose=1,
-):
+    devices: Devices = ALONE,
+    before_saving: Sequence[keras.callbacks.Callback] = (),
+    loggers: Sequence[keras.callbacks.Callback] = (),
+    verbose: int = 1,
+) -> float:
     """Trains a compiled model to the recipe's last update.
 
     Goes on from the last checkpoint in ``folder``, in the middle of an epoch too. An
@@ -82,11 +101,9 @@ def fit(
     Args:
         model: As `compile_model` left it.
         recipe: A `Recipe`.
-        batches: Function from the updates done to the batches that remain.
-        validation: Batches of images and labels.
-        folder: The run's, a `pathlib.Path`.
-        examples: Number of training examples.
-        devices: `devices.find.Devices`. Of several workers, the chief alone writes and says
+        data: What to train and to validate on.
+        folder: The run's.
+        devices: What is computed on. Of several workers, the chief alone writes and says
             anything.
         before_saving: Callbacks that must act before the run is saved.
         loggers: Of `training.loggers`.
@@ -101,20 +118,51 @@ def fit(
         KeyboardInterrupt, SystemExit: If a signal ended it; a checkpoint was saved.
     """
     steps = callbacks.Steps(recipe.steps)
-    log = history.HistoryLog(
-        folder / "history.csv",
-        steps,
-        batch_size=recipe.batch_size,
-        examples=examples,
-    )
-    stateful = {"history": log, **reactive_schedules(recipe)}
-    if recipe.average:
-        stateful["average"] = AverageWeights(recipe.average, steps)
-        stateful["average"].set_model(model)  # Also of a run that is trained.
+    stateful = stateful_callbacks(model, recipe, data.examples, folder, steps)
+    log = stateful["history"]
     checkpoints = folder / "checkpoints"
     steps.done, metrics = checkpoint.restore(checkpoints, model, stateful)
-    done = steps.done
     earlier = log.seconds
+    verbose = verbose if devices.chief else 0
+    _begin(model, recipe, steps.done, devices, verbose)
+    if devices.chief:
+        log.write()  # Now: of a run that is trained no more rows come.
+
+    def epoch_ends(step):
+        return step % recipe.validate_every == 0 or step == recipe.steps
+
+    in_epoch = () if epoch_ends(steps.done) else metrics
+    saving = checkpoint.Checkpoint(
+        checkpoints, stateful, steps, epoch_ends, in_epoch, devices
+    )
+    progress = Progress(recipe, data.examples, steps, redraw=verbose == 1)
+    chosen = [
+        steps,
+        callbacks.StopAtNaN(steps, lambda: checkpoint.advice(checkpoints)),
+        # Before what changes the learning rate: it tells that of the last update.
+        *([progress] if verbose else []),
+        *before_saving,
+        *(one for one in stateful.values() if one is not log or devices.chief),
+        *loggers,
+        saving,
+    ]
+    if in_epoch:
+        # Keras makes a metric's variables with its first batch: here, of validation.
+        model.evaluate(data.validation, steps=1, verbose=0)
+    try:
+        _fit_to_the_end(model, recipe, data, steps, chosen)
+    finally:
+        saving.release()
+        for logger in loggers:
+            logger.end()
+    saving.leave_if_asked()  # After the last one that it could act upon.
+    if recipe.average:
+        stateful["average"].put_in()
+    return earlier
+
+
+def _begin(model, recipe, done, devices, verbose):
+    """Checks that all can go on from the same update, and says from which."""
     if done % model.steps_per_execution:
         raise ValueError(
             "The run stands in the middle of an execution: `steps_per_execution` "
@@ -127,58 +175,50 @@ def fit(
         "All workers must go on from the same update: give them an --output-dir that "
         "all of them see.",
     )
-    if devices.chief:
-        log.write()  # Now: of a run that is trained no more rows come.
-    verbose = verbose if devices.chief else 0
     if done and verbose:
         print(f"Going on from update {done:,} of {recipe.steps:,}.")
 
-    def epoch_ends(step):
-        return step % recipe.validate_every == 0 or step == recipe.steps
 
-    in_epoch = () if epoch_ends(done) else metrics
-    saving = checkpoint.Checkpoint(
-        checkpoints, stateful, steps, epoch_ends, in_epoch, devices
-    )
-    chosen = [
+def _fit_to_the_end(model, recipe, data, steps, chosen):
+    """Calls `model.fit` for what is left of an epoch, then for the other epochs."""
+    while steps.done < recipe.steps:
+        epoch, into_epoch = divmod(steps.done, recipe.validate_every)
+        # `fit` has one length for all its epochs: the rest of one is a call.
+        last = epoch + 1 if into_epoch else recipe.steps / recipe.validate_every
+        model.fit(
+            data.batches(steps.done),
+            validation_data=data.validation,
+            initial_epoch=epoch,
+            epochs=math.ceil(last),
+            steps_per_epoch=recipe.validate_every - into_epoch,
+            shuffle=False,  # The batches come in an order of their own.
+            callbacks=chosen,
+            verbose=0,
+        )
+
+
+def stateful_callbacks(
+    model: keras.Model,
+    recipe: Recipe,
+    examples: int,
+    folder: pathlib.Path,
+    steps: callbacks.Steps,
+) -> dict[str, keras.callbacks.Callback]:
+    """The callbacks whose state is a part of the checkpoint, by name."""
+    log = history.HistoryLog(
+        folder / "history.csv",
         steps,
-        callbacks.StopAtNaN(steps, lambda: checkpoint.advice(checkpoints)),
-        # Before what changes the learning rate: it tells that of the last update.
-        *([Progress(recipe, examples, steps, redraw=verbose == 1)] if verbose else []),
-        *before_saving,
-        *(one for one in stateful.values() if one is not log or devices.chief),
-        *loggers,
-        saving,
-    ]
-    if in_epoch:
-        # Keras makes a metric's variables with its first batch: here, of validation.
-        model.evaluate(validation, steps=1, verbose=0)
-    try:
-        while steps.done < recipe.steps:
-            epoch, into_epoch = divmod(steps.done, recipe.validate_every)
-            # `fit` has one length for all its epochs: the rest of one is a call.
-            last = epoch + 1 if into_epoch else recipe.steps / recipe.validate_every
-            model.fit(
-                batches(steps.done),
-                validation_data=validation,
-                initial_epoch=epoch,
-                epochs=math.ceil(last),
-                steps_per_epoch=recipe.validate_every - into_epoch,
-                shuffle=False,  # The batches come in an order of their own.
-                callbacks=chosen,
-                verbose=0,
-            )
-    finally:
-        saving.release()
-        for logger in loggers:
-            logger.end()
-    saving.leave_if_asked()  # After the last one that it could act upon.
+        batch_size=recipe.batch_size,
+        examples=examples,
+    )
+    stateful = {"history": log, **reactive_schedules(recipe)}
     if recipe.average:
-        stateful["average"].put_in()
-    return earlier
+        stateful["average"] = AverageWeights(recipe.average, steps)
+        stateful["average"].set_model(model)  # Also of a run that is trained.
+    return stateful
 
 
-def reactive_schedules(recipe):
+def reactive_schedules(recipe: Recipe) -> dict[str, keras.callbacks.Callback]:
     """The callbacks that set the learning rate by how training goes, by name."""
     chosen = {}
     if recipe.warmup_learning_rate is not None:

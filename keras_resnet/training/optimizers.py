@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_resnet.config.recipe import (
+from keras_resnet.config.schedules import (
     CosineDecay,
     PlateauDecay,
     PolynomialDecay,

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_resnet.config.adapted import for_own_images, smoke, with_steps
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.augmentations import InceptionCrop, MixUp, PadCropFlip
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.config.recipe import CosineDecay, StepDecay, smoke, with_steps
-from keras_resnet.config.recipes import RECIPES, for_own_images
+from keras_resnet.config.recipe import Target
+from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.schedules import CosineDecay, StepDecay
 from keras_resnet.data.pipelines import training_batches
 from keras_resnet.data.sources import Examples
 from keras_resnet.training.optimizers import learning_rate
@@ -26,7 +29,8 @@ def test_recipes_name_known_networks_and_data(name):
 @pytest.mark.parametrize("network", paper_facts.CIFAR10_ERROR)
 def test_cifar_targets_are_the_papers(network):
     recipe = RECIPES[f"{network}_cifar10"]
-    assert recipe.target == paper_facts.CIFAR10_ERROR[network]
+    assert recipe.target.error == paper_facts.CIFAR10_ERROR[network]
+    assert recipe.target.protocol == "single_crop"
     assert recipe.batch_size == 128
     assert recipe.steps == 64_000
     assert recipe.schedule == StepDecay(learning_rate=0.1, at=(32_000, 48_000))
@@ -45,17 +49,17 @@ def test_cifar_targets_are_the_papers(network):
 )
 def test_targets_on_both_cifars_are_the_papers(errors):
     for network, (on_10, on_100) in errors.items():
-        assert RECIPES[f"{network}_cifar10"].target == on_10
+        assert RECIPES[f"{network}_cifar10"].target.error == on_10
         if on_100 is not None:
-            assert RECIPES[f"{network}_cifar100"].target == on_100
-    assert RECIPES["wide_resnet16_8_svhn"].target == paper_facts.SVHN_ERROR_WIDE
+            assert RECIPES[f"{network}_cifar100"].target.error == on_100
+    assert RECIPES["wide_resnet16_8_svhn"].target.error == paper_facts.SVHN_ERROR_WIDE
 
 
 def test_targets_on_imagenet_are_the_sources():
     for name, error in paper_facts.IMAGENET_ERROR.items():
-        assert RECIPES[f"{name}_imagenet"].target == error
+        assert RECIPES[f"{name}_imagenet"].target.error == error
     for name, accuracy in paper_facts.IMAGENET_ACCURACY.items():
-        target = RECIPES[f"{name}_imagenet"].target
+        target = RECIPES[f"{name}_imagenet"].target.error
         assert target == pytest.approx(100 - accuracy, abs=1e-6)
 
 
@@ -207,7 +211,9 @@ def test_milestones_move_in_proportion():
         ({"augmentation": "flip"}, "Received: augmentation=.flip."),
         ({"schedule": StepDecay(learning_rate=0.1, at=(9, 5))}, "must rise"),
         ({"schedule": StepDecay(learning_rate=0.1, at=(70_000,))}, "steps=64000"),
-        ({"schedule": CosineDecay(learning_rate=-1.0, warmup=0.1)}, "must be positive"),
+        ({"schedule": "cosine"}, "`schedule` must be one of StepDecay"),
+        ({"momentum": 1.0}, "at least 0 and less than 1. Received: momentum=1.0"),
+        ({"name": "../mine"}, "as it names a folder"),
         ({"label_smoothing": 1.0}, "Received: label_smoothing=1.0"),
         ({"image_sizes": ((0.1, 96),)}, "must begin at the share 0"),
         ({"image_sizes": ((0, 96), (0.5, 128), (0.5, 160))}, "rise to below 1"),
@@ -216,6 +222,24 @@ def test_milestones_move_in_proportion():
 def test_impossible_recipes_cannot_be_made(change, message):
     with pytest.raises(ValueError, match=message):
         replace(RECIPES["resnet20_cifar10"], **change)
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "message"),
+    [
+        (CosineDecay, {"learning_rate": -1.0}, "`learning_rate` must be positive"),
+        (CosineDecay, {"learning_rate": float("nan")}, "must be positive and finite"),
+        (StepDecay, {"learning_rate": 0.1, "at": (), "factor": 0}, "`factor` must"),
+        (InceptionCrop, {"area": (0.5, 1.5)}, "`area` must be two numbers that rise"),
+        (InceptionCrop, {"aspect": (2, 1)}, "`aspect` must be two numbers that rise"),
+        (PadCropFlip, {"padding": 4, "mode": "mirror"}, "'zero' or 'reflect'"),
+        (MixUp, {"alpha": 0}, "`alpha` must be positive"),
+        (Target, {"error": 5, "protocol": "x", "where": ""}, "Unknown protocol 'x'"),
+    ],
+)
+def test_impossible_parts_cannot_be_made(part, values, message):
+    with pytest.raises(ValueError, match=message):
+        part(**values)
 
 
 def test_plateau_and_warmup_exclude_each_other():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_resnet.config.recipe import CutMix, MixUp, RandAugment
+from keras_resnet.config.augmentations import CutMix, MixUp, RandAugment
 from keras_resnet.data import keras_augmentation
 
 CLASSES = 8

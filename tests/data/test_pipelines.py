@@ -10,17 +10,17 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.config.recipe import (
-    CosineDecay,
+from keras_resnet.config.augmentations import (
     CutMix,
     InceptionCrop,
     MixUp,
     PadCropFlip,
     RandAugment,
-    Recipe,
     ScaleCropFlip,
 )
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.schedules import CosineDecay
 from keras_resnet.data import cache, folders
 from keras_resnet.data.images import normalize, prepare, resize_and_crop
 from keras_resnet.data.pipelines import (

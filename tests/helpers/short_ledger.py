@@ -33,13 +33,14 @@ def run(seed, output_dir):
     from keras_resnet.config.recipes import RECIPES
     from keras_resnet.config.spec import doubling
     from keras_resnet.data import sources
+    from keras_resnet.runs import finish
     from tests.helpers.small_splits import small_splits
 
     splits = small_splits()
     sources.load = lambda name, data_dir=None: splits
     # They take seconds.
     nothing = lambda *arguments, **options: None  # noqa: E731
-    reproduce.export_model = nothing
+    finish.export_model = nothing
     plots.training_curves = plots.example_predictions = nothing
     ARCHITECTURES["resnet8"] = replace(
         ARCHITECTURES["resnet20"], stages=doubling("basic", (1, 1, 1), 16)

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.config.recipe import Recipe, StepDecay
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.schedules import StepDecay
 from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.devices import distribute
 from keras_resnet.devices.find import Devices, find_devices

@@ -15,12 +15,14 @@ import keras
 import numpy as np
 
 from keras_resnet.__main__ import main as command_line
+from keras_resnet.config.augmentations import PadCropFlip
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.config.recipe import PadCropFlip, Recipe, StepDecay, WeightAverage
+from keras_resnet.config.recipe import Recipe, WeightAverage
+from keras_resnet.config.schedules import StepDecay
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices import distribute, find, workers
 from keras_resnet.training import batch_norm, checkpoint
-from keras_resnet.training.fit import compile_model, fit
+from keras_resnet.training.fit import FitData, compile_model, fit
 from keras_resnet.training.steps import trainer
 
 BATCH = 16
@@ -142,10 +144,8 @@ def train(folder, kind, seconds, devices):
         fit(
             model,
             recipe,
-            batches,
-            distribute.placed(validation, hardware),
+            FitData(batches, distribute.placed(validation, hardware), 64),
             folder,
-            examples=64,
             devices=hardware,
             before_saving=[Slow(seconds), *batch_norm.replica_callbacks(hardware)],
             verbose=0,

@@ -11,7 +11,8 @@ from keras_resnet.runs.tables import table
 NAMED_IN_THE_CONTRACT = (
     "schema recipe overrides seed network parameters dataset classes preprocessing "
     "backend devices precision xla versions hardware commit dirty steps wall_seconds "
-    "phase_seconds images_per_second train validation test target deviations"
+    "phase_seconds images_per_second train validation test target deviations "
+    "recipe_values network_values"
 ).split()
 
 
@@ -57,6 +58,8 @@ def example(*, seed=0, top1_error=10.0, **changes):
         "test": metrics(top1_error),
         "target": 11.0,
         "deviations": [],
+        "recipe_values": {"batch_size": 64},
+        "network_values": {},
     }
     return record | changes
 
@@ -65,12 +68,12 @@ def test_keys_are_those_that_others_rely_on():
     assert list(KEYS) == NAMED_IN_THE_CONTRACT
 
 
-def test_earlier_records_tell_no_phases(tmp_path):
+def test_earlier_records_tell_less(tmp_path):
     path = tmp_path / "record.json"
-    record = example()
-    del record["phase_seconds"]
+    added = ("phase_seconds", "recipe_values", "network_values")
+    record = {key: value for key, value in example().items() if key not in added}
     path.write_text(json.dumps(record))
-    assert read_record(path) == record | {"phase_seconds": {}}
+    assert read_record(path) == record | dict.fromkeys(added, {})
 
 
 def test_round_trip_in_the_order_of_the_keys(tmp_path):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.config.recipe import (
+from keras_resnet.config.schedules import (
     CosineDecay,
     PlateauDecay,
     PolynomialDecay,

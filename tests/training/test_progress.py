@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.config.recipe import Recipe, StepDecay
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.schedules import StepDecay
 from keras_resnet.training import progress
 from keras_resnet.training.callbacks import Steps
 

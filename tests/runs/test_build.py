@@ -1,21 +1,28 @@
-"""A run before it runs: what is settled, what it notes, where it computes."""
+"""What is settled and built from a request, before anything is written."""
 
-import inspect
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from keras_resnet import reproduce
+from keras_resnet.config.adapted import with_steps
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.recipe import Distillation, with_steps
+from keras_resnet.config.recipe import Distillation
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from keras_resnet.devices.find import Devices
-from keras_resnet.runs import job as jobs
-from keras_resnet.runs import request
+from keras_resnet.runs.build import (
+    build,
+    computing_in,
+    scope,
+    stages,
+    training_batches,
+    validation_batches,
+)
 from keras_resnet.runs.load import Run
+from keras_resnet.runs.request import TrainRequest
+from keras_resnet.runs.settle import as_begun, settle
 from tests.helpers.cut import cut
 from tests.helpers.small_splits import small_splits
 
@@ -37,27 +44,20 @@ def small_world():
     patch.undo()
 
 
-def asked(**options):
-    """The options of `reproduce.train`, completed."""
-    bound = inspect.signature(reproduce.train).bind(**options)
-    bound.apply_defaults()
-    return request.complete(bound.arguments)
-
-
 def settled(hardware=ONE, **options):
-    return jobs.settle(asked(**options), hardware)
+    return settle(TrainRequest(**options), hardware)
 
 
 def test_stages_are_the_updates_of_one_image_size():
     recipe = RECIPES["imagenette_fast"]
-    assert jobs.stages(recipe) == [
+    assert stages(recipe) == [
         (0, 896, 64),
         (896, 1568, 96),
         (1568, 2240, 128),
     ]
-    assert jobs.stages(with_steps(recipe, 2)) == [(0, 1, 64), (1, 2, 96)]
-    assert jobs.stages(RECIPES["quickstart"]) == [(0, 12, None)]
-    assert jobs.stages(recipe, 1000) == [(1000, 1568, 96), (1568, 2240, 128)]
+    assert stages(with_steps(recipe, 2)) == [(0, 1, 64), (1, 2, 96)]
+    assert stages(RECIPES["quickstart"]) == [(0, 12, None)]
+    assert stages(recipe, 1000) == [(1000, 1568, 96), (1568, 2240, 128)]
 
 
 def test_what_is_settled_is_the_recipe_on_this_machine():
@@ -66,7 +66,7 @@ def test_what_is_settled_is_the_recipe_on_this_machine():
     assert (job.classes, job.shape, job.micro_batch) == (10, (28, 28, 1), 16)
     assert job.overrides == {}
     other = settled(TWO, accumulate=2, seed=3, learning_rate=0.5)
-    assert (other.seed, other.micro_batch) == (3, 4)
+    assert (other.request.seed, other.micro_batch) == (3, 4)
     assert other.overrides == {"accumulate": 2, "learning_rate": 0.5}
     assert other.recipe.schedule.learning_rate == 0.5
 
@@ -107,25 +107,20 @@ def test_notes_say_what_is_done_otherwise():
 def test_a_run_goes_on_as_it_began():
     begun = {"precision": "mixed_bfloat16", "xla": True}
     job = settled()
-    other = jobs.as_begun(job, asked(), begun)
+    other = as_begun(job, begun)
     assert (other.precision, other.xla) == ("mixed_bfloat16", True)
-    assert jobs.as_begun(job, asked(), {}) == job
+    assert as_begun(job, {}) == job
     # What is asked for is not changed.
-    wanted = asked(precision="float32", xla="off")
-    assert jobs.as_begun(job, wanted, begun) == job
+    wanted = settled(precision="float32", xla="off")
+    assert as_begun(wanted, begun) == wanted
     with pytest.raises(ValueError, match="began with precision='mixed_float16' and"):
-        jobs.as_begun(job, asked(), {"precision": "mixed_float16"})
-
-
-def test_frozen_stages_need_weights():
-    with pytest.raises(ValueError, match="`freeze`.*Received: freeze=1, weights=None"):
-        settled(freeze=1)
+        as_begun(job, {"precision": "mixed_float16"})
 
 
 def test_a_policy_holds_inside_alone():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        with pytest.raises(ZeroDivisionError), jobs.computing_in("float64"):
+        with pytest.raises(ZeroDivisionError), computing_in("float64"):
             assert keras.config.dtype_policy().name == "float64"
             raise ZeroDivisionError
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
@@ -135,8 +130,8 @@ def test_a_policy_holds_inside_alone():
 
 def test_the_seed_decides_the_weights():
     def weights(seed):
-        with jobs.scope(job := settled(seed=seed)):
-            return jobs.build(job)[1].get_weights()
+        with scope(job := settled(seed=seed)):
+            return build(job)[1].get_weights()
 
     one, same, other = weights(1), weights(1), weights(2)
     assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
@@ -147,8 +142,8 @@ def test_a_network_that_sees_several_sizes_is_built_for_any(monkeypatch):
     recipe = replace(RECIPES["quickstart"], image_sizes=((0, 16), (0.5, 24)))
     monkeypatch.setitem(RECIPES, "quickstart", recipe)
     job = settled()
-    with jobs.scope(job):
-        _, network, model = jobs.build(job)
+    with scope(job):
+        _, network, model = build(job)
     assert network.input_shape == (None, None, None, 1)
     assert model is network  # Keras's own training step does.
 
@@ -158,8 +153,8 @@ def of_teacher(monkeypatch, network, classes=None):
     job = settled()
     names = job.splits.class_names
     model = keras.Sequential([keras.Input(job.shape)])
-    run = Run(model, classes or names, job.prepare, {"network": network}, None)
-    monkeypatch.setattr(jobs, "load", lambda folder: run)
+    run = Run(model, classes or names, job.preprocessing, {"network": network}, None)
+    monkeypatch.setattr("keras_resnet.runs.build.load", lambda folder: run)
 
 
 @pytest.mark.parametrize(
@@ -175,26 +170,26 @@ def test_a_teacher_must_fit(monkeypatch, network, classes, message):
     recipe = replace(RECIPES["quickstart"], distillation=wanted)
     monkeypatch.setitem(RECIPES, "quickstart", recipe)
     with pytest.raises(ValueError, match="needs a teacher, a resnet56"):
-        jobs.build(settled())
+        build(settled())
     with pytest.raises(ValueError, match=message):
-        jobs.build(settled(teacher="a folder"))
+        build(settled(teacher="a folder"))
 
 
 def test_batches_are_the_recipes_from_any_update_on():
     job = settled()
-    labels = [labels for _, labels in jobs.training_batches(job).as_numpy_iterator()]
+    labels = [labels for _, labels in training_batches(job).as_numpy_iterator()]
     assert [len(batch) for batch in labels] == [16] * 12
-    tail = jobs.training_batches(job, start=9).as_numpy_iterator()
+    tail = training_batches(job, start=9).as_numpy_iterator()
     for (_, found), expected in zip(tail, labels[9:], strict=True):
         np.testing.assert_array_equal(found, expected)
-    assert jobs.training_batches(job, steps=5).cardinality() == 5
-    shares = [jobs.training_batches(job, share=(n, 2), steps=1) for n in (0, 1)]
+    assert training_batches(job, steps=5).cardinality() == 5
+    shares = [training_batches(job, share=(n, 2), steps=1) for n in (0, 1)]
     halves = [next(share.as_numpy_iterator())[1] for share in shares]
     np.testing.assert_array_equal(np.concatenate(halves), labels[0])
 
 
 def test_validation_sees_all_images_on_one_device():
-    batches, count = jobs.validation_batches(settled())
+    batches, count = validation_batches(settled())
     labels = [labels for _, labels in batches.as_numpy_iterator()]
     assert count == len(labels) == 2
     assert sum(map(len, labels)) == 32

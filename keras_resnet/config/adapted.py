@@ -1,0 +1,153 @@
+"""Recipes adapted: to another number of updates, to other images, to a few seconds."""
+
+import math
+from dataclasses import replace
+
+from keras_resnet.config.augmentations import PadCropFlip, ScaleCropFlip
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.preprocessing import Preprocessing, for_input
+from keras_resnet.config.recipe import Recipe, WeightAverage
+from keras_resnet.config.schedules import CosineDecay, PlateauDecay, StepDecay
+from keras_resnet.config.spec import ResNetSpec
+
+
+def with_steps(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe in another number of updates, its milestones in proportion."""
+    if steps == recipe.steps:
+        return recipe
+    schedule = recipe.schedule
+    if isinstance(schedule, StepDecay):
+        scaled = (step * steps // recipe.steps for step in schedule.at)
+        # Very short runs have no room for every milestone.
+        schedule = replace(
+            schedule, at=tuple(sorted({at for at in scaled if 0 < at < steps}))
+        )
+    validate_every = min(recipe.validate_every, steps)
+    if isinstance(schedule, PlateauDecay):
+        # Its patience is counted in validations.
+        validate_every = max(1, recipe.validate_every * steps // recipe.steps)
+    return replace(
+        recipe, steps=steps, validate_every=validate_every, schedule=schedule
+    )
+
+
+def smoke(recipe: Recipe) -> Recipe:
+    """The recipe's twin that takes seconds: the same code, four updates."""
+    batch_size = min(16, recipe.batch_size)
+    return replace(
+        with_steps(recipe, 4),
+        batch_size=batch_size,
+        validate_every=2,
+        average=recipe.average and replace(recipe.average, every=1),
+        precise_batch_norm=min(batch_size, recipe.precise_batch_norm),
+    )
+
+
+def on_other_data(
+    recipe: Recipe, dataset: str, examples: int, batch_size: int | None = None
+) -> Recipe:
+    """The recipe on other images, for as many epochs as it has over its own.
+
+    Augmentation, mixing, smoothing and the course of the learning rate stay. The average
+    of the weights spans the same share of the updates. Images are prepared as the recipe
+    says, but photographs keep their aspect, and a mean per pixel becomes one per channel
+    where images have no common size. Its target is no longer one.
+
+    Args:
+        recipe: A `Recipe`.
+        dataset: Key of `DATASETS`, or path of a folder.
+        examples: Number of training images there.
+        batch_size: Images per update, if not the recipe's.
+    """
+    if dataset == recipe.dataset:
+        return recipe
+    own = DATASETS.get(recipe.dataset)
+    steps = recipe.steps
+    if own is not None:
+        epochs = recipe.steps * recipe.batch_size / own.examples
+        steps = max(1, round(epochs * examples / (batch_size or recipe.batch_size)))
+    ratio = steps / recipe.steps
+    pixels = dataset in DATASETS and DATASETS[dataset].storage == "pixels"
+    recipe = replace(
+        with_steps(recipe, steps),
+        dataset=dataset,
+        validate_every=max(1, round(recipe.validate_every * ratio)),
+        average=recipe.average and _in_proportion(recipe.average, ratio),
+        precise_batch_norm=min(recipe.precise_batch_norm, examples),
+        mean=recipe.mean if pixels else "channel",
+        preprocessing=_for_other_data(recipe, dataset),
+        target=None,
+    )
+    if recipe.preprocessing is not None and recipe.preprocessing.channels == 1:
+        grey = {
+            name: 0.0
+            for name in ("color", "jitter")
+            if hasattr(recipe.augmentation, name)
+        }
+        if grey:
+            recipe = replace(recipe, augmentation=replace(recipe.augmentation, **grey))
+    return recipe
+
+
+def _in_proportion(average: WeightAverage, ratio: float) -> WeightAverage:
+    """The average over the same share of ``ratio`` times as many updates."""
+    every = average.every * ratio
+    whole = max(1, round(every))
+    return WeightAverage(decay=average.decay ** (whole / every), every=whole)
+
+
+def _for_other_data(recipe: Recipe, dataset: str) -> Preprocessing | None:
+    own = DATASETS.get(recipe.dataset)
+    known = recipe.preprocessing or (own and own.preprocessing)
+    if known is None:
+        return None
+    if dataset in DATASETS:
+        channels = DATASETS[dataset].preprocessing.channels
+        return for_input(known, known.size, channels)
+    return known if known.resize else replace(known, resize=max(known.size))
+
+
+def for_own_images(
+    *,
+    network: str | ResNetSpec,
+    small: bool,
+    channels: int,
+    dataset: str,
+    examples: int,
+    pretrained: bool,
+    batch_size: int | None = None,
+) -> Recipe:
+    """A recipe for a data set that no paper speaks of.
+
+    Thirty epochs of linear warm-up and cosine decay; the learning rate follows the linear
+    scaling rule, 0.1 for 256 images, and is a tenth of it from pretrained weights.
+
+    Args:
+        network: Key of `ARCHITECTURES`.
+        small: Whether it is a network for small images, of CIFAR's kind.
+        channels: Of the images; greyscale ones get no colour noise.
+        dataset: Key of `DATASETS` or path of a folder.
+        examples: Number of training images.
+        pretrained: Whether training begins with given weights.
+        batch_size: Images per update; chosen by the network's size if `None`.
+    """
+    color = 0.1 if channels == 3 else 0.0
+    # At least four updates an epoch, so that a handful of images trains as well.
+    batch_size = batch_size or max(1, min(128 if small else 32, examples // 4))
+    steps_per_epoch = math.ceil(examples / batch_size)
+    return Recipe(
+        network=network,
+        dataset=dataset,
+        batch_size=batch_size,
+        steps=30 * steps_per_epoch,
+        validate_every=steps_per_epoch,
+        schedule=CosineDecay(
+            learning_rate=0.1 * batch_size / 256 * (0.1 if pretrained else 1),
+            warmup=0.2,
+        ),
+        nesterov=True,
+        weight_decay=5e-4,
+        augmentation=PadCropFlip(padding=4) if small else ScaleCropFlip(color=color),
+        target=None,
+        source="Ours: no paper; change it with --epochs and --batch-size",
+    )

@@ -1,0 +1,207 @@
+"""From a trained network to what a run leaves: results, files, pictures, the record."""
+
+import math
+import pathlib
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_resnet.analysis import complexity, plots
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.values import to_values
+from keras_resnet.data import pipelines
+from keras_resnet.data.examples import Examples, Splits
+from keras_resnet.devices import distribute
+from keras_resnet.evaluation.metrics import evaluate, predict
+from keras_resnet.files import replace_file
+from keras_resnet.models import resnet
+from keras_resnet.runs.build import computing_in, training_batches
+from keras_resnet.runs.export import export_model
+from keras_resnet.runs.job import Job
+from keras_resnet.runs.record import SCHEMA, write_record
+from keras_resnet.training import batch_norm, loggers
+from keras_resnet.training.history import read_history
+from keras_resnet.training.phases import Phases
+
+EXAMPLES_SHOWN = 20
+
+
+def finish(
+    job: Job,
+    network: keras.Model,
+    folder: pathlib.Path,
+    *,
+    made_on: dict[str, Any],
+    phases: Phases,
+    since: float,
+) -> None:
+    """Measures, saves and exports a trained network, and writes the run's record.
+
+    The record comes last: a run that has one is finished.
+
+    Args:
+        job: What was trained.
+        network: As `fit` left it.
+        folder: The run's.
+        made_on: As of `environment.describe`, from the beginning of the run.
+        phases: Of the process.
+        since: `time.perf_counter` at the run's beginning, less what its earlier parts
+            took.
+    """
+    phases.begin("pictures")
+    history = read_history(folder / "history.csv")
+    plots.training_curves(history, folder / "curves.png", title=job.name)
+    # Outside of strategy and of any mixed precision: what is measured is what is saved.
+    with distribute.first_device(job.hardware), computing_in("float32"):
+        phases.begin("measuring")
+        final = as_float32(job, network)
+        phases.begin("pictures")
+        show_examples(final, job, folder / "predictions.png")
+        phases.begin("measuring")
+        results = measured(final, job, history)
+    phases.begin("saving")
+    replace_file(folder / "model.keras", final.save)
+    # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
+    if keras.backend.backend() != "torch":
+        phases.begin("saved_model")
+        export_model(
+            final,
+            folder / "saved_model",
+            job.preprocessing,
+            job.splits.class_names,
+            overwrite=True,
+        )
+    record = {
+        "schema": SCHEMA,
+        "recipe": job.name,
+        "overrides": job.overrides,
+        "seed": job.request.seed,
+        "network": job.spec.name,
+        "parameters": complexity.parameters(final),
+        "dataset": described(job.splits),
+        "classes": list(job.splits.class_names),
+        "preprocessing": job.preprocessing.as_json(),
+        "backend": keras.backend.backend(),
+        "devices": job.hardware.all_names,
+        "precision": job.precision,
+        "xla": job.xla,
+        **made_on,
+        "steps": job.recipe.steps,
+        "wall_seconds": round(time.perf_counter() - since, 1),
+        "phase_seconds": phases.end(),
+        "images_per_second": statistics.median(
+            row["images_per_second"] for row in history
+        ),
+        **results,
+        "target": job.recipe.target and job.recipe.target.error,
+        "deviations": list(job.recipe.deviations),
+        "recipe_values": to_values(job.recipe),
+        "network_values": to_values(job.spec),
+    }
+    write_record(record, folder / "record.json")
+
+
+def chosen_loggers(job: Job, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
+    """The callbacks of the tools that a run is logged to."""
+    names = list(dict.fromkeys(job.request.log))
+    others = [loggers.LOGGERS[n](folder) for n in names if n != "tensorboard"]
+    if "tensorboard" in names:
+        normalized, _ = next(iter(training_batches(job)))
+        images = as_pixels(normalized, job.preprocessing)[:16]
+        return [loggers.TensorBoard(folder, images), *others]
+    return others
+
+
+def as_float32(job: Job, network: keras.Model) -> keras.Model:
+    """The trained network as it is measured, saved and served."""
+    final = resnet.build(
+        job.spec,
+        input_shape=job.shape,
+        classes=job.classes,
+        name=job.spec.name,
+    )
+    final.set_weights(network.get_weights())
+    if job.recipe.precise_batch_norm:
+        end = job.recipe.steps
+        count = math.ceil(job.recipe.precise_batch_norm / job.recipe.batch_size)
+        batches = training_batches(job, end, end + count)
+        # As large as a device has seen them: all of them may not fit into one.
+        batch_norm.recompute(final, batches.rebatch(job.micro_batch))
+    return final
+
+
+def described(splits: Splits) -> dict[str, Any]:
+    """The data, for the record."""
+    return {
+        "name": splits.name,
+        "version": splits.version,
+        "sha256": splits.sha256,
+        "splits": {
+            split: examples.size
+            for split in ("train", "validation", "test")
+            if (examples := getattr(splits, split)) is not None
+        },
+        "skipped": list(splits.skipped),
+    }
+
+
+def measured(
+    model: keras.Model, job: Job, history: Sequence[dict[str, float]]
+) -> dict[str, Any]:
+    """Errors in percent and loss on each split, for the record."""
+    return {
+        "train": {
+            # Of the updates since the last validation, on augmented images.
+            "top1_error": 100 * (1 - history[-1]["accuracy"]),
+            "top5_error": None,
+            "loss": history[-1]["loss"],
+            "n": since_validation(job.recipe) * job.recipe.batch_size,
+        },
+        "validation": measure(model, job.splits.validation, job),
+        "test": measure(model, job.splits.test, job) if job.splits.test else None,
+    }
+
+
+def measure(model: keras.Model, examples: Any, job: Job) -> dict[str, float]:
+    """Errors in percent and loss on a whole split."""
+    batches = pipelines.evaluation_batches(
+        examples, job.preprocessing, batch_size=min(examples.size, job.micro_batch)
+    )
+    return asdict(evaluate(model, batches))
+
+
+def show_examples(model: keras.Model, job: Job, path: pathlib.Path) -> None:
+    """Draws some images of the test split (or validation) with their predictions."""
+    examples = job.splits.test or job.splits.validation
+    if isinstance(examples, Examples):
+        chosen = np.random.default_rng(0).permutation(examples.size)[:EXAMPLES_SHOWN]
+        examples = Examples(examples.images[chosen], examples.labels[chosen])
+    batches = pipelines.evaluation_batches(
+        examples, job.preprocessing, batch_size=EXAMPLES_SHOWN
+    )
+    normalized, labels = next(iter(batches))
+    probabilities, labels = predict(model, [(normalized, labels)])
+    images = as_pixels(normalized, job.preprocessing)
+    plots.example_predictions(
+        images, labels, probabilities, job.splits.class_names, path
+    )
+
+
+def as_pixels(normalized: Any, preprocessing: Preprocessing) -> np.ndarray:
+    """Normalized images as uint8 RGB again."""
+    mean, std = np.asarray(preprocessing.mean), np.asarray(preprocessing.std)
+    pixels = np.asarray(normalized) * std + mean
+    if preprocessing.channel_order == "bgr":
+        pixels = pixels[..., ::-1]
+    return np.clip(np.round(pixels), 0, 255).astype("uint8")
+
+
+def since_validation(recipe: Recipe) -> int:
+    """Updates between the last validation but one and the last."""
+    return recipe.steps % recipe.validate_every or recipe.validate_every

@@ -1,0 +1,221 @@
+"""What is asked for, against what the network and the data allow."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
+from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.spec import doubling
+from keras_resnet.data import pipelines, sources
+from keras_resnet.devices.find import Devices
+from keras_resnet.runs.build import as_weights_want
+from keras_resnet.runs.job import equal_batches
+from keras_resnet.runs.request import TrainRequest
+from keras_resnet.runs.settle import (
+    check_batch_size,
+    check_steps_per_execution,
+    settle,
+    with_lengths,
+)
+
+ONE = Devices("cpu", ("cpu:0",))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Twelve photographs a class, in folders."""
+    folder = tmp_path_factory.mktemp("photos") / "photos"
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = random.integers(0, 256, (40, 52, 3), "uint8")
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def settled(**options):
+    return settle(TrainRequest(**options), ONE)
+
+
+@pytest.mark.parametrize(("network", "side"), [("resnet20", 28), ("resnet18", 224)])
+def test_greyscale_images_suit_every_stem(network, side):
+    job = settled(data="fashion_mini", network=network)
+    assert job.name == f"{network}_on_fashion_mini"
+    batches = pipelines.training_batches(
+        job.splits.train,
+        job.preprocessing,
+        replace(job.recipe, batch_size=2),
+        classes=10,
+        seed=0,
+    )
+    images, labels = next(iter(batches))
+    assert images.shape == (2, side, side, 1)
+    assert labels.shape == (2,)
+    # Normalized: within a few standard deviations of nothing.
+    assert abs(float(images.numpy().mean())) < 2
+
+
+def test_every_recipe_settles_on_photographs(photos):
+    for name, recipe in RECIPES.items():
+        job = settled(recipe=name, data=photos, batch_size=4, precision="float32")
+        assert job.name == f"{name}_on_photos"
+        assert job.splits.class_names == ("cat", "dog")
+        for kept in ("mixing", "label_smoothing", "rand_augment", "erasing"):
+            assert getattr(job.recipe, kept) == getattr(recipe, kept)
+        assert job.recipe.augmentation == recipe.augmentation
+        assert type(job.recipe.schedule) is type(recipe.schedule)
+        if recipe.preprocessing is not None:
+            assert job.preprocessing == recipe.preprocessing
+        assert job.recipe.target is None
+
+
+def test_a_recipe_has_as_many_epochs_on_own_images(photos):
+    recipe = RECIPES["resnet50_tv2_imagenet"]
+    asked = {"recipe": recipe.name, "data": photos, "precision": "float32"}
+    job = settled(batch_size=4, **asked)
+    epochs = recipe.steps * recipe.batch_size / 1_271_167
+    assert job.recipe.steps == round(epochs * job.splits.train.size / 4)
+    # The average spans the same share of the updates.
+    before, after = (
+        one.average.every / one.steps / -np.log(one.average.decay)
+        for one in (recipe, job.recipe)
+    )
+    assert after == pytest.approx(before, rel=1e-6)
+    assert settled(batch_size=4, steps=3, **asked).recipe.steps == 3
+
+
+def test_a_batch_larger_than_the_data_says_what_to_give(photos):
+    with pytest.raises(ValueError, match=r"--batch-size 4 .*--learning-rate 0.00195"):
+        settled(recipe="resnet50_tv2_imagenet", data=photos)
+
+
+def test_objects_are_taken_as_names_are(photos):
+    spec = replace(
+        ARCHITECTURES["resnet20"], name="tiny", stages=doubling("basic", (1, 1, 1), 8)
+    )
+    recipe = replace(RECIPES["quickstart"], name="mine", network=spec, weight_decay=0.0)
+    job = settled(recipe=recipe)
+    assert (job.name, job.spec, job.recipe.weight_decay) == ("mine", spec, 0.0)
+    json.dumps(job.settings())
+    assert settled(network=spec, data=photos, steps=2).name == "tiny_on_photos"
+    assert settled(network=spec).overrides == {"network": "tiny"}
+    assert settled(recipe=recipe, name="other").name == "other"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"recipe": replace(RECIPES["quickstart"], weight_decay=0.5)},
+        {"network": replace(ARCHITECTURES["resnet20"], stem_filters=8)},
+    ],
+    ids=["recipe", "network"],
+)
+def test_an_object_may_not_pass_for_a_published_row(changed):
+    with pytest.raises(ValueError, match="needs a name of its own"):
+        settled(**changed)
+
+
+def test_fields_are_changed_by_their_names():
+    job = settled(changes={"schedule.learning_rate": 0.02, "augmentation": "none"})
+    assert job.recipe.schedule.learning_rate == 0.02
+    assert job.recipe.augmentation is None
+    assert job.overrides["changes"]["schedule.learning_rate"] == 0.02
+    with pytest.raises(ValueError, match="`steps` must be given once"):
+        settled(changes={"steps": 4}, epochs=1)
+    with pytest.raises(ValueError, match="`schedule.rate` is no field"):
+        settled(changes={"schedule.rate": 0.02})
+    with pytest.raises(ValueError, match="`momentum` must be at least 0 and less"):
+        settled(changes={"momentum": 2.0})
+    with pytest.raises(ValueError, match="change a recipe: name one"):
+        settled(changes={"momentum": 0.5}, data="fashion_mini", network="resnet20")
+
+
+def test_colours_are_as_the_weights_want_them():
+    own = default_preprocessing(ARCHITECTURES["resnet20"])
+    caffe = Preprocessing(
+        channels=3,
+        resize=None,
+        size=(224, 224),
+        mean=(103.939, 116.779, 123.68),
+        std=(1.0, 1.0, 1.0),
+        channel_order="bgr",
+    )
+    found = as_weights_want(own, caffe)
+    assert (found.mean, found.std, found.channel_order) == (
+        caffe.mean,
+        caffe.std,
+        "bgr",
+    )
+    assert found.size == (32, 32)
+    assert as_weights_want(own, None) is own
+    grey = replace(own, channels=1, mean=(0.0,), std=(1.0,))
+    assert as_weights_want(grey, caffe) is grey
+
+
+def test_epochs_become_updates():
+    recipe = RECIPES["quickstart"]
+    asked = TrainRequest(epochs=1.5, batch_size=100, learning_rate=0.2)
+    longer = with_lengths(recipe, 13_300, asked)
+    assert longer.batch_size == 100
+    assert longer.steps == 200
+    assert longer.schedule == replace(recipe.schedule, learning_rate=0.2)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "images", "expected"),
+    [
+        (1, 500, (64, 8)),
+        (2, 500, (50, 10)),
+        (4, 500, (20, 25)),
+        (8, 500, (16, 31)),
+        (2, 194, (64, 3)),  # Two times a prime: only 2 divides it.
+        (8, 9, (8, 1)),
+        (2, 2, (2, 1)),
+    ],
+)
+def test_validation_divides_among_devices(replicas, images, expected):
+    found = equal_batches(64, images, replicas)
+    assert found == expected
+
+
+@pytest.mark.parametrize("replicas", [2, 4, 8])
+def test_validation_in_large_batches_leaves_out_few_images(replicas):
+    for images in range(200, 3000):
+        size, batches = equal_batches(128, images, replicas)
+        assert size % replicas == 0
+        assert 32 <= size <= 128
+        assert 0 <= images - size * batches <= 0.08 * images
+
+
+def test_more_devices_than_validation_images():
+    with pytest.raises(ValueError, match="give each of 4 devices its share"):
+        equal_batches(64, 3, 4)
+
+
+def test_batches_divide_among_devices():
+    devices = Devices("cpu", ("cpu:0", "cpu:1", "cpu:2"))
+    with pytest.raises(ValueError, match="multiple of the 3 devices"):
+        check_batch_size(RECIPES["quickstart"], sources.load("fashion_mini"), devices)
+
+
+@pytest.mark.parametrize(
+    ("count", "backend", "recipe", "message"),
+    [
+        (2, "torch", "quickstart", "must be 1 on PyTorch"),
+        (2, "tensorflow", "resnet110_cifar10", "warms up until the error falls"),
+        (3, "jax", "imagenette_fast", r"validate_every \(140\): any of 1, 2, 4, 5, 7,"),
+        (3, "jax", "resnet50_tv2_imagenet", r"average.every \(32\)"),
+    ],
+)
+def test_executions_must_divide(count, backend, recipe, message):
+    with pytest.raises(ValueError, match=message):
+        check_steps_per_execution(
+            RECIPES[recipe], count, Devices("cpu", ("cpu:0",)), backend
+        )
+    check_steps_per_execution(RECIPES[recipe], 1, Devices("cpu", ("cpu:0",)), backend)

@@ -1,27 +1,33 @@
-"""Weights from anywhere -> one file, or a folder that works like a run's.
+"""Writes weights from any source as one file, or as a folder that works like a run's.
 
-The folder holds ``model.keras`` and ``source.json``: where the weights are from, their
-SHA-256, the preprocessing that they need and the names of their classes. `runs.load.load`
-reads it.
+The folder holds ``model.keras`` and ``source.json``, which tells where the weights are
+from, their SHA-256, the preprocessing that they need and the names of their classes.
+`runs.load.load` reads it.
 """
 
 import json
+import os
 import pathlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
 
-from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet import applications
 from keras_resnet.data import pipelines, sources
 from keras_resnet.data.images import normalize, resize_and_crop
 from keras_resnet.files import replace_file, replaced
-from keras_resnet.runs import environment, origin
+from keras_resnet.models.resnet import with_channels
+from keras_resnet.runs import environment
+from keras_resnet.runs.load import load
+from keras_resnet.weights.load import fill
+from keras_resnet.weights.read import Reference, read
 from keras_resnet.weights.sources_torch import torch_reference
 from keras_resnet.weights.to_torch import to_state_dict
 
 STATE_DICTS = (".safetensors", ".npz", ".pth")
-IMAGES = 4  # On which logits are compared.
+IMAGES = 4  # The number of images on which logits are compared.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,99 +35,128 @@ class Converted:
     """What `convert` did.
 
     Attributes:
-        path: What was written.
-        network: Key of `ARCHITECTURES`.
-        library: Whose logits were compared with ours; `None` if none could be.
-        difference: The greatest one.
-        largest: The greatest absolute value among the logits.
+        path: The file or folder that was written.
+        network: Name of the network.
+        library: The library whose logits were compared with ours; `None` if no library
+            with this network is installed.
+        difference: The greatest difference of a logit from the library's.
+        largest: The greatest absolute value of the library's logits.
     """
 
     path: pathlib.Path
     network: str
-    library: str | None
-    difference: float | None
-    largest: float | None
+    library: str | None = None
+    difference: float | None = None
+    largest: float | None = None
 
 
-def convert(source, out, *, network=None, to=None, overwrite=False):
-    """Writes weights in another form, and compares logits with their source's.
+def convert(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    network: str | None = None,
+    to: str | None = None,
+    overwrite: bool = False,
+) -> Converted:
+    """Writes weights in another form, and compares logits with those of their source.
 
     Args:
-        source: As of `origin.load`: published weights, a file or a run's folder.
+        source: Published weights, a file or the folder of a run, as `weights.read.read`
+            takes them.
         out: A ``.keras``, ``.weights.h5``, ``.safetensors``, ``.npz`` or ``.pth`` file;
-            the last three hold our own names, without ``to``. Or a folder, without a
-            suffix, for `runs.load.load`.
-        network: As of `origin.load`.
-        to: ``"torchvision"`` or ``"timm"``: their names, to be loaded there with
-            ``strict=True``.
-        overwrite: Whether to replace what is there.
+            without ``to`` the last three hold our own names. Or a folder for
+            `runs.load.load`: any path without a suffix.
+        network: Name of the network, if the source doesn't tell it.
+        to: ``"torchvision"`` or ``"timm"``, to write a state dict in the library's names,
+            which it loads with ``strict=True``.
+        overwrite: Whether what is at ``out`` may be replaced.
 
     Returns:
-        `Converted`.
+        What was written and compared.
 
     Raises:
-        FileExistsError: If something is there.
-        FileNotFoundError, ValueError, ConnectionError: If the source can't be loaded,
-            or not written so. Nothing has been written then.
+        FileExistsError: If something is at ``out`` that may not be replaced.
+        FileNotFoundError: If there is no such source.
+        ConnectionError: If published weights can't be downloaded.
+        ImportError: If a library that is needed isn't installed.
+        ValueError: If the weights don't fit the network, or can't be written so. After
+            any error nothing has been written.
     """
     out = pathlib.Path(out)
     _check_output(out, to, overwrite)
     pipelines.leave_gpus_to_keras()
-    loaded = origin.load(source, network)
-    library, reference = loaded.library, loaded.reference
-    state = None
+    found, model = _loaded(source, network)
+    state, reference = None, found.reference()
     if to is not None:
-        spec = ARCHITECTURES[loaded.network]
-        state = to_state_dict(loaded.model, spec, to)
-        theirs = torch_reference(to, loaded.network, spec)
+        state = to_state_dict(model, found.spec, to)
+        theirs = torch_reference(to, found.network, found.spec)
         if theirs is not None:
-            library, reference = to, lambda images: theirs(state, images)
-    difference = largest = None
+            reference = Reference(to, partial(theirs, state))
+    done = Converted(path=out, network=found.network)
     if reference is not None:
-        difference, largest = _difference(loaded, reference)
+        done = _compared(done, model, reference)
     if out.suffix:
         out.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(out, lambda path: _write_file(loaded.model, state, path))
+        replace_file(out, lambda path: _write_file(model, state, path))
     else:
         with replaced(out) as folder:
             folder.mkdir()
-            _write_folder(loaded, difference, folder)
-    return Converted(
-        path=out,
-        network=loaded.network,
-        library=library if reference is not None else None,
-        difference=difference,
-        largest=largest,
+            _write_folder(found, model, done, folder)
+    return done
+
+
+def _loaded(source, network):
+    """What was read, and a network of ours with these weights that gives logits."""
+    # Its own graph is kept where there is a run: it may differ from the published one.
+    folder = pathlib.Path(source)
+    run = load(folder) if folder.is_dir() else None
+    found = read(source, network)
+    if run is not None:
+        return found, run.model
+    prepare = found.preprocessing
+    model = applications.create(
+        found.network,
+        classes=len(found.classes) if found.classes else None,
+        input_shape=prepare and with_channels(prepare.size, prepare.channels),
     )
+    fill(model, found)
+    if prepare is not None:
+        model.preprocessing = prepare
+    return found, model
 
 
 # --- Compared ---------------------------------------------------------------------
 
 
-def _difference(loaded, reference):
-    """The greatest difference of the logits on a few images, and the greatest logit."""
-    images = _images(loaded.preprocessing)
-    expected = np.asarray(reference(images))
+def _compared(done, model, reference):
+    """What was done, with the differences of the logits on a few images."""
+    images = _images(model.preprocessing)
+    expected = np.asarray(reference.logits(images))
     if keras.config.image_data_format() == "channels_first":
         images = images.transpose(0, 3, 1, 2)
-    logits = np.asarray(loaded.model.predict_on_batch(images))
+    logits = np.asarray(model.predict_on_batch(images))
     if logits.shape != expected.shape:
         raise ValueError(
             "The source's network must give as many logits as ours. "
             f"Received: {expected.shape}, ours {logits.shape}."
         )
-    return float(np.abs(logits - expected).max()), float(np.abs(expected).max())
+    return replace(
+        done,
+        library=reference.library,
+        difference=float(np.abs(logits - expected).max()),
+        largest=float(np.abs(expected).max()),
+    )
 
 
 def _images(prepare):
-    """Bundled images, three of them as the channels of one, as the weights want them."""
+    """A few bundled images, each made of three grey ones, prepared for the weights."""
     grey = sources.load("fashion_mini").test.images[: 3 * IMAGES, ..., 0]
     images = np.stack([grey[channel::3] for channel in range(3)], axis=-1)
     images = resize_and_crop(images[..., : prepare.channels], prepare)
     return np.asarray(normalize(images, prepare))
 
 
-# --- To where ---------------------------------------------------------------------
+# --- Written ----------------------------------------------------------------------
 
 
 def _check_output(out, to, overwrite):
@@ -161,8 +196,8 @@ def _write_file(model, state, path):
         _write_state_dict(own_state(model) if state is None else state, path)
 
 
-def own_state(model):
-    """The weights of a model by our own names, in Keras's layout."""
+def own_state(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns the weights of a model by our own names, in Keras's layout."""
     names = ("/".join(w.path.split("/")[-2:]) for w in model.weights)
     return dict(zip(names, model.get_weights(), strict=True))
 
@@ -180,17 +215,18 @@ def _write_state_dict(state, path):
         torch.save({name: torch.tensor(array) for name, array in state.items()}, path)
 
 
-def _write_folder(loaded, difference, folder):
-    loaded.model.save(folder / "model.keras")
+def _write_folder(found, model, done, folder):
+    model.save(folder / "model.keras")
+    classes = found.classes or map(str, range(model.output_shape[-1]))
     source = {
-        "network": loaded.network,
-        "source": loaded.name,
-        "origin": loaded.origin,
-        "sha256": loaded.sha256,
-        "compared_with": loaded.library if difference is not None else None,
-        "greatest_difference": difference,
-        "preprocessing": loaded.preprocessing.as_json(),
-        "classes": list(loaded.classes),
+        "network": found.network,
+        "source": found.name,
+        "origin": found.origin,
+        "sha256": found.sha256,
+        "compared_with": done.library,
+        "greatest_difference": done.difference,
+        "preprocessing": model.preprocessing.as_json(),
+        "classes": list(classes),
         "versions": environment.versions(),
     }
     text = json.dumps(source, indent=2, ensure_ascii=False) + "\n"

@@ -1,13 +1,16 @@
-"""Caffe's ``.caffemodel`` files → arrays by our own names, in Keras's layout."""
+"""Reads Caffe's ``.caffemodel`` files, into arrays by our own names in Keras's layout."""
 
+import os
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.spec import ResNetSpec
 
-# He et al. subtract a mean image; these are its means by channel.
+# He et al. subtract a mean image. These are the means of its channels.
 PREPROCESSING = Preprocessing(
     channels=3,
     resize=256,
@@ -18,11 +21,11 @@ PREPROCESSING = Preprocessing(
 )
 
 # The fields of caffe.proto that hold names and weights: (name, number, type, repeated).
-# Protobuf parses them by a description made here, since no library that is kept up
-# reads Caffe's files: OpenCV dropped its importer in 5.0 (and wants the prototxt beside
-# the file), the packages with a caffe_pb2 are unmaintained copies of Caffe. OpenCV 4.14
-# gave our logits, to 2e-6 of 7, from a file and prototxt with He et al.'s layers.
-MESSAGES = {
+# Protobuf parses files by this description, since no maintained library reads them:
+# OpenCV dropped its importer in 5.0 (and wanted the prototxt beside the file), and the
+# packages with a caffe_pb2 are unmaintained copies of Caffe. From a file and a prototxt
+# with He et al.'s layers OpenCV 4.14 gave the same logits as we do, within 2e-6 of 7.
+MESSAGES: dict[str, list[tuple[str, int, str, bool]]] = {
     "BlobShape": [("dim", 1, "int64", True)],
     "BlobProto": [
         ("num", 1, "int32", False),
@@ -42,23 +45,24 @@ MESSAGES = {
 }
 
 
-def read(path, spec):
-    """Reads a ``.caffemodel`` of He et al.'s ResNet-50, 101 or 152.
+def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray]:
+    """Reads a ``.caffemodel`` file of He et al.'s ResNet-50, 101 or 152.
 
-    There ``res2a_branch1`` is a convolution, ``bn2a_branch1`` its mean and variance with
-    a factor to divide them by, ``scale2a_branch1`` scale and offset. Blocks are a, b,
-    c, …, or a, b1, b2, … in the long stages of 101 and 152.
+    In these files ``res2a_branch1`` is a convolution, ``bn2a_branch1`` holds the mean and
+    the variance of its batch norm with a factor to divide them by, and
+    ``scale2a_branch1`` holds scale and offset. Blocks are called a, b, c, …, and a, b1,
+    b2, … in the long stages of 101 and 152.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         spec: The `ResNetSpec` of the network.
 
     Returns:
-        A dict from our names (Caffe's, where we have none) to float32 arrays in Keras's
-        layout.
+        From our names to float32 arrays in Keras's layout. Layers that no network of
+        ours has keep Caffe's names.
 
     Raises:
-        ValueError: If the network isn't Caffe's or the file is damaged.
+        ValueError: If the network isn't one of Caffe's, or the file is damaged.
     """
     path = pathlib.Path(path)
     if not spec.stem.startswith("caffe"):
@@ -72,7 +76,7 @@ def read(path, spec):
         layer, kind = _our_layer(name)
         if kind == "norm" and len(blobs) == 3:
             mean, variance, factor = (blob.ravel() for blob in blobs)
-            # Caffe keeps sums; a factor of 0 stands for no sums yet.
+            # Caffe keeps sums. A factor of 0 means that nothing was added up yet.
             scale = 1 / factor[0] if factor[0] else 0
             state[f"{layer}/moving_mean"] = mean * scale
             state[f"{layer}/moving_variance"] = variance * scale
@@ -80,7 +84,7 @@ def read(path, spec):
             state[f"{layer}/gamma"], state[f"{layer}/beta"] = map(np.ravel, blobs)
         elif kind == "weights" and len(blobs) in (1, 2):
             kernel = blobs[0]
-            if layer == "logits":  # Old files have it in four dimensions.
+            if layer == "logits":  # It has four dimensions in old files.
                 kernel = kernel.reshape(kernel.shape[-2:]).T
             elif kernel.ndim == 4:
                 kernel = kernel.transpose(2, 3, 1, 0)
@@ -92,6 +96,7 @@ def read(path, spec):
     return state
 
 
+# Layers outside the blocks: our layer's name, and which of its variables are there.
 CAFFE_LAYERS = {
     "conv1": ("stem_conv", "weights"),
     "bn_conv1": ("stem_bn", "norm"),
@@ -102,7 +107,7 @@ CAFFE_KINDS = {"res": "weights", "bn": "norm", "scale": "scale"}
 
 
 def _our_layer(name):
-    """Our layer's name and which of its variables Caffe's layer holds."""
+    """Returns our layer's name, and which of its variables Caffe's layer holds."""
     if name in CAFFE_LAYERS:
         return CAFFE_LAYERS[name]
     match = re.fullmatch(r"(res|bn|scale)([2-5])([a-z])(\d*)_branch(1|2[abc])", name)
@@ -118,7 +123,7 @@ def _our_layer(name):
 
 
 def _caffe_blobs(path):
-    """Arrays of every layer that has any, by the layer's name."""
+    """Reads the arrays of each layer that has some, by the layer's name."""
     network = caffe_message()
     try:
         network.ParseFromString(path.read_bytes())
@@ -146,8 +151,8 @@ def _caffe_array(blob, path, layer):
     return array.reshape(shape)
 
 
-def caffe_message():
-    """An empty ``NetParameter`` with the fields of `MESSAGES`."""
+def caffe_message() -> Any:
+    """Makes an empty protobuf message ``NetParameter`` with the fields of `MESSAGES`."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     field = descriptor_pb2.FieldDescriptorProto
@@ -163,7 +168,7 @@ def caffe_message():
                 entry.type, entry.type_name = field.TYPE_MESSAGE, f".caffe.{kind}"
             else:
                 entry.type = getattr(field, f"TYPE_{kind.upper()}")
-    # A pool of its own: the default one may know another caffe.proto.
+    # A pool of its own, since the default pool may know another caffe.proto.
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(

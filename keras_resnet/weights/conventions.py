@@ -1,24 +1,29 @@
-"""Formats of weights: a source's names, its layout, and what it does differently.
+"""The formats of state dicts: a source's names, its layout, and its other differences.
 
-What is more than a name is undone before: biases in front of batch norm, another padding
-of option A, weights that nothing uses.
+A difference that is more than a name is undone by a function here: biases before batch
+norm, another padding of shortcut option A, weights that nothing uses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.weights import names
 
+# A state dict: from a source's names to its arrays, or to PyTorch's or Keras's tensors.
+State = Mapping[str, Any]
 
-def unchanged(state, spec):
-    """The identity."""
+
+def unchanged(state: State, spec: ResNetSpec) -> State:
+    """Returns the state dict as it is."""
     return state
 
 
-def without_wrapper(state, spec):
-    """Without ``module.`` (DataParallel) before each name, and what counts batches."""
+def without_wrapper(state: State, spec: ResNetSpec) -> dict[str, Any]:
+    """Drops DataParallel's ``module.`` before each name, and the counters of batches."""
     return {
         name.removeprefix("module."): value
         for name, value in state.items()
@@ -26,16 +31,18 @@ def without_wrapper(state, spec):
     }
 
 
-def without_unused_projection(state, spec):
-    """Without the projection that DRN-C-58 computes in level 7 and does not use."""
+def without_unused_projection(state: State, spec: ResNetSpec) -> dict[str, Any]:
+    """Drops the projection that DRN-C-58 computes in level 7 and doesn't use."""
     state = without_wrapper(state, spec)
     return {k: v for k, v in state.items() if not k.startswith("layer7.0.downsample")}
 
 
-def with_padding_behind(state, spec):
-    """akamaster pads a quarter of the channels before and behind; we pad behind.
+def with_padding_behind(state: State, spec: ResNetSpec) -> dict[str, Any]:
+    """Puts akamaster's channels into our order.
 
-    So its channels are put in our order: those that are carried over first.
+    Where a stage doubles the channels, akamaster's shortcut adds half of the new zeros
+    before the channels that are carried over and half behind them. Ours adds all of them
+    behind, so the channels that are carried over come first.
     """
     state = without_wrapper(state, spec)
     order = np.arange(spec.stem_filters)
@@ -55,7 +62,7 @@ def with_padding_behind(state, spec):
 
 
 def _carried_first(order, filters):
-    """Theirs of our channels, where a stage pads up to ``filters``."""
+    """Which of their channels each of ours is, after a stage with ``filters`` channels."""
     missing = filters - len(order)
     if missing == 0:
         return order
@@ -64,10 +71,12 @@ def _carried_first(order, filters):
     return np.concatenate([order + missing // 2, padded])
 
 
-def without_bias(state, spec):
-    """keras.applications: into batch norm, what biases before it and its ε do.
+def without_bias(state: State, spec: ResNetSpec) -> dict[str, Any]:
+    """Moves keras.applications' biases and its ε into the statistics of batch norm.
 
-    ``conv + bias - mean`` is ``conv - (mean - bias)``; ε is 1.001e-5 there, 1e-5 here.
+    A bias before batch norm is subtracted from the mean, as ``conv + bias - mean`` is
+    ``conv - (mean - bias)``. Its ε is 1.001e-5 and ours 1e-5; the difference is added to
+    the variance.
     """
     state = dict(state)
     for name in [n for n in state if n.endswith("_bn/moving_variance")]:
@@ -84,17 +93,20 @@ class Format:
     """How a source names and stores its weights.
 
     Attributes:
-        key: ``(spec, layer, variable)`` -> the source's name, or `None`.
-        prepare: ``(state, spec)`` -> the state with everything undone but the names.
-        torch: Whether kernels are stored (out, in, height, width).
+        key: From ``(spec, layer, variable)`` to the source's name, or to `None` if the
+            source has no such network.
+        prepare: From ``(state, spec)`` to the state dict with every difference undone
+            except names and layout.
+        torch: Whether the layout is PyTorch's: kernels of convolutions are (out, in,
+            height, width) and those of dense layers (out, in).
     """
 
-    key: Callable
-    prepare: Callable = unchanged
+    key: names.Key
+    prepare: Callable[[State, ResNetSpec], State] = unchanged
     torch: bool = True
 
 
-FORMATS = {
+FORMATS: dict[str, Format] = {
     "torchvision": Format(names.torch_key(names.torchvision), without_wrapper),
     "timm_v2": Format(names.torch_key(names.timm_v2), without_wrapper),
     "timm_darknet": Format(names.torch_key(names.timm_darknet), without_wrapper),
@@ -105,3 +117,26 @@ FORMATS = {
     "kerashub": Format(names.kerashub, torch=False),
     "own": Format(names.own, torch=False),
 }
+
+# Layers whose names tell the formats apart: every network has some of them, and most
+# formats name each of them differently.
+TELLING_LAYERS = ("stem_conv", "stem_1_conv", "stage1_block1_1_conv", "logits")
+
+
+def recognized(state: State, spec: ResNetSpec) -> str:
+    """The format that a state dict is in, as a key of `FORMATS`.
+
+    It is the one that names most of `TELLING_LAYERS` as the state dict does; the first
+    one if none does.
+    """
+    names = {str(name).removeprefix("module.") for name in state}
+
+    def shared(form):
+        key = FORMATS[form].key
+        return names & {
+            key(spec, layer, variable)
+            for layer in TELLING_LAYERS
+            for variable in ("kernel", "bias")
+        }
+
+    return max(FORMATS, key=lambda form: len(shared(form)))

@@ -1,35 +1,40 @@
-"""darknet's ``.weights`` files → arrays by our own names, in Keras's layout."""
+"""Reads darknet's ``.weights`` files, into arrays by our own names in Keras's layout."""
 
+import os
 import pathlib
 
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.spec import ResNetSpec
 
-# darknet: examples/classifier.c, pixels from 0 to 1.
+# Pixels from 0 to 1, as in darknet's examples/classifier.c.
 PREPROCESSING = Preprocessing(
     channels=3, resize=256, size=(256, 256), mean=(0.0,) * 3, std=(255.0,) * 3
 )
-VECTORS = ("beta", "gamma", "moving_mean", "moving_variance")  # In darknet's order.
+# The variables of batch norm in the order in which darknet writes them.
+VECTORS = ("beta", "gamma", "moving_mean", "moving_variance")
 
 
-def read(path, spec):
-    """Reads a ``.weights`` file of darknet 53, as `parser.c` writes it.
+def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray]:
+    """Reads a ``.weights`` file of darknet 53, in the form that its `parser.c` writes.
 
-    A header of three int32 (major, minor, revision) and the number of images seen in
-    training, an int64 since version 0.2 and an int32 before; then per convolution
-    offset, scale, mean and variance of its batch norm (the classifier has a bias
-    instead) and the kernel (out, in, height, width), all float32, little-endian.
+    The header has three int32 (major, minor, revision) and the number of images seen in
+    training, an int64 since version 0.2 and an int32 before. Then each convolution
+    follows: offset, scale, mean and variance of its batch norm (the classifier has a
+    bias instead) and its kernel (out, in, height, width), all little-endian float32.
 
     Args:
-        path: Of the file.
-        spec: The `ResNetSpec` of the network: the file says nothing of it.
+        path: Path of the file.
+        spec: The `ResNetSpec` of the network. It gives the shapes, since the file holds
+            none.
 
     Returns:
-        A dict from our names to float32 arrays in Keras's layout.
+        From our names to float32 arrays in Keras's layout.
 
     Raises:
-        ValueError: If the network isn't darknet's or the file has another length.
+        ValueError: If the network isn't darknet's, or the file has another length than
+            this network's.
     """
     path = pathlib.Path(path)
     if spec.order != "darknet":
@@ -59,7 +64,7 @@ def read(path, spec):
 
 
 def _darknet_shapes(spec):
-    """By our names, in the file's order; kernels (out, in, height, width)."""
+    """The shapes by our names, in the file's order, kernels as (out, in, height, width)."""
     shapes = {}
 
     def convolution(layer, filters, channels, size):

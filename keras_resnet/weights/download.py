@@ -1,61 +1,71 @@
-"""What every source of published weights has: a checked file, and its preprocessing.
+"""Downloads published weights and checks them; what all publishers' modules share.
 
-Files are kept where Keras keeps its own (``~/.keras/models``) and checked against the
-SHA-256 that their publisher gives: the first 8 hexadecimal digits in the file's name,
-as torch.hub has it, or all 64 from the Hugging Face hub.
+Files are kept where Keras keeps its own (``~/.keras/models``). They are checked against
+the SHA-256 that their publisher gives: its first 8 hexadecimal digits in the file's name,
+as torch.hub has it, or all 64 on the Hugging Face hub.
 """
 
-import hashlib
 import os
 import pathlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import keras
+import numpy as np
 
 from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
 )
+from keras_resnet.weights.conventions import State
+from keras_resnet.weights.files import sha256_of
 
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # In torch.hub's file names.
 
 
 @dataclass(frozen=True)
 class Published:
-    """Weights as their source has them.
+    """Weights as their publisher has them.
 
     Attributes:
         weights: Path of the downloaded file, or the state dict itself.
-        preprocessing: What the images of these weights go through.
+        preprocessing: What images go through before a network with these weights.
         origin: URL of the file, or the library's name for the weights.
-        sha256: Of the file; `None` where a library downloaded it.
-        classes: Names of the classes, or `None` if the source has none.
-        reference: ``(state dict, images) -> logits`` of the source's own network, for
-            normalized images ``(n, height, width, 3)``; `None` if it isn't installed.
+        sha256: SHA-256 of the file; `None` if a library downloaded it.
+        classes: Names of the classes; `None` if the publisher doesn't tell them.
+        reference: The publisher's own network, as a function from a state dict and
+            normalized images ``(n, height, width, 3)`` to logits ``(n, classes)``; `None`
+            if there is none.
     """
 
-    weights: pathlib.Path | dict
+    weights: pathlib.Path | State
     preprocessing: Preprocessing
     origin: str
     sha256: str | None = None
     classes: tuple[str, ...] | None = None
-    reference: Callable | None = None
+    reference: Callable[[State, np.ndarray], np.ndarray] | None = None
 
 
-def refuse(weights, network, known):
-    """Raises the error for weights that a source doesn't have for a network."""
+def refuse(weights: str, network: str, known: str) -> NoReturn:
+    """Raises the `ValueError` for weights that a publisher doesn't have for a network.
+
+    Args:
+        weights: What the user asked for.
+        network: Name of the network.
+        known: A sentence that tells what there is.
+    """
     raise ValueError(
         f"The weights must be published for the network {network!r}. "
         f"Received: {weights!r}. {known}"
     )
 
 
-def imagenet(**changes):
-    """The preprocessing of most networks for ImageNet, with changes."""
-    values = {
+def imagenet(**changes: Any) -> Preprocessing:
+    """Returns the usual preprocessing for ImageNet, with some of its fields changed."""
+    values: dict[str, Any] = {
         "channels": 3,
         "resize": 256,
         "size": (224, 224),
@@ -65,13 +75,13 @@ def imagenet(**changes):
     return Preprocessing(**(values | changes))
 
 
-def download(url, digest=None):
-    """Downloads a file, unless it is in Keras's cache, and checks it.
+def download(url: str, digest: str | None = None) -> tuple[pathlib.Path, str]:
+    """Downloads a file unless it is in Keras's cache, and checks it.
 
     Args:
-        url: Of the file.
-        digest: Its SHA-256 in hexadecimal digits, or how it begins; by default what
-            the file's name ends in.
+        url: URL of the file.
+        digest: Its SHA-256 in hexadecimal digits, or how it begins. By default, what the
+            file's name ends with.
 
     Returns:
         Path of the file, and its whole SHA-256.
@@ -90,10 +100,13 @@ def download(url, digest=None):
     return pathlib.Path(path), checked(path, digest)
 
 
-def checked(path, digest):
-    """The SHA-256 of a file that begins with ``digest``; else it is removed."""
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+def checked(path: str | os.PathLike[str], digest: str) -> str:
+    """Returns the SHA-256 of a file, which must begin with ``digest``.
+
+    Raises:
+        ValueError: If it doesn't. The file is removed.
+    """
+    found = sha256_of(path)
     if not found.startswith(digest):
         os.remove(path)
         raise ValueError(
@@ -104,16 +117,16 @@ def checked(path, digest):
     return found
 
 
-def no_network(what, error):
-    """The error for something that can't be downloaded, with what to do.
+def no_network(what: str, error: Exception) -> ConnectionError:
+    """Makes the error for something that can't be downloaded, with advice what to do.
 
     Args:
         what: URL of a file, or the library's name for it.
-        error: What was raised; Keras's names the URL of its file.
+        error: What was raised. Keras's message has the URL of its file.
     """
     found = re.search(r"https?://\S+/([\w.-]+\.(?:pth|th|h5))", f"{what} {error}")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    reason = reason.rpartition(" -- ")[2]  # Keras's repeats the URL before.
+    reason = reason.rpartition(" -- ")[2]  # Keras's message repeats the URL before.
     cache = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
     advice = (
         f"copy it to {cache / found[1]}"
@@ -129,24 +142,45 @@ def no_network(what, error):
     )
 
 
-def from_hub(repository):
-    """Path and SHA-256 of a repository's ``model.safetensors``.
+def from_hub(repository: str) -> tuple[pathlib.Path, str]:
+    """Downloads ``model.safetensors`` of a repository on the Hugging Face hub.
 
-    The Hugging Face hub keeps a file under its SHA-256, with a link to it. (On Windows
-    without links there is no digest to compare with.)
+    The hub's cache names a file by its SHA-256 and links to it, so the file is checked
+    against its name. On Windows without links there is nothing to check against.
+
+    Returns:
+        Path of the file, and its SHA-256.
+
+    Raises:
+        ValueError: If the file has another SHA-256. It is removed from the cache.
+        ConnectionError: If it can't be downloaded.
     """
     from huggingface_hub import hf_hub_download
 
     try:
         path = pathlib.Path(hf_hub_download(repository, "model.safetensors"))
-    except OSError as error:  # As all that huggingface_hub raises without a network.
+    except (
+        OSError
+    ) as error:  # All that huggingface_hub raises without a network is one.
         raise no_network(f"https://huggingface.co/{repository}", error) from error
     stored = path.resolve()
     return path, checked(stored, stored.name if len(stored.name) == 64 else "")
 
 
-def by_library(weights, load):
-    """What a library downloads, or the error that there is no network."""
+def by_library(weights: str, load: Callable[[], Any]) -> Any:
+    """Calls a library's function that downloads weights.
+
+    Args:
+        weights: Name of the weights, for the message.
+        load: The library's function.
+
+    Returns:
+        What ``load`` returns.
+
+    Raises:
+        ConnectionError: If the weights can't be downloaded.
+        ImportError, ValueError: As ``load`` raises them.
+    """
     try:
         return load()
     except (ImportError, ValueError):

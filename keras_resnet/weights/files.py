@@ -1,26 +1,35 @@
-"""Files of weights: state dicts (names and arrays), and what Keras's tell of layers.
+"""Reads files: state dicts (names and arrays), and what Keras's files tell of a model.
 
-No pickle is ever executed: ``.pth`` files are read by torch with
-``weights_only=True``, ``.npz`` without objects, ``.safetensors`` by safetensors.
+Reading never executes a pickle: PyTorch reads ``.pth`` files with ``weights_only=True``,
+NumPy reads ``.npz`` files without objects, and ``.safetensors`` files can't hold code.
 """
 
+import hashlib
 import io
 import json
+import os
 import pathlib
 import zipfile
 from functools import partial
+from typing import Any
 
 import numpy as np
 
+from keras_resnet.config.preprocessing import Preprocessing
 
-def read_state_dict(path):
+# NumPy's names for the numbers in safetensors' files.
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Reads a ``.safetensors``, ``.pth``, ``.pt``, ``.th`` or ``.npz`` file.
 
     Returns:
-        A dict from name to array or tensor. What training saved around it, as
-        ``{"state_dict": …, "epoch": …}``, is unpacked.
+        From name to float32 array, in the file's layout. A checkpoint that holds more
+        than its state dict, such as ``{"state_dict": …, "epoch": …}``, is unpacked.
 
     Raises:
+        ImportError: If the file needs safetensors or PyTorch and it isn't installed.
         ValueError: If it is another kind of file, is damaged, or holds anything but
             tensors.
     """
@@ -55,21 +64,77 @@ def read_state_dict(path):
         ) from error
 
 
-def layers_in(path):
+def read_config(path: pathlib.Path) -> dict[str, Any]:
+    """Reads the configuration of the model in a ``.keras`` file, without its weights."""
+    with zipfile.ZipFile(path) as archive:
+        return json.loads(archive.read("config.json"))["config"]
+
+
+def told_by_config(path: pathlib.Path) -> tuple[str, int | None]:
+    """Reads which model a ``.keras`` file holds, without building it.
+
+    Returns:
+        The model's name, and the number of its classes; `None` without a classifier.
+
+    Raises:
+        ValueError: If it isn't a file of a functional model, or is damaged.
+    """
+    try:
+        config = read_config(path)
+        layers = [layer["config"] for layer in config["layers"]]
+        units = [layer["units"] for layer in layers if layer["name"] == "logits"]
+        return config["name"], units[0] if units else None
+    except Exception as error:  # Zip files and JSON raise many kinds.
+        raise ValueError(
+            f"{path} must be a whole .keras file of a network of ours. Reading it failed "
+            f"with {type(error).__name__}: {error}"
+        ) from error
+
+
+def told_beside(
+    path: pathlib.Path,
+) -> tuple[str | None, list[str] | None, Preprocessing | None]:
+    """Reads what the file beside a ``model.keras`` tells about it.
+
+    A run has ``record.json`` there, a converted network ``source.json``.
+
+    Returns:
+        The network's name, the names of its classes, and its preprocessing. All three are
+        `None` for any other file.
+
+    Raises:
+        ValueError: If the file beside it doesn't tell the preprocessing.
+    """
+    for name in ("source.json", "record.json") if path.name == "model.keras" else ():
+        file = path.with_name(name)
+        if file.is_file():
+            try:
+                says = json.loads(file.read_text(encoding="utf-8"))
+                preprocessing = Preprocessing.from_json(says["preprocessing"])
+                return says.get("network"), says.get("classes"), preprocessing
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(
+                    f"{file} must tell what images go through before {path.name}, and it "
+                    f"doesn't ({error!r}). Put it right, or move {path.name} elsewhere."
+                ) from error
+    return None, None, None
+
+
+def layers_in(path: pathlib.Path) -> tuple[dict[str, bool], dict[str, Any]]:
     """Reads which layers a ``.keras`` or ``.weights.h5`` file has.
 
     Returns:
-        A dict from a layer's name to whether it has weights (nothing of files that don't
-        tell names), and one to its strides (nothing of ``.weights.h5``).
+        A dict from each layer's name to whether it has weights; it is empty if the file
+        has no names. And a dict from a layer's name to its strides, which
+        ``.weights.h5`` files don't have.
     """
     import h5py
 
     strides = {}
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
-            layers = json.loads(archive.read("config.json"))["config"]["layers"]
             file = io.BytesIO(archive.read("model.weights.h5"))
-        configs = [layer["config"] for layer in layers]
+        configs = [layer["config"] for layer in read_config(path)["layers"]]
         strides = {c["name"]: c["strides"] for c in configs if c.get("strides")}
     else:
         file = path
@@ -79,11 +144,8 @@ def layers_in(path):
     return names, strides
 
 
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
-
-
 def _read_safetensors(deserialize, path):
-    """As `safetensors.numpy.load`, which has no bfloat16; timm saves some weights so."""
+    """Does what `safetensors.numpy.load` does, and reads bfloat16, as timm saves some."""
     state = {}
     for name, tensor in deserialize(path.read_bytes()):
         if tensor["dtype"] == "BF16":  # The upper half of a float32.
@@ -95,8 +157,14 @@ def _read_safetensors(deserialize, path):
     return state
 
 
-def as_array(value):
-    """As float32."""
+def as_array(value: Any) -> np.ndarray:
+    """Converts an array, or a tensor of PyTorch on any device, to a float32 array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().float()
     return np.asarray(value, "float32")
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Computes the SHA-256 of a file, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

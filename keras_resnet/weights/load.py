@@ -1,77 +1,77 @@
-"""Weights into our networks: all or nothing."""
+"""Puts weights into networks of ours: all of them, or none."""
 
-import json
-import pathlib
+import os
 import re
 import warnings
-from collections.abc import Mapping
 
+import keras
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.weights import caffe, darknet, sources
-from keras_resnet.weights.conventions import FORMATS
-from keras_resnet.weights.files import as_array, layers_in, read_state_dict
-
-# The readers of files that are not a dict of named arrays, by suffix.
-BINARY = {".weights": darknet, ".caffemodel": caffe}
+from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.weights.conventions import FORMATS, State, recognized
+from keras_resnet.weights.files import as_array, layers_in
+from keras_resnet.weights.read import Weights, read
 
 
-def load_weights(model, weights, spec, *, network=None, new_classifier=False):
-    """Fills a model of ours with published weights, a file's or a state dict's.
+def load_weights(
+    model: keras.Model,
+    weights: str | os.PathLike[str] | State,
+    spec: ResNetSpec,
+    *,
+    network: str | None = None,
+    new_classifier: bool = False,
+) -> Preprocessing | None:
+    """Fills a network of ours with published weights, a file's, a run's or a state dict's.
 
     Args:
-        model: A network of ours, as `build` or `backbone` returned it.
-        weights: Source and tag, as of `weights.sources.fetch`; path of a ``.weights.h5`` or
-            ``.keras`` file of the same network, of a ``.safetensors``, ``.pth``,
-            ``.pt``, ``.th`` or ``.npz`` file with a state dict in the names of one of
-            `formats.FORMATS`, of darknet's ``.weights`` or Caffe's ``.caffemodel``; or a
-            state dict (name -> tensor or array). A state dict's classifier is left out
-            if the model has none; its first convolution is adapted to the model's
-            input channels.
+        model: A network as `models.resnet.build` or `backbone` returned it.
+        weights: The source, as `weights.read.read` takes it. The classifier of a state
+            dict is left out if the model has none, and its first convolution is adapted
+            to the model's number of input channels.
         spec: The `ResNetSpec` that the model was built from.
-        network: Key of `ARCHITECTURES`, by which sources are asked; by default the
-            model's name.
+        network: Name of the network, which decides what a publisher has for it. The
+            model's name by default.
         new_classifier: Whether the model keeps its own random classifier where that of
             the weights is for another number of classes.
 
     Returns:
-        The `Preprocessing` that goes with the weights; `None` where nothing is known.
+        The `Preprocessing` that goes with the weights; `None` if it isn't known.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If there is no such file or folder.
         ConnectionError: If published weights can't be downloaded.
+        ImportError: If the library that publishes or reads them isn't installed.
         ValueError: If names or shapes don't fit the model. The model then keeps the
             weights that it had.
     """
-    form = known = None
-    if sources.is_published(weights):
-        found = sources.fetch(weights, network or model.name, spec)
-        weights, known = found.weights, found.preprocessing
-    if isinstance(weights, (str, pathlib.Path)):
-        path = pathlib.Path(weights)
-        if not path.is_file():
-            names = ", ".join(sources.SOURCES)
-            raise FileNotFoundError(
-                f"`weights` must be None, a file, a state dict or 'source:tag' with one "
-                f"of the sources {names}. No file at {path}."
-            )
-        if path.name.endswith((".weights.h5", ".keras")):
-            _load_keras(model, path, new_classifier)
-            return preprocessing_beside(path)
-        if path.suffix in BINARY:
-            reader = BINARY[path.suffix]
-            known = reader.PREPROCESSING
-            form, weights = FORMATS["own"], reader.read(path, spec)
-        else:
-            weights = read_state_dict(path)
-    if not isinstance(weights, Mapping):
-        raise ValueError(
-            "`weights` must be None, a file, a state dict (name -> tensor or array) or "
-            f"'source:tag'. Received: {weights!r}."
+    found = read(weights, network or model.name, spec)
+    fill(model, found, new_classifier=new_classifier)
+    return found.preprocessing
+
+
+def fill(model: keras.Model, weights: Weights, *, new_classifier: bool = False) -> None:
+    """Fills a network of ours with weights that have been read.
+
+    Args:
+        model: As of `load_weights`, built from ``weights.spec``.
+        weights: What `weights.read.read` returned.
+        new_classifier: As of `load_weights`.
+
+    Raises:
+        ValueError: If names or shapes don't fit the model. The model then keeps the
+            weights that it had.
+    """
+    if weights.keras_file is not None:
+        _load_keras(model, weights.keras_file, new_classifier)
+    else:
+        load_state_dict(
+            model,
+            weights.state,
+            weights.spec,
+            form=weights.form,
+            new_classifier=new_classifier,
         )
-    load_state_dict(model, weights, spec, form=form, new_classifier=new_classifier)
-    return known
 
 
 def _load_keras(model, path, new_classifier):
@@ -93,11 +93,11 @@ def _load_keras(model, path, new_classifier):
 
 
 def _check_layers(model, path):
-    """Raises `ValueError` unless a Keras file has the model's layers.
+    """Raises `ValueError` unless a Keras file has layers of the model's names.
 
-    Keras itself goes by their kinds and order, so that networks with the same shapes
-    would take each other's weights. Warns where the strides lie elsewhere, which the
-    weights' names and shapes don't show either.
+    Keras matches layers by kind and order only, so that networks of equal shapes would
+    take each other's weights. Strides show in neither names nor shapes: a warning tells
+    where they differ.
     """
     names, strides = layers_in(path)
     # Additions tell residual from plain nets, where shortcuts have no weights.
@@ -126,43 +126,41 @@ def _check_layers(model, path):
             f"{path} is of a network with the layers of {model.name!r}, but strides in "
             "other places: its weights give wrong logits here. Load them into the network "
             "that they were trained in, such as 'resnet50_v1_5' instead of 'resnet50'.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
-def load_state_dict(model, state_dict, spec, *, form=None, new_classifier=False):
-    """Fills a model from a state dict.
+def load_state_dict(
+    model: keras.Model,
+    state_dict: State,
+    spec: ResNetSpec,
+    *,
+    form: str | None = None,
+    new_classifier: bool = False,
+) -> None:
+    """Fills a network of ours from a state dict.
 
-    Warns where weights of the v1.5 form, as torchvision's own are, would go unnoticed
-    into the v1 form, whose names and shapes are the same.
+    Weights of the v1.5 form, such as torchvision's, have the names and shapes of the v1
+    form: a warning says so where one is loaded into the other.
 
     Args:
         model: As of `load_weights`.
         state_dict: From name to tensor or array.
         spec: As of `load_weights`.
-        form: Of `formats.FORMATS`; by default the one whose names the state dict has.
+        form: The format of the state dict, a key of `conventions.FORMATS`; by default
+            the one whose names it has.
         new_classifier: As of `load_weights`.
 
     Raises:
-        ValueError: If a weight is missing, left over or of another shape.
+        ValueError: If a weight is missing, left over or of another shape. The model then
+            keeps the weights that it had.
     """
-    paths = [tuple(variable.path.split("/")[-2:]) for variable in model.weights]
-    form = form or recognized(state_dict, spec, model)
+    form = form or recognized(state_dict, spec)
     _warn_of_stride(form, spec, model.name)
-    try:
-        arrays = dict(form.prepare(state_dict, spec))
-    except KeyError as error:
-        raise ValueError(
-            f"The state dict must hold {error.args[0]!r}. Is it another network's? It "
-            f"holds {len(state_dict)} entries, e.g. {sorted(state_dict)[:3]}."
-        ) from error
-    except (IndexError, ValueError) as error:  # A shape, or a name that is too short.
-        raise ValueError(
-            f"The state dict's names and shapes must fit {model.name!r}. Is it another "
-            f"network's, or damaged? ({error})"
-        ) from error
+    arrays = _prepared(state_dict, form, spec, model.name)
+    form = FORMATS[form]
     _replace_classifier(arrays, form, model, spec, new_classifier)
-
+    paths = [tuple(variable.path.split("/")[-2:]) for variable in model.weights]
     keys = [form.key(spec, layer, name) for layer, name in paths]
     _check_keys(keys, arrays, model, len(state_dict))
     values = [
@@ -172,26 +170,41 @@ def load_state_dict(model, state_dict, spec, *, form=None, new_classifier=False)
     model.set_weights(values)
 
 
+def _prepared(state_dict, form, spec, name):
+    """The arrays with everything undone that a format does differently from us."""
+    try:
+        return dict(FORMATS[form].prepare(state_dict, spec))
+    except KeyError as error:
+        raise ValueError(
+            f"The state dict must hold {error.args[0]!r}. Is it another network's? It "
+            f"holds {len(state_dict)} entries, e.g. {sorted(state_dict)[:3]}."
+        ) from error
+    except (IndexError, ValueError) as error:  # A shape, or a name that is too short.
+        raise ValueError(
+            f"The state dict's names and shapes must fit {name!r}. Is it another "
+            f"network's, or damaged? ({error})"
+        ) from error
+
+
 def _warn_of_stride(form, spec, name):
-    """Warns where names and shapes fit, and the weights are of the other stride."""
+    """Warns where names and shapes fit, but the weights were trained with other strides."""
     if spec.order != "original":
         return
     block = spec.stages[0].block
-    on_the_3x3 = (FORMATS["torchvision"], FORMATS["kerashub"])
-    if form in on_the_3x3 and block == "bottleneck":
+    if form in ("torchvision", "kerashub") and block == "bottleneck":
         warnings.warn(
             f"{name!r} has its stride on the first 1x1 convolution, as in the paper. "
             "Weights of torchvision, timm, KerasHub and fb.resnet.torch were trained "
             "with it on the 3x3 and give wrong logits here: load them into "
             "'resnet50_v1_5', 'resnet101_v1_5' or 'resnet152_v1_5'.",
-            stacklevel=4,
+            stacklevel=5,
         )
-    elif form is FORMATS["keras_applications"] and block == "bottleneck_v1_5":
+    elif form == "keras_applications" and block == "bottleneck_v1_5":
         warnings.warn(
             f"{name!r} has its stride on the 3x3 convolution. keras.applications' weights "
             "were trained with it on the first 1x1 and give wrong logits here: load them "
             "into 'resnet50', 'resnet101' or 'resnet152'.",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
@@ -220,22 +233,8 @@ def _and_more(names):
     return "".join(f", {name!r}" for name in names[:4]) + rest
 
 
-def recognized(state_dict, spec, model):
-    """The `Format` of whose names for the model a state dict has most."""
-    paths = [variable.path.split("/")[-2:] for variable in model.weights]
-    # By which some forms differ alone, also where the model has no classifier.
-    paths += [("logits", "kernel"), ("logits", "bias")]
-
-    def known(form):
-        keys = {form.key(spec, layer, name) for layer, name in paths} - {None}
-        stripped = {str(name).removeprefix("module.") for name in state_dict}
-        return len(keys & stripped)
-
-    return max(FORMATS.values(), key=known)
-
-
 def _replace_classifier(arrays, form, model, spec, new_classifier):
-    """Leaves out the classifier of the weights where the model has none or its own."""
+    """Leaves out the weights' classifier where the model has none or keeps its own."""
     kernel, bias = (form.key(spec, "logits", name) for name in ("kernel", "bias"))
     layer = next((layer for layer in model.layers if layer.name == "logits"), None)
     if layer is None:
@@ -267,34 +266,20 @@ def _fitted(array, name, variable, form):
     return array
 
 
-def preprocessing_beside(path):
-    """The `Preprocessing` of a run's ``model.keras``, or of a converted network's.
+def with_input_channels(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Adapts a first convolution for RGB images to another number of input channels.
 
-    `None` for any other file.
+    For one channel the three are added, since a grey image has the same value in R, G and
+    B. For more than three they are repeated in turn and scaled so that the response to an
+    image with equal channels stays the same, as timm does it.
 
-    Raises:
-        ValueError: If the file beside it does not tell it.
-    """
-    for name in ("source.json", "record.json") if path.name == "model.keras" else ():
-        file = path.with_name(name)
-        if file.is_file():
-            try:
-                says = json.loads(file.read_text(encoding="utf-8"))
-                return Preprocessing.from_json(says["preprocessing"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{file} must tell what images go through before {path.name}, and it "
-                    f"doesn't ({error!r}). Put it right, or move {path.name} elsewhere."
-                ) from error
-    return None
+    Args:
+        kernel: Shape ``(height, width, channels, filters)``, or anything else.
+        shape: Shape that the model wants.
 
-
-def with_input_channels(kernel, shape):
-    """A first convolution for RGB, adapted to another number of input channels.
-
-    Grey images get the sum of the three, since each of R, G and B is that grey; of
-    more channels each gets one of the three in turn, scaled so that the response to
-    an image that is the same in all of them stays, as timm does it.
+    Returns:
+        The adapted kernel; the same one if it isn't a convolution for RGB images, or if
+        the model wants three channels too.
     """
     channels = shape[-2] if len(shape) == 4 else None
     if kernel.ndim != 4 or kernel.shape[-2] != 3 or channels in (None, 3):

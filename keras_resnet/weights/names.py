@@ -1,13 +1,18 @@
-"""What each source calls our variables.
+"""The names that other libraries and repositories give to our layers and variables.
 
-Of our layer ``stage2_block1_shortcut_bn`` the variable ``gamma`` is torchvision's
-``layer2.0.downsample.1.weight``. Each function goes from one of our layers to a source's
-name for it, or to `None` where the source has no such network.
+The variable ``gamma`` of our layer ``stage2_block1_shortcut_bn``, for example, is
+``layer2.0.downsample.1.weight`` in torchvision. Each function takes the `ResNetSpec` of a
+network and the name of one of our layers, and returns the source's name for it, or `None`
+if the source has no such network or layer.
 """
 
 import re
+from collections.abc import Callable
 
-TORCH = {  # Of a convolution, dense layer or batch norm, from Keras's to torch's.
+from keras_resnet.config.spec import ResNetSpec
+
+# Variables of convolutions, dense layers and batch norms, from Keras's name to PyTorch's.
+TORCH = {
     "kernel": "weight",
     "bias": "bias",
     "gamma": "weight",
@@ -16,12 +21,16 @@ TORCH = {  # Of a convolution, dense layer or batch norm, from Keras's to torch'
     "moving_variance": "running_var",
 }
 
+# From a network's spec, one of our layers and its variable to the source's name.
+Key = Callable[[ResNetSpec, str, str], str | None]
 
-def place_of(layer):
-    """``(stage, block, place, kind)`` of a layer in a block, else `None`.
 
-    The place is ``"1"``, ``"2"``, … for what belongs to a convolution, ``"0"`` before
-    the first, or ``"shortcut"``, ``"se_1"``, ``"se_2"``; the kind ``"conv"`` or ``"bn"``.
+def place_of(layer: str) -> tuple[int, int, str, str] | None:
+    """``(stage, block, place, kind)`` of one of our layers; `None` outside the blocks.
+
+    Stages and blocks count from 1. The place is ``"1"``, ``"2"``, … for a convolution and
+    its batch norm, ``"0"`` for the batch norm before the first convolution, or
+    ``"shortcut"``, ``"se_1"``, ``"se_2"``. The kind is ``"conv"`` or ``"bn"``.
     """
     match = re.fullmatch(r"stage(\d+)_block(\d+)_(shortcut|se_\d|\d)_(conv|bn)", layer)
     if match is None:
@@ -41,8 +50,15 @@ def _named(layer, outside, inside):
 # --- PyTorch ----------------------------------------------------------------------
 
 
-def torchvision(spec, layer):
-    """torchvision's and timm's ``resnet.py``, fyu/drn's DRN-A; He et al.'s v1 order."""
+def torchvision(spec: ResNetSpec, layer: str) -> str | None:
+    """torchvision's and timm's ``resnet.py`` and fyu/drn's DRN-A: the order of v1."""
+    if spec.order != "original" or spec.stem == "drn":
+        return None
+    return _resnet_py(spec, layer)
+
+
+def _resnet_py(spec, layer):
+    """The name that torchvision's ``resnet.py`` gives, in whatever network it is used."""
     outside = {
         "stem_conv": "conv1",
         "stem_bn": "bn1",
@@ -65,10 +81,10 @@ def torchvision(spec, layer):
             return f"{prefix}.se.fc{place[-1]}"
         return f"{prefix}.{kind}{place}"
 
-    return _named(layer, outside, inside) if spec.order == "original" else None
+    return _named(layer, outside, inside)
 
 
-def timm_v2(spec, layer):
+def timm_v2(spec: ResNetSpec, layer: str) -> str | None:
     """timm's ``resnetv2.py``."""
     outside = {"stem_conv": "stem.conv", "final_bn": "norm", "logits": "head.fc"}
 
@@ -83,8 +99,8 @@ def timm_v2(spec, layer):
     return _named(layer, outside, inside) if spec.stem == "bare" else None
 
 
-def timm_darknet(spec, layer):
-    """timm's ``cspnet.py``, darknet53."""
+def timm_darknet(spec: ResNetSpec, layer: str) -> str | None:
+    """The darknet53 of timm's ``cspnet.py``."""
     if spec.order != "darknet_timm":
         return None
     match = re.fullmatch(r"stage(\d+)_downsample_(conv|bn)", layer)
@@ -102,8 +118,8 @@ def timm_darknet(spec, layer):
     return _named(layer, outside, inside)
 
 
-def drn(spec, layer):
-    """fyu/drn, C and D."""
+def drn(spec: ResNetSpec, layer: str) -> str | None:
+    """fyu/drn's DRN-C and DRN-D."""
     if spec.stem != "drn":
         return None
     outside = {"stem_conv": "conv1", "stem_bn": "bn1", "logits": "fc"}
@@ -113,7 +129,7 @@ def drn(spec, layer):
 
     def inside(stage, block, place, kind):
         if spec.stages[stage - 1].block != "conv":
-            return torchvision(spec, layer)
+            return _resnet_py(spec, layer)
         if only_convolutions:  # Convolution, norm and ReLU in one sequence.
             return f"layer{stage}.{3 * (block - 1) + (kind == 'bn')}"
         return f"layer{stage}.0.{kind}{block}"
@@ -121,8 +137,8 @@ def drn(spec, layer):
     return _named(layer, outside, inside)
 
 
-def wide_resnet(spec, layer):
-    """szagoruyko/wide-residual-networks, the PyTorch port."""
+def wide_resnet(spec: ResNetSpec, layer: str) -> str | None:
+    """The PyTorch port in szagoruyko/wide-residual-networks."""
     outside = {
         "stem_conv": "conv0",
         "stem_bn": "group0.block0.bn0",
@@ -141,15 +157,15 @@ def wide_resnet(spec, layer):
     return _named(layer, outside, inside) if wide else None
 
 
-def akamaster(spec, layer):
-    """akamaster/pytorch_resnet_cifar10: torchvision's names, but for the classifier."""
+def akamaster(spec: ResNetSpec, layer: str) -> str | None:
+    """akamaster/pytorch_resnet_cifar10: torchvision's names except for the classifier."""
     if spec.stem != "cifar" or spec.shortcut != "A":
         return None
     return "linear" if layer == "logits" else torchvision(spec, layer)
 
 
-def torch_key(name):
-    """The function from one of our variables' paths to a key of a state dict."""
+def torch_key(name: Callable[[ResNetSpec, str], str | None]) -> Key:
+    """Makes the function that names variables from one that names PyTorch's modules."""
 
     def key(spec, layer, variable):
         found = name(spec, layer)
@@ -158,8 +174,8 @@ def torch_key(name):
     return key
 
 
-def wide_resnet_key(spec, layer, variable):
-    """As `torch_key`; the port's convolutions are bare tensors."""
+def wide_resnet_key(spec: ResNetSpec, layer: str, variable: str) -> str | None:
+    """As by `torch_key`, but the port keeps its convolutions as bare tensors."""
     found = wide_resnet(spec, layer)
     is_kernel = variable == "kernel" and layer != "logits"
     return found if is_kernel else found and f"{found}.{TORCH[variable]}"
@@ -168,7 +184,7 @@ def wide_resnet_key(spec, layer, variable):
 # --- Keras ------------------------------------------------------------------------
 
 
-def keras_applications(spec, layer, variable):
+def keras_applications(spec: ResNetSpec, layer: str, variable: str) -> str | None:
     """keras.applications' ResNet and ResNetV2."""
     outside = {
         "stem_conv": "conv1_conv",
@@ -185,7 +201,7 @@ def keras_applications(spec, layer, variable):
     return found and f"{found}/{variable}"
 
 
-def kerashub(spec, layer, variable):
+def kerashub(spec: ResNetSpec, layer: str, variable: str) -> str | None:
     """KerasHub's ``ResNetBackbone`` and ``ResNetImageClassifier``."""
     outside = {
         "stem_conv": "conv1_conv",
@@ -208,6 +224,6 @@ def kerashub(spec, layer, variable):
     return found and f"{found}/{variable}"
 
 
-def own(spec, layer, variable):
-    """Our own names."""
+def own(spec: ResNetSpec, layer: str, variable: str) -> str:
+    """Our own names, ``layer/variable``."""
     return f"{layer}/{variable}"

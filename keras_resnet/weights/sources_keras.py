@@ -1,6 +1,6 @@
-"""Published weights of Keras's: keras.applications and KerasHub.
+"""Fetches published weights from keras.applications and KerasHub.
 
-Both download by themselves, and check what they check: an MD5; nothing.
+Both download by themselves: keras.applications checks an MD5, KerasHub checks nothing.
 """
 
 import re
@@ -9,8 +9,10 @@ from functools import partial
 import keras
 import numpy as np
 
+from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.weights.download import Published, by_library, imagenet, refuse
 
+# Our networks and the constructors of the same graphs in keras.applications.
 KERAS = {
     "resnet50": "ResNet50",
     "resnet101": "ResNet101",
@@ -19,7 +21,8 @@ KERAS = {
     "resnet101_v2_keras": "ResNet101V2",
     "resnet152_v2_keras": "ResNet152V2",
 }
-KERASHUB = {  # What a preset's name begins with, before "_imagenet" and the like.
+# Our networks and how the names of their presets begin, before "_imagenet" and so on.
+KERASHUB = {
     "resnet18": "resnet_18",
     "resnet50_v1_5": "resnet_50",
     "resnet101_v1_5": "resnet_101",
@@ -32,8 +35,8 @@ KERASHUB = {  # What a preset's name begins with, before "_imagenet" and the lik
 }
 
 
-def applications(tag, network, spec):
-    """``"keras:imagenet"``: keras.applications."""
+def applications(tag: str, network: str, spec: ResNetSpec) -> Published:
+    """Fetches ``"keras:imagenet"``, the weights of keras.applications."""
     if tag != "imagenet" or network not in KERAS:
         advice = "another network takes another source (README, Weights)"
         if f"{network}_keras" in KERAS:
@@ -46,7 +49,7 @@ def applications(tag, network, spec):
     )
     if spec.preactivation:
         prepare = imagenet(resize=None, mean=(127.5,) * 3, std=(127.5,) * 3)
-    else:  # As Caffe's: BGR, the mean of ImageNet's training images.
+    else:  # As in Caffe: BGR, and the mean of ImageNet's training images.
         prepare = imagenet(
             resize=None,
             mean=(103.939, 116.779, 123.68),
@@ -62,8 +65,8 @@ def applications(tag, network, spec):
     )
 
 
-def kerashub(tag, network, spec):
-    """``"kerashub:resnet_50_imagenet"``: a preset of KerasHub."""
+def kerashub(tag: str, network: str, spec: ResNetSpec) -> Published:
+    """Fetches a preset of KerasHub, such as ``"kerashub:resnet_50_imagenet"``."""
     if not is_preset_of(network, tag):
         name = KERASHUB.get(network)
         refuse(
@@ -87,21 +90,22 @@ def kerashub(tag, network, spec):
     )
 
 
-def is_preset_of(network, tag):
-    """Whether a preset of KerasHub, or a handle of one, holds a network of ours."""
+def is_preset_of(network: str, tag: str) -> bool:
+    """Returns whether a preset of KerasHub, or a handle of one, is of a network of ours."""
     name = KERASHUB.get(network)
     return name is not None and bool(re.match(rf"(.*/)?{name}_(ssld_|imagenet)", tag))
 
 
 def _kerashub_preprocessing(converter):
-    """``x * scale + offset`` as ``(x - mean) / std``."""
+    """Writes KerasHub's ``x * scale + offset`` as ``(x - mean) / std``."""
     scale, offset = (
         np.broadcast_to(default if value is None else value, 3).astype(float)
         for value, default in ((converter.scale, 1.0), (converter.offset, 0.0))
     )
     size = tuple(converter.image_size or (224, 224))
     return imagenet(
-        # Cropped to the target's aspect, then resized: the shorter side as it is.
+        # KerasHub crops to the target's aspect ratio and then resizes, so that nothing
+        # of the shorter side is lost.
         resize=max(size) if converter.crop_to_aspect_ratio else None,
         size=size,
         mean=tuple(np.round(-offset / scale, 4).tolist()),
@@ -110,8 +114,8 @@ def _kerashub_preprocessing(converter):
     )
 
 
-def keras_state(model):
-    """The arrays of a model of Keras's by layer and variable."""
+def keras_state(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns the arrays of a Keras model, named ``layer/variable``."""
     return {
         "/".join(variable.path.split("/")[-2:]): keras.ops.convert_to_numpy(variable)
         for variable in model.weights
@@ -127,9 +131,9 @@ def _keras_logits(model, state, images):
 
 
 def _keras_classes():
-    """Names of ImageNet's classes, from a file that Keras downloads."""
+    """Returns the names of ImageNet's classes from a file that Keras downloads."""
     try:
         rows = keras.applications.imagenet_utils.decode_predictions(np.eye(1000), top=1)
-    except Exception:  # `get_file` raises bare ones. Names are no reason to fail.
+    except Exception:  # `get_file` raises bare ones. Missing names are no failure.
         return None
     return tuple(name for ((_, name, _),) in rows)

@@ -1,9 +1,12 @@
-"""Published weights of PyTorch's: torchvision, timm, akamaster, fyu/drn."""
+"""Fetches published weights for PyTorch: torchvision's, timm's, akamaster's, fyu/drn's."""
 
 import importlib
 import math
 import re
+from collections.abc import Callable
 from functools import partial
+
+import numpy as np
 
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import CIFAR10_CLASSES
@@ -12,6 +15,8 @@ from keras_resnet.config.preprocessing import (
     IMAGENET_STD,
     Preprocessing,
 )
+from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.weights.conventions import State
 from keras_resnet.weights.download import (
     HASH,
     Published,
@@ -21,6 +26,7 @@ from keras_resnet.weights.download import (
     refuse,
 )
 
+# Networks and the beginning of their files' SHA-256, as it is in the files' names.
 AKAMASTER_URL = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master"
 AKAMASTER = {
     "resnet20": "12fca82f",
@@ -42,17 +48,24 @@ DRN = {
 }
 
 
-def torch_name(network, spec):
-    """torchvision's and timm's name of a network; `None` if its graph isn't theirs."""
+def torch_name(network: str, spec: ResNetSpec) -> str | None:
+    """Returns torchvision's and timm's name of a network of ours.
+
+    It is `None` for a network whose graph they can't have. They need not have every
+    network with a name.
+    """
     if spec.stages[0].block == "bottleneck":  # Theirs have the stride on the 3x3.
         return None
-    if spec.order == "darknet":  # timm's has another slope of its leaky ReLU.
+    if spec.order == "darknet":  # timm's leaky ReLU has another slope.
         return None
     return re.sub(r"_v1_5$|_timm$|(?<=\d)b$", "", network)
 
 
-def torchvision(tag, network, spec):
-    """``"torchvision:IMAGENET1K_V2"``: URL and preprocessing as torchvision gives them."""
+def torchvision(tag: str, network: str, spec: ResNetSpec) -> Published:
+    """Fetches torchvision's weights, such as ``"torchvision:IMAGENET1K_V2"``.
+
+    URL, preprocessing and names of the classes are those that torchvision gives.
+    """
     models = _imported("torchvision.models")
     name = torch_name(network, spec)
     if name not in models.list_models():
@@ -82,7 +95,7 @@ def torchvision(tag, network, spec):
 def _imported(module):
     try:
         return importlib.import_module(module)
-    except RuntimeError as error:  # Of a torchvision that was built for another torch.
+    except RuntimeError as error:  # If torchvision was built for another PyTorch.
         raise ImportError(
             f"{module} can't be imported beside this torch ({error}): install torch and "
             "torchvision that belong together, or download the file and give its path "
@@ -95,7 +108,7 @@ def _of_255(values):
 
 
 def _other(network, theirs):
-    """What to do where a source doesn't have a network, but has another form of it."""
+    """Advises what to do where a source has another form of a network, or none of it."""
     if network in theirs and f"{network}_timm" in ARCHITECTURES:
         return f"timm's is another graph: that is '{network}_timm'."
     if network in theirs:
@@ -103,8 +116,11 @@ def _other(network, theirs):
     return "The source doesn't have this network."
 
 
-def timm(tag, network, spec):
-    """``"timm:resnet50d.ra2_in1k"``: URL and preprocessing as timm gives them."""
+def timm(tag: str, network: str, spec: ResNetSpec) -> Published:
+    """Fetches timm's weights, such as ``"timm:resnet50d.ra2_in1k"``.
+
+    URL and preprocessing are those that timm gives.
+    """
     timm = _imported("timm")
     name = torch_name(network, spec)
     if not name or not timm.is_model(name):
@@ -145,16 +161,20 @@ def _timm_classes(number):
     return tuple(names.split(",")[0] for names in ImageNetInfo().label_descriptions())
 
 
-def torch_reference(library, network, spec):
-    """The source's network as a function of (state dict, images), if it has one.
+def torch_reference(
+    library: str, network: str, spec: ResNetSpec
+) -> Callable[[State, np.ndarray], np.ndarray] | None:
+    """Returns a library's own network, as a function from weights and images to logits.
 
     Args:
         library: ``"torchvision"`` or ``"timm"``.
-        network: Key of `ARCHITECTURES`.
+        network: Name of the network.
         spec: Its `ResNetSpec`.
 
     Returns:
-        The function, or `None` if the library isn't installed or has no such network.
+        The function from a state dict and normalized images ``(n, height, width, 3)`` to
+        logits ``(n, classes)``. `None` if the library isn't installed or has no such
+        network.
     """
     name = torch_name(network, spec)
     try:
@@ -164,7 +184,10 @@ def torch_reference(library, network, spec):
         else:
             from torchvision.models import get_model as build
             from torchvision.models import list_models
-    except (ImportError, RuntimeError):  # The latter of one built for another torch.
+    except (
+        ImportError,
+        RuntimeError,
+    ):  # The latter if it was built for another PyTorch.
         return None
     return partial(_torch_logits, build, name) if name in list_models() else None
 
@@ -181,8 +204,8 @@ def _torch_logits(build, name, state, images):
         return model.eval()(x).numpy()
 
 
-def akamaster(tag, network, spec):
-    """``"akamaster"``: akamaster/pytorch_resnet_cifar10, for CIFAR-10."""
+def akamaster(tag: str, network: str, spec: ResNetSpec) -> Published:
+    """Fetches ``"akamaster"``, akamaster/pytorch_resnet_cifar10's weights for CIFAR-10."""
     if network not in AKAMASTER or tag:
         refuse(
             f"akamaster:{tag}", network, f"There are weights of {', '.join(AKAMASTER)}."
@@ -205,12 +228,10 @@ def akamaster(tag, network, spec):
     )
 
 
-def drn(tag, network, spec):
-    """``"drn:imagenet"``, or ``"drn"``: fyu/drn."""
-    if network == "drn_a_50" and tag in (
-        "",
-        "imagenet",
-    ):  # fyu/drn takes those of torchvision, as they are.
+def drn(tag: str, network: str, spec: ResNetSpec) -> Published:
+    """Fetches ``"drn:imagenet"``, or ``"drn"`` for short, the weights of fyu/drn."""
+    if network == "drn_a_50" and tag in ("", "imagenet"):
+        # fyu/drn takes torchvision's ResNet-50 as it is.
         url = "https://download.pytorch.org/models/resnet50-19c8e357.pth"
     elif network in DRN and tag in ("", "imagenet"):
         url = f"{DRN_URL}/{network}-{DRN[network]}.pth"

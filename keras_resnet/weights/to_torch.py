@@ -1,29 +1,34 @@
-"""The weights of our networks in the names and layout of torchvision and timm."""
+"""Writes the weights of our networks as state dicts of torchvision and timm."""
 
+import keras
 import numpy as np
 
-from keras_resnet.weights.conventions import FORMATS
+from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.weights.conventions import FORMATS, Format
 
-STATE_DICTS = {  # Stems and shortcuts of the networks that can be written for others.
+# The stems and the shortcuts of the networks that a library has.
+STATE_DICTS = {
     "torchvision": (("imagenet",), ("B",)),
     "timm": (("imagenet", "deep", "bare", "darknet_timm"), ("B", "D")),
 }
 
 
-def to_state_dict(model, spec, form):
-    """The weights of a model in a source's names and layout.
+def to_state_dict(
+    model: keras.Model, spec: ResNetSpec, form: str
+) -> dict[str, np.ndarray]:
+    """Returns the weights of a model in a library's names and layout.
 
     Args:
         model: A network of ours.
         spec: The `ResNetSpec` that it was built from.
-        form: ``"torchvision"`` or ``"timm"``, which also fits timm's resnetv2 and
-            darknet53_timm.
+        form: The library, ``"torchvision"`` or ``"timm"``.
 
     Returns:
-        A dict from name to float32 array, that loads there with ``strict=True``.
+        From name to array, float32 except for the counters of batches. The library's
+        network loads it with ``strict=True``.
 
     Raises:
-        ValueError: If the source has no such network.
+        ValueError: If the library has no such network.
     """
     torch_forms = ["torchvision"]
     if form == "timm":
@@ -61,8 +66,19 @@ def to_state_dict(model, spec, form):
     )
 
 
-def named_arrays(model, spec, form):
-    """The weights in the names and layout of a `Format` for PyTorch, `None` if it can't."""
+def named_arrays(
+    model: keras.Model, spec: ResNetSpec, form: Format
+) -> dict[str, np.ndarray] | None:
+    """Returns the weights of a model in a format of PyTorch's.
+
+    Args:
+        model: A network of ours.
+        spec: The `ResNetSpec` that it was built from.
+        form: One of `conventions.FORMATS` whose layout is PyTorch's.
+
+    Returns:
+        From name to array, or `None` if the format has no name for one of the layers.
+    """
     arrays = {}
     for variable, array in zip(model.weights, model.get_weights(), strict=True):
         layer, name = variable.path.split("/")[-2:]

@@ -12,13 +12,9 @@ from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.models.resnet import build
-from keras_resnet.weights.conventions import FORMATS
-from keras_resnet.weights.load import (
-    load_state_dict,
-    load_weights,
-    read_state_dict,
-    recognized,
-)
+from keras_resnet.weights.conventions import FORMATS, recognized
+from keras_resnet.weights.files import read_state_dict
+from keras_resnet.weights.load import load_state_dict, load_weights
 from keras_resnet.weights.to_torch import named_arrays, to_state_dict
 from tests.helpers.cut import cut
 
@@ -207,7 +203,9 @@ def test_another_networks_state_dict():
 
 @pytest.mark.parametrize("weights", [3, [np.zeros(3)], np.zeros(3)], ids=str)
 def test_weights_of_no_kind(weights):
-    refuses(tiny(), weights, "`weights` must be None, a file, a state dict")
+    refuses(
+        tiny(), weights, "Weights must be a file, the folder of a run, a state dict"
+    )
 
 
 @pytest.mark.parametrize("state", [{}, {"model": {}, "epoch": 3}])
@@ -342,12 +340,15 @@ def test_keras_files_of_the_other_stride_are_warned_of(tmp_path, other, of):
         )
 
 
-@pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
-def test_a_truncated_keras_file(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("w.weights.h5", "don't fit"), ("w.keras", "must be a whole .keras file")],
+)
+def test_a_truncated_keras_file(tmp_path, name, message):
     save(tiny(), tmp_path / name)
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[: len(whole) // 2])
-    refuses(tiny(seed=3), tmp_path / name, f"{name} don't fit")
+    refuses(tiny(seed=3), tmp_path / name, f"{name} {message}")
 
 
 def save(model, path):
@@ -382,7 +383,7 @@ def test_akamasters_names_are_known_without_a_classifier():
     state = state_dict_of(build(spec), spec)
     state = {name.replace("fc.", "linear."): value for name, value in state.items()}
     model = build(spec, include_top=False)
-    assert recognized(state, spec, model) is FORMATS["akamaster"]
+    assert recognized(state, spec) == "akamaster"
     load_state_dict(model, state, spec)
 
 

@@ -1,0 +1,196 @@
+"""Weights of every kind are read by one function, which builds no network."""
+
+import json
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet import applications
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.models.resnet import build
+from keras_resnet.runs.convert import own_state
+from keras_resnet.weights import sources
+from keras_resnet.weights.conventions import FORMATS, recognized
+from keras_resnet.weights.download import Published
+from keras_resnet.weights.files import sha256_of
+from keras_resnet.weights.load import fill
+from keras_resnet.weights.read import read
+from keras_resnet.weights.to_torch import named_arrays
+from tests.helpers.cut import cut
+from tests.helpers.weight_files import assert_same_weights
+
+# With one block a stage: what is read doesn't depend on the depth.
+RESNET20 = cut(ARCHITECTURES["resnet20"], repeats=1)
+BGR = replace(default_preprocessing(RESNET20), channel_order="bgr")
+NAMES = ("cat", "dog", "owl")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_block_a_stage():
+    patch = pytest.MonkeyPatch()
+    patch.setitem(ARCHITECTURES, "resnet20", RESNET20)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def network():
+    return applications.create("resnet20", classes=3)
+
+
+@pytest.fixture(scope="module")
+def folder(network, tmp_path_factory):
+    """A folder with a network in two forms, and a run's in it."""
+    folder = tmp_path_factory.mktemp("weights")
+    network.save(folder / "w.keras")
+    network.save_weights(folder / "w.weights.h5")
+    np.savez(folder / "w.npz", **own_state(network))
+    (folder / "run").mkdir()
+    network.save(folder / "run" / "model.keras")
+    record = {
+        "network": "resnet20",
+        "preprocessing": BGR.as_json(),
+        "classes": list(NAMES),
+    }
+    (folder / "run" / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "form", "preprocessing", "classes"),
+    [
+        ("w.npz", {"network": "resnet20"}, "own", None, ("0", "1", "2")),
+        ("w.weights.h5", {"network": "resnet20"}, None, None, None),
+        ("w.keras", {}, None, None, ("0", "1", "2")),
+        ("run", {}, None, BGR, NAMES),
+        ("run/model.keras", {}, None, BGR, NAMES),
+    ],
+)
+def test_files_and_folders(
+    folder, network, monkeypatch, name, options, form, preprocessing, classes
+):
+    monkeypatch.setattr(keras.Model, "__init__", None)  # Nothing is built.
+    found = read(folder / name, **options)
+    monkeypatch.undo()
+    assert (found.network, found.spec) == ("resnet20", RESNET20)
+    assert (found.form, found.preprocessing, found.classes) == (
+        form,
+        preprocessing,
+        classes,
+    )
+    assert (found.name, found.origin) == (str(folder / name), str(folder / name))
+    file = folder / name / "model.keras" if name == "run" else folder / name
+    assert found.sha256 == sha256_of(file)
+    assert found.keras_file == (file if form is None else None)
+    assert found.reference() is None
+    model = applications.create("resnet20", classes=3)
+    fill(model, found)
+    assert_same_weights(model, network)
+
+
+def test_a_network_is_created_with_the_weights_of_a_run(folder, network):
+    model = applications.create("resnet20", classes=3, weights=folder / "run")
+    assert_same_weights(model, network)
+    assert model.preprocessing == BGR
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="that of a finished run.*model.keras"):
+        read(tmp_path)
+
+
+def test_another_network_than_the_runs(folder):
+    with pytest.raises(ValueError, match="has the network 'resnet20': leave `network`"):
+        read(folder / "run", "resnet32")
+
+
+@pytest.mark.parametrize("name", ["w.npz", "w.weights.h5"])
+def test_a_file_that_does_not_tell_its_network(folder, name):
+    with pytest.raises(ValueError, match=f"{name} doesn't tell which network"):
+        read(folder / name)
+
+
+def test_a_file_of_a_network_with_another_name(tmp_path):
+    applications.create("resnet20", name="mine").save(tmp_path / "w.keras")
+    with pytest.raises(ValueError, match="w.keras doesn't tell which network"):
+        read(tmp_path / "w.keras")
+    assert read(tmp_path / "w.keras", "resnet20").network == "resnet20"
+
+
+def test_published_weights(network, monkeypatch):
+    state = own_state(network)
+    found = Published(
+        state,
+        BGR,
+        origin="https://weights.invalid/w.th",
+        sha256="0" * 64,
+        classes=NAMES,
+        reference=lambda state, images: (state, images),
+    )
+    monkeypatch.setattr(sources, "fetch", lambda *arguments: found)
+    weights = read("akamaster", "resnet20")
+    assert (weights.name, weights.origin) == ("akamaster", found.origin)
+    assert (weights.sha256, weights.preprocessing) == (found.sha256, BGR)
+    assert weights.classes == NAMES
+    reference = weights.reference()
+    assert reference.library == "akamaster"
+    assert reference.logits("images") == (state, "images")
+
+
+def test_names_of_other_classes_than_the_weights_have(network, monkeypatch):
+    found = Published(own_state(network), BGR, origin="here", classes=NAMES[:2])
+    monkeypatch.setattr(sources, "fetch", lambda *arguments: found)
+    assert read("akamaster", "resnet20").classes == ("0", "1", "2")
+
+
+def test_the_library_of_a_state_dict_is_asked_only_when_it_is_needed(monkeypatch):
+    spec = cut(ARCHITECTURES["resnetv2_18"], repeats=1, narrower=4)
+    state = named_arrays(build(spec, classes=5), spec, FORMATS["timm_v2"])
+    state = {f"module.{name}": array for name, array in state.items()}
+    asked = []
+
+    def torch_reference(library, network, spec):
+        asked.append((library, network))
+        return lambda state, images: (state, images)
+
+    monkeypatch.setattr("keras_resnet.weights.read.torch_reference", torch_reference)
+    found = read(state, "resnetv2_18", spec)
+    assert (found.form, found.spec, found.sha256) == ("timm_v2", spec, None)
+    assert found.classes == ("0", "1", "2", "3", "4")
+    assert asked == []
+    reference = found.reference()
+    assert asked == [("timm", "resnetv2_18")]
+    assert reference.library == "timm"
+    assert reference.logits("images") == (state, "images")
+
+
+@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize(
+    ("network", "form"),
+    [
+        ("resnet18", "torchvision"),
+        ("resnet18d", "torchvision"),
+        ("drn_a_18", "torchvision"),
+        ("resnetv2_18", "timm_v2"),
+        ("darknet53_timm", "timm_darknet"),
+        ("drn_c_26", "drn"),
+        ("drn_d_24", "drn"),
+        ("wide_resnet16_4", "wide_resnet"),
+        ("resnet50", "keras_applications"),
+        ("resnet50_v2_keras", "keras_applications"),
+        ("resnet50", "kerashub"),
+        ("resnet50d", "kerashub"),
+        ("resnet20", "own"),
+        ("highway19", "own"),
+    ],
+)
+def test_formats_are_recognized_by_names(network, form, top):
+    spec = cut(ARCHITECTURES[network], repeats=2, narrower=4)
+    model = build(spec, include_top=top)
+    paths = [weight.path.split("/")[-2:] for weight in model.weights]
+    names = [FORMATS[form].key(spec, *path) for path in paths]
+    assert None not in names
+    assert recognized(dict.fromkeys(names), spec) == form

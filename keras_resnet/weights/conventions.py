@@ -129,11 +129,11 @@ def recognized(state: State, spec: ResNetSpec) -> str:
     It is the one that names most of `TELLING_LAYERS` as the state dict does; the first
     one if none does.
     """
-    names = {str(name).removeprefix("module.") for name in state}
+    held = {str(name).removeprefix("module.") for name in state}
 
     def shared(form):
         key = FORMATS[form].key
-        return names & {
+        return held & {
             key(spec, layer, variable)
             for layer in TELLING_LAYERS
             for variable in ("kernel", "bias")

@@ -175,7 +175,7 @@ def torch_key(name: Callable[[ResNetSpec, str], str | None]) -> Key:
 
 
 def wide_resnet_key(spec: ResNetSpec, layer: str, variable: str) -> str | None:
-    """As by `torch_key`, but the port keeps its convolutions as bare tensors."""
+    """szagoruyko's port, which keeps its convolutions as bare tensors without modules."""
     found = wide_resnet(spec, layer)
     is_kernel = variable == "kernel" and layer != "logits"
     return found if is_kernel else found and f"{found}.{TORCH[variable]}"

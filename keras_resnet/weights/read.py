@@ -26,8 +26,8 @@ from keras_resnet.weights.files import (
 )
 from keras_resnet.weights.sources_torch import torch_reference
 
-# Files that are not a dict of named arrays, by suffix: their reader, and how the networks
-# that are published so prepare their images. The reader needs the network's spec.
+# Files that don't hold a dict of named arrays, by suffix: their reader, which needs the
+# network's spec, and the preprocessing of the networks that are published so.
 BINARY = {
     ".weights": (darknet.read, darknet.PREPROCESSING),
     ".caffemodel": (caffe.read, caffe.PREPROCESSING),

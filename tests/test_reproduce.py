@@ -18,7 +18,7 @@ import tomli_w
 import keras_resnet
 from keras_resnet import reproduce
 from keras_resnet.config.adapted import smoke
-from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.architectures import ARCHITECTURES, network_of
 from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.config.recipe_files import for_toml
 from keras_resnet.config.recipes import RECIPES
@@ -28,8 +28,8 @@ from keras_resnet.data import pipelines, sources
 from keras_resnet.devices import find
 from keras_resnet.runs import build, finish
 from keras_resnet.runs import evaluate as evaluation
+from keras_resnet.runs.convert import convert
 from keras_resnet.runs.folder import LOCK, lock_folder
-from keras_resnet.runs.load import network_of
 from keras_resnet.runs.record import KEYS, read_record
 from keras_resnet.training import batch_norm, loggers
 from keras_resnet.training.history import HISTORY, read_history
@@ -429,6 +429,9 @@ def test_objects_of_ones_own_train_go_on_and_load(tmp_path):
     assert (run.record["recipe"], run.record["network"]) == ("mine", "small")
     assert run.model.get_layer("stem_conv").filters == 8
     assert network_of(run.record) == spec
+    converted = convert(folder, tmp_path / "converted")
+    assert (converted.network, converted.library) == ("small", None)
+    assert network_of(keras_resnet.load(tmp_path / "converted").record) == spec
     # The same again is the same run; another recipe of that name is not.
     (folder / "record.json").unlink()
     assert reproduce.train(recipe, output_dir=tmp_path, verbose=0) == folder

@@ -6,7 +6,9 @@ The multiply-adds and parameters of every row are in `complexity.json`, which
 
 import json
 import pathlib
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from keras_resnet.config.spec import (
     ExclusiveGate,
@@ -17,6 +19,7 @@ from keras_resnet.config.spec import (
     Stage,
     doubling,
 )
+from keras_resnet.config.values import from_values
 
 # Blocks per stage, by depth. He et al. 2016a, table 1; 200: fb.resnet.torch.
 BASIC = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
@@ -479,3 +482,14 @@ ARCHITECTURES = {name: replace(row, name=name) for name, row in _ROWS.items()}
 def complexity() -> dict:
     """Parameters and multiply-adds of every row, by name."""
     return json.loads(pathlib.Path(__file__).with_name("complexity.json").read_text())
+
+
+def network_of(record: Mapping[str, Any]) -> ResNetSpec | None:
+    """The network that a record tells of, `None` if that is not known here.
+
+    Args:
+        record: The contents of ``record.json`` or ``source.json``.
+    """
+    if values := record.get("network_values"):
+        return from_values(ResNetSpec, values)
+    return ARCHITECTURES.get(record.get("network"))

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import keras
 
+from keras_resnet.config.architectures import network_of
 from keras_resnet.config.recipe import Distillation, first_steps
 from keras_resnet.data import pipelines
 from keras_resnet.devices import distribute
 from keras_resnet.devices.precision import be_deterministic
 from keras_resnet.models import resnet
 from keras_resnet.runs.evaluate import has_classes
-from keras_resnet.runs.load import load, network_of
+from keras_resnet.runs.load import load
 from keras_resnet.training import batch_norm
 from keras_resnet.training.distillation import with_teacher
 from keras_resnet.training.fit import compile_model

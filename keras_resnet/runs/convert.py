@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_resnet import applications
+from keras_resnet.config.values import to_values
 from keras_resnet.data import pipelines, sources
 from keras_resnet.data.images import normalize, resize_and_crop
 from keras_resnet.files import replace_file, replaced
@@ -220,6 +221,7 @@ def _write_folder(found, model, done, folder):
     classes = found.classes or map(str, range(model.output_shape[-1]))
     source = {
         "network": found.network,
+        "network_values": to_values(found.spec),
         "source": found.name,
         "origin": found.origin,
         "sha256": found.sha256,

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.config.values import from_values
 from keras_resnet.data import pipelines
 from keras_resnet.data.images import normalize, read_image, resize_and_crop
 from keras_resnet.models.resnet import allow_depth
@@ -157,17 +155,6 @@ def load(folder):
         record=record,
         folder=folder,
     )
-
-
-def network_of(record: dict) -> ResNetSpec | None:
-    """The network that a record tells of, `None` if that is not known here.
-
-    Args:
-        record: The contents of ``record.json`` or ``source.json``.
-    """
-    if values := record.get("network_values"):
-        return from_values(ResNetSpec, values)
-    return ARCHITECTURES.get(record["network"])
 
 
 def _read_source(path):

@@ -15,7 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.spec import ResNetSpec
 
 # NumPy's names for the numbers in safetensors' files.
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
@@ -93,14 +95,14 @@ def told_by_config(path: pathlib.Path) -> tuple[str, int | None]:
 
 def told_beside(
     path: pathlib.Path,
-) -> tuple[str | None, list[str] | None, Preprocessing | None]:
+) -> tuple[str | None, ResNetSpec | None, list[str] | None, Preprocessing | None]:
     """Reads what the file beside a ``model.keras`` tells about it.
 
     A run has ``record.json`` there, a converted network ``source.json``.
 
     Returns:
-        The network's name, the names of its classes, and its preprocessing. All three are
-        `None` for any other file.
+        The network's name and spec, the names of its classes, and its preprocessing. All
+        are `None` for any other file.
 
     Raises:
         ValueError: If the file beside it doesn't tell the preprocessing.
@@ -111,13 +113,14 @@ def told_beside(
             try:
                 says = json.loads(file.read_text(encoding="utf-8"))
                 preprocessing = Preprocessing.from_json(says["preprocessing"])
-                return says.get("network"), says.get("classes"), preprocessing
+                network, classes = says.get("network"), says.get("classes")
+                return network, network_of(says), classes, preprocessing
             except (ValueError, KeyError, TypeError) as error:
                 raise ValueError(
                     f"{file} must tell what images go through before {path.name}, and it "
                     f"doesn't ({error!r}). Put it right, or move {path.name} elsewhere."
                 ) from error
-    return None, None, None
+    return None, None, None, None
 
 
 def layers_in(path: pathlib.Path) -> tuple[dict[str, bool], dict[str, Any]]:

@@ -200,7 +200,7 @@ def _read_keras_file(path, network, spec, folder=None):
     told = number = None
     if path.suffix == ".keras":
         told, number = told_by_config(path)
-    beside, classes, preprocessing = told_beside(path)
+    beside, beside_spec, classes, preprocessing = told_beside(path)
     if spec is None:
         if folder is not None and network not in (None, beside):
             raise ValueError(
@@ -208,7 +208,8 @@ def _read_keras_file(path, network, spec, folder=None):
                 f"(--network) out. Received: network={network!r}."
             )
         network = network or beside or (told if told in ARCHITECTURES else None)
-        network, spec = _row(network, None, folder or path)
+        own = beside_spec if network == beside else None
+        network, spec = _row(network, own, folder or path)
     facts = _facts_of(path)
     if folder is not None:
         facts |= {"name": str(folder), "origin": str(folder.resolve())}

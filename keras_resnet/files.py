@@ -1,28 +1,123 @@
-"""Files and folders that are written whole or not at all."""
+"""Files and folders that are written whole or not at all; JSON; fingerprints of files."""
+
+from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+# What is being written lies in a folder whose name begins so, beside its final place.
+WRITING = "writing_"
 
 
-def replace_file(path, write):
-    """Writes a file under another name first, so that it is whole or absent."""
-    temporary = path.with_name(f"writing_{path.name}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+@contextlib.contextmanager
+def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a place to write a file or folder, which then takes the place of ``path``.
 
-
-def check_target(target, sign, overwrite):
-    """Raises `FileExistsError` unless a folder may be written, or written anew.
+    If the block raises, ``path`` stays as it was. A process that is killed leaves
+    ``path`` as it was or as it is to be, and beside it perhaps a folder
+    ``writing_<name>_…``, which may be removed. (While one folder takes the place of
+    another, the old one lies in there for a moment.)
 
     Args:
-        target: `pathlib.Path` of the folder.
+        path: The file or folder. Its parents are created.
+
+    Yields:
+        The path to write to, where nothing is yet. It has the same name, as what is
+        written may depend on it.
+
+    Raises:
+        OSError: If it can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the path, as a move is only atomic within a file system. Of a name of its
+    # own, as another process may be writing the same file.
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f"{WRITING}{path.name}_", ignore_cleanup_errors=True
+    ) as folder:
+        new, old = pathlib.Path(folder, path.name), pathlib.Path(folder, "old")
+        yield new
+        _flush(new)
+        if path.is_dir():  # A move replaces files, but no folder that holds any.
+            os.replace(path, old)
+        try:
+            os.replace(new, path)
+        except OSError:
+            if old.exists():
+                os.replace(old, path)
+            raise
+
+
+def _flush(path):
+    """Has the disk keep what was written, before its name says that it is whole."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("r+b") as written:
+                os.fsync(written.fileno())
+
+
+def replace_file(path: pathlib.Path, write: Callable[[pathlib.Path], Any]) -> None:
+    """Calls ``write`` with a path, and moves what it wrote there to ``path``.
+
+    Args:
+        path: The file, which is whole or as it was before.
+        write: Function of a path, for example a Keras model's ``save``.
+    """
+    with replaced(path) as new:
+        write(new)
+
+
+def to_json(value: Any) -> str:
+    """A value as the text of a JSON file: indented, in ASCII, with a newline at the end.
+
+    In ASCII, since the names of files in it need not be text that can be encoded.
+    """
+    return json.dumps(value, indent=2) + "\n"
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes a JSON file, which is whole or as it was before.
+
+    Args:
+        path: The file.
+        value: What `json.dumps` takes.
+    """
+    text = to_json(value)
+    replace_file(path, lambda new: new.write_text(text, encoding="utf-8"))
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """Reads a JSON file.
+
+    Raises:
+        OSError: If it can't be read; `FileNotFoundError` if there is none.
+        ValueError: If it is not UTF-8, or not JSON.
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's contents, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_target(target: pathlib.Path, sign: str, overwrite: bool) -> None:
+    """Checks that an export may write a folder, before anything is computed for it.
+
+    Args:
+        target: The folder.
         sign: Name of the file by which it is known that an export wrote it.
         overwrite: Whether it may be replaced if it exists.
+
+    Raises:
+        FileExistsError: If it exists and may not be replaced, or no export wrote it, or
+            one of its parents is a file.
     """
     for parent in target.parents:
         if parent.exists() and not parent.is_dir():
@@ -40,22 +135,3 @@ def check_target(target, sign, overwrite):
             "Only what an export wrote is overwritten. Received: "
             f"{target}, which has no {sign}. Choose another folder."
         )
-
-
-@contextlib.contextmanager
-def replaced(target):
-    """Yields a folder to fill, which becomes ``target`` if nothing goes wrong."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, as a move is only atomic within a file system; TF Serving
-    # passes over folders whose name is not a number.
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".export-") as name:
-        new, old = pathlib.Path(name) / "new", pathlib.Path(name) / "old"
-        yield new
-        if target.exists():
-            os.replace(target, old)
-        try:
-            os.replace(new, target)
-        except OSError:
-            if old.exists():
-                os.replace(old, target)
-            raise

@@ -1,14 +1,14 @@
 """Every figure of the package; the only module that imports matplotlib."""
 
-import contextlib
 import csv
 import math
 import os
 import pathlib
 import textwrap
-from functools import partial
 
 import numpy as np
+
+from keras_resnet.files import replaced
 
 # Okabe and Ito's colours, told apart by colour-blind readers too. Nothing is said by
 # colour alone: lines also differ in style, wrong predictions carry a mark.
@@ -154,7 +154,9 @@ def image_grid(images, path, *, columns):
         grid[top : top + height, left : left + width] = image  # Grey in all three.
     from matplotlib.image import imsave
 
-    return _in_one_move(partial(imsave, arr=grid, pil_kwargs={"quality": 90}), path)
+    with replaced(pathlib.Path(path)) as new:
+        imsave(new, grid, pil_kwargs={"quality": 90})
+    return pathlib.Path(path)
 
 
 def _rows(history):
@@ -248,16 +250,6 @@ def _short(name):
 
 
 def _save(figure, path):
-    return _in_one_move(partial(figure.savefig, dpi=150), path)
-
-
-def _in_one_move(write, path):
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-    return path
+    with replaced(pathlib.Path(path)) as new:
+        figure.savefig(new, dpi=150)
+    return pathlib.Path(path)

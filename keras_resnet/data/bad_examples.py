@@ -1,7 +1,6 @@
 """Examples that can't be trained on: found, named, and left out up to a share."""
 
 import hashlib
-import json
 import os
 import pathlib
 import time
@@ -9,6 +8,7 @@ import time
 import numpy as np
 
 from keras_resnet.data import threads
+from keras_resnet.files import read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
 ANNOUNCED = 100_000  # Examples from which on looking through them takes minutes.
@@ -141,9 +141,8 @@ def remembered(key, look, *, count, what):
     digest = hashlib.sha256(key.encode()).hexdigest()
     path = home / "keras_resnet" / "bad_examples" / f"{digest}.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return {int(index): reason for index, reason in found.items()}
-    except (OSError, ValueError):  # Not looked for yet, or not written whole.
+        return {int(index): reason for index, reason in read_json(path).items()}
+    except (OSError, ValueError):  # Not looked for yet, or the disk lost it.
         pass
     if count >= ANNOUNCED:
         print(f"Looking once for damaged images among the {count:,} of {what} ...")
@@ -152,8 +151,7 @@ def remembered(key, look, *, count, what):
     if count >= ANNOUNCED:
         print(f"... {len(found)} in {time.perf_counter() - started:.0f} s.")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found), encoding="utf-8")
+        write_json(path, found)
     except OSError as error:
         print(f"It will be looked for again: {path} can't be written ({error}).")
     return found

@@ -6,7 +6,6 @@ probabilities ``(N, classes)`` out, normalization inside, batch norm in the conv
 
 import contextlib
 import io
-import json
 import logging
 import pathlib
 import tempfile
@@ -17,7 +16,7 @@ import keras
 from keras_resnet.export.checks import check_classifier, gives_probabilities
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import FILES
-from keras_resnet.files import check_target, replaced
+from keras_resnet.files import check_target, replaced, to_json
 
 # float16 is how LiteRT and OpenVINO keep the weights: on CPUs they compute in float32.
 # bfloat16 is how OpenVINO computes where the CPU can, and in float32 elsewhere.
@@ -93,8 +92,8 @@ def export_classifier(
         form = {"format": format, "precision": precision}
         for name, text in {
             "labels.txt": labels,
-            "preprocessing.json": json.dumps(preprocessing, indent=2) + "\n",
-            FORM: json.dumps(form) + "\n",
+            "preprocessing.json": to_json(preprocessing),
+            FORM: to_json(form),
         }.items():
             (folder / name).write_text(text, encoding="utf-8")
         if finish:

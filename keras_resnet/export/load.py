@@ -1,12 +1,13 @@
 """An exported folder of any form -> the object that answers."""
 
-import json
 import os
 import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
+from keras_resnet.files import read_json
 
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
 # OpenVINO's names of what it computes in; 8-bit networks are float32 in between.
@@ -73,23 +74,20 @@ def load_exported(path):
     """
     folder, format = find_exported(path)
     beside = folder / "assets.extra" if format == "saved_model" else folder
-    texts = {}
-    for name in ("labels.txt", "preprocessing.json"):
-        if not (beside / name).is_file():
+    labels, preprocessing_file = beside / "labels.txt", beside / "preprocessing.json"
+    for file in (labels, preprocessing_file):
+        if not file.is_file():
             raise FileNotFoundError(
-                f"{beside / name} must lie beside the exported network. Export it again "
-                "with `keras-resnet export`."
+                f"{file} must lie beside the exported network. Export it again with "
+                "`keras-resnet export`."
             )
-        texts[name] = (beside / name).read_text(encoding="utf-8")
     form = folder / "form.json"
     try:
-        preprocessing = json.loads(texts["preprocessing.json"])
+        preprocessing = read_json(preprocessing_file)
         size = (*map(int, preprocessing["size"]), int(preprocessing["channels"]))
-        precision = (
-            json.loads(form.read_text())["precision"] if form.is_file() else None
-        )
+        precision = read_json(form)["precision"] if form.is_file() else None
         run = _OPENERS[format](folder, precision)
-        names = tuple(texts["labels.txt"].removesuffix("\n").split("\n"))
+        names = tuple(labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
         classes = np.shape(run(np.zeros((1, *size), np.uint8)))[1]
         if classes != len(names):
             raise ValueError(

@@ -1,6 +1,5 @@
 """A run measured on a split of its own data, or on other data."""
 
-import json
 import re
 from dataclasses import asdict
 
@@ -8,7 +7,7 @@ from keras_resnet.config.datasets import DATASETS
 from keras_resnet.data import folders, pipelines, sources
 from keras_resnet.data.examples import join
 from keras_resnet.evaluation import metrics
-from keras_resnet.files import replace_file
+from keras_resnet.files import write_json
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import load
 from keras_resnet.runs.request import where
@@ -55,8 +54,7 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
         **asdict(metrics.evaluate(run.model, batches)),
         "versions": environment.versions(),
     }
-    text = json.dumps(result, indent=2) + "\n"
-    replace_file(run.folder / "evaluation.json", lambda path: path.write_text(text))
+    write_json(run.folder / "evaluation.json", result)
     return result
 
 

@@ -1,7 +1,6 @@
 """A run -> its exported forms, each with a report of how it compares."""
 
 import contextlib
-import json
 import pathlib
 from dataclasses import replace
 from functools import partial
@@ -16,7 +15,7 @@ from keras_resnet.data.images import normalize, prepare
 from keras_resnet.export import compare, converters, saved_model
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import load_exported
-from keras_resnet.files import check_target, replace_file
+from keras_resnet.files import check_target, to_json, write_json
 from keras_resnet.models.layers import groups_apart
 from keras_resnet.runs import environment
 from keras_resnet.runs.evaluate import examples_of, has_classes
@@ -151,10 +150,7 @@ def export_model(model, output, preprocessing, class_names, **options):
             decode=partial(prepare, preprocessing=preprocessing),
             normalize=partial(normalize, preprocessing=preprocessing),
             class_names=class_names,
-            files={
-                "preprocessing.json": json.dumps(preprocessing.as_json(), indent=2)
-                + "\n"
-            },
+            files={"preprocessing.json": to_json(preprocessing.as_json())},
             **options,
         )
 
@@ -188,8 +184,7 @@ def _report(run, images, folder, format, precision):
         "speed_ratio": round(speeds["exported"] / speeds["keras"], 3),
         **environment.describe(),
     }
-    text = json.dumps(result, indent=2) + "\n"
-    replace_file(folder / "export.json", lambda path: path.write_text(text))
+    write_json(folder / "export.json", result)
     return result
 
 

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
-from keras_resnet.files import replace_file
+from keras_resnet.files import WRITING, read_json, write_json
 
 # What changes nothing in a result, of the recipe and of the network.
 WORDS = {
@@ -75,9 +75,7 @@ def claim_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
     path = folder / "settings.json"
     finished = check_folder(folder, wanted)
     if not path.exists():
-        replace_file(
-            path, lambda part: part.write_text(json.dumps(wanted, indent=2) + "\n")
-        )
+        write_json(path, wanted)
     return finished
 
 
@@ -110,7 +108,7 @@ def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
     files = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if "settings.json" not in files:
         # A kill can leave a file of ours that was not yet whole.
-        if any(not name.startswith("writing_") for name in files - {LOCK}):
+        if any(not name.startswith(WRITING) for name in files - {LOCK}):
             raise ValueError(
                 f"{folder} must be empty or hold this run, and it holds other files. "
                 "Remove it, or choose another --output-dir."
@@ -139,7 +137,7 @@ def read_settings(folder: pathlib.Path) -> dict[str, Any]:
     """
     path = folder / "settings.json"
     try:
-        found = json.loads(path.read_text())
+        found = read_json(path)
         # Earlier versions wrote fewer fields: theirs are the defaults.
         found["recipe"] = to_values(from_values(Recipe, found["recipe"]))
         if "network" in found:

@@ -1,6 +1,5 @@
 """A trained or converted network, loaded from its folder."""
 
-import json
 import os
 import pathlib
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import pipelines
 from keras_resnet.data.images import normalize, read_image, resize_and_crop
+from keras_resnet.files import read_json
 from keras_resnet.models.resnet import allow_depth
 from keras_resnet.runs.record import read_record
 
@@ -160,7 +160,7 @@ def load(folder):
 def _read_source(path):
     """What `keras-resnet convert` wrote of a network."""
     try:
-        source = json.loads(path.read_text(encoding="utf-8"))
+        source = read_json(path)
         Preprocessing.from_json(source["preprocessing"])
         tuple(source["classes"]), str(source["network"])
     except (ValueError, KeyError, TypeError) as error:

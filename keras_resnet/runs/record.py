@@ -7,7 +7,7 @@ written without seed, versions, hardware and time.
 import json
 import pathlib
 
-from keras_resnet.files import replace_file
+from keras_resnet.files import read_json, replace_file
 
 SCHEMA = 1
 NUMBER = (int, float)
@@ -88,7 +88,7 @@ def read_record(path) -> dict:
     """
     path = pathlib.Path(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There must be a record at {path}, which a run writes when it has "

@@ -8,7 +8,6 @@ complete.
 import contextlib
 import errno
 import json
-import os
 import shutil
 import signal
 import threading
@@ -20,6 +19,7 @@ import numpy as np
 
 from keras_resnet.devices import distribute
 from keras_resnet.devices.find import ALONE
+from keras_resnet.files import WRITING, replaced
 from keras_resnet.training.callbacks import synchronize
 from keras_resnet.training.distillation import teacher_of, without_teacher
 
@@ -166,19 +166,13 @@ def save(folder, model, states, step):
     for name, state in states.items():
         for index, array in enumerate(state.pop("arrays", ())):
             arrays[f"{name}.{index}"] = array
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"step_{step:08d}"
-    temporary = folder / f"writing_{final.name}"
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        np.savez(temporary / "variables.npz", **arrays)
-        (temporary / "state.json").write_text(json.dumps(states))
-        for file in temporary.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
+        with replaced(final) as new:
+            new.mkdir()
+            np.savez(new / "variables.npz", **arrays)
+            (new / "state.json").write_text(json.dumps(states))
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         hint = "Free some space" if full else "See that you may write there"
         raise OSError(
@@ -186,9 +180,6 @@ def save(folder, model, states, step):
             f"The checkpoint {final} can't be written: {error}. {hint} and run the "
             "same command: it goes on from the checkpoint before.",
         ) from error
-    if final.exists():
-        shutil.rmtree(final)
-    os.replace(temporary, final)
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
 
@@ -252,7 +243,7 @@ def restore(folder, model, stateful):
     """
     model.optimizer.build(model.trainable_variables)
     # Half-written ones of a process that was killed.
-    for temporary in folder.glob("writing_step_*"):
+    for temporary in folder.glob(f"{WRITING}step_*"):
         shutil.rmtree(temporary, ignore_errors=True)
     found = checkpoints(folder)
     for checkpoint in reversed(found):

@@ -1,11 +1,11 @@
 """``history.csv``: a row for every validation, written and read."""
 
 import csv
-import os
 import time
 
 import keras
 
+from keras_resnet.files import replaced
 from keras_resnet.training.callbacks import last_learning_rate
 
 HISTORY = (
@@ -90,12 +90,10 @@ class HistoryLog(keras.callbacks.Callback):
 
     def write(self):
         """Writes the file, whatever has become of it."""
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("w", newline="") as file:
+        with replaced(self.path) as new, new.open("w", newline="") as file:
             writer = csv.DictWriter(file, HISTORY)
             writer.writeheader()
             writer.writerows(self.rows)
-        os.replace(temporary, self.path)
 
     def _of_this_epoch(self):
         return 0.0 if self.started is None else time.perf_counter() - self.started

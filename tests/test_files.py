@@ -1,0 +1,164 @@
+"""What is written is whole or not there, whoever else writes the same."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from keras_resnet.data.bad_examples import remembered
+from keras_resnet.files import (
+    WRITING,
+    check_target,
+    read_json,
+    replace_file,
+    replaced,
+    sha256,
+    write_json,
+)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_takes_the_place_of_the_old_one(tmp_path):
+    file = tmp_path / "new folder" / "a.json"
+    write_json(file, {"é": [1, None]})
+    write_json(file, {"b": 2})
+    assert read_json(file) == {"b": 2}
+    assert names(file.parent) == ["a.json"]
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+    for name in ("old", "new"):
+        with replaced(tmp_path / "folder") as new:
+            new.mkdir()
+            (new / name).write_text("text")
+    assert names(tmp_path / "folder") == ["new"]
+    assert names(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_fails_halfway_changes_nothing(tmp_path, kind):
+    path = tmp_path / "path"
+    if kind == "folder":
+        path.mkdir()
+        (path / "old").write_text("old")
+    else:
+        path.write_text("old")
+
+    def fail(new):
+        if kind == "folder":
+            new.mkdir()
+            new = new / "half"
+        new.write_text("half")
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, fail)
+    assert names(tmp_path) == ["path"]
+    assert (path / "old" if kind == "folder" else path).read_text() == "old"
+
+
+def test_a_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_path):
+    (tmp_path / "path").mkdir()
+    with pytest.raises(FileNotFoundError), replaced(tmp_path / "path"):
+        pass  # Nothing is written.
+    assert names(tmp_path) == ["path"]
+
+
+def test_what_is_written_has_the_rights_of_other_files(tmp_path):
+    (tmp_path / "plain").write_text("")
+    write_json(tmp_path / "a.json", 1)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_several_may_write_the_same_file(tmp_path):
+    file, errors = tmp_path / "a.json", []
+    both = threading.Barrier(2)
+
+    def write(number):
+        def slowly(new):
+            new.write_text(str(number))
+            both.wait(10)  # Both have begun, and none has ended.
+
+        try:
+            replace_file(file, slowly)
+        except Exception as error:
+            errors.append(error)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in (1, 2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert not errors
+    assert read_json(file) in (1, 2)
+    assert names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="Windows")
+def test_a_killed_process_leaves_the_old_file_and_a_name_that_says_it(tmp_path):
+    write_json(tmp_path / "a.json", "old")
+    code = (
+        "import os, pathlib, signal, sys\n"
+        "from keras_resnet.files import replace_file\n"
+        "def die(new):\n"
+        "    new.write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "replace_file(pathlib.Path(sys.argv[1]), die)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.json")])
+    assert read_json(tmp_path / "a.json") == "old"
+    left = [name for name in names(tmp_path) if name != "a.json"]
+    assert len(left) == 1
+    assert left[0].startswith(f"{WRITING}a.json")
+    write_json(tmp_path / "a.json", "new")
+    assert read_json(tmp_path / "a.json") == "new"
+
+
+def test_sha256_is_that_of_the_contents(tmp_path):
+    (tmp_path / "file").write_bytes(b"contents")
+    assert sha256(tmp_path / "file") == hashlib.sha256(b"contents").hexdigest()
+
+
+def test_only_what_an_export_wrote_is_overwritten(tmp_path):
+    target = tmp_path / "folder"
+    check_target(target, "sign", overwrite=False)
+    target.mkdir()
+    with pytest.raises(FileExistsError, match="must not exist yet"):
+        check_target(target, "sign", overwrite=False)
+    with pytest.raises(FileExistsError, match="which has no sign"):
+        check_target(target, "sign", overwrite=True)
+    (target / "sign").write_text("")
+    check_target(target, "sign", overwrite=True)
+    with pytest.raises(FileExistsError, match="sign is a file"):
+        check_target(target / "sign" / "below", "sign", overwrite=True)
+
+
+def test_bad_examples_are_remembered_whole_or_not_at_all(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    looked = []
+
+    def look():
+        looked.append(1)
+        return {3: "no image"}
+
+    def twice():
+        return [remembered("key", look, count=5, what="data") for _ in range(2)]
+
+    def cut_short(source, target):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", cut_short)
+        assert twice() == 2 * [{3: "no image"}]
+        assert len(looked) == 2  # Nothing was kept, not even a half.
+    assert not list(tmp_path.rglob("*.json"))
+    assert twice() == 2 * [{3: "no image"}]
+    assert len(looked) == 3

@@ -8,24 +8,17 @@ are refused, where TensorFlow Serving wraps them around.
 
 import base64
 import binascii
-import io
 import itertools
 import json
-import struct
 from dataclasses import dataclass
 
 import numpy as np
 
-from keras_resnet.export.limits import MAX_SCANS
+from keras_resnet.export.limits import MAX_PIXELS, check_header
 
 TOP = 5  # Classes named in an answer, as in the SavedModel.
 # The SavedModel's signatures and the name of each one's only input.
 INPUTS = {"serving_default": "image_bytes", "images": "images"}
-# What TensorFlow's `decode_image` reads, by Pillow's names.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP")
-# Bytes that a header may be long, with the camera's data and a colour profile before it;
-# Pillow's reader takes half a second for a mebibyte of nonsense.
-HEADER = 2**20
 
 
 class Refused(Exception):
@@ -45,15 +38,14 @@ class RequestLimits:
             memory for a moment (a body of ``[[],[],…``).
         pending: Bytes of all bodies that are being read or wait for their answer.
         pixels: Height times width of all images of a request together, as their headers
-            say, with all frames of an animation. Decoding takes about four bytes per
-            pixel.
+            say: at least those of one image. Decoding takes about four bytes per pixel.
         images: Images in a request.
         seconds: For reading a body, and from there to the answer.
     """
 
     body: int = 16 * 2**20
     pending: int = 256 * 2**20
-    pixels: int = 2**25  # 8192 x 4096
+    pixels: int = MAX_PIXELS
     images: int = 128
     seconds: float = 30.0
 
@@ -120,7 +112,7 @@ def parse(body, limits):
     files = [_bytes(value, index) for index, value in enumerate(values)]
     pixels = 0
     for index, file in enumerate(files):
-        pixels += pixels_of(file, index)
+        pixels += _pixels_of(file, index)
         if pixels > limits.pixels:
             raise Refused(
                 400,
@@ -176,6 +168,13 @@ def _bytes(value, index):
         raise Refused(400, f"Image {index}: unable to base64 decode: {error}") from None
 
 
+def _pixels_of(file, index):
+    try:
+        return check_header(file)
+    except ValueError as error:
+        raise Refused(400, f"Image {index}: {error}") from None
+
+
 def _pixels(values):
     """Nested lists of integers from 0 to 255 as uint8 ``(n, height, width, channels)``."""
     # Before NumPy sees them: it would make every element as wide as the longest text.
@@ -208,83 +207,6 @@ def _pixels(values):
             f"{images.min()} to {images.max()}.",
         )
     return images.astype(np.uint8)
-
-
-def pixels_of(file, index):
-    """What an image file's header says, before anything is allocated for it.
-
-    Args:
-        file: Its bytes.
-        index: Its place in the request, for the message.
-
-    Returns:
-        Height times width, with all frames of an animation.
-
-    Raises:
-        Refused: With status 400 if it is no image, has no pixels, or is a JPEG of more
-            scans than `limits.MAX_SCANS`.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(file[:HEADER]), formats=FORMATS) as image:
-            (width, height), is_gif = image.size, image.format == "GIF"
-    except Image.DecompressionBombError as error:  # Of twice Pillow's own limit.
-        raise Refused(400, f"Image {index} is too large: {error}") from None
-    except Exception:  # Pillow's readers raise many kinds.
-        raise Refused(
-            400,
-            f"Image {index} must be a JPEG, PNG, GIF or BMP file: its header, "
-            f"{file[:8]!r}, can't be read.",
-        ) from None
-    if width < 1 or height < 1:
-        raise Refused(400, f"Image {index} must have pixels; it is {width} x {height}.")
-    # By its first bytes: Pillow calls a JPEG with a second picture behind it an MPO.
-    scans = file.count(b"\xff\xda") if file.startswith(b"\xff\xd8\xff") else 0
-    if scans > MAX_SCANS:
-        raise Refused(
-            400, f"Image {index} may have {MAX_SCANS} scans. Received: {scans}."
-        )
-    if is_gif:
-        return max(width * height, gif_pixels(file))
-    return width * height
-
-
-def gif_pixels(file):
-    """What TensorFlow's decoder allocates for a GIF file, to give its first frame.
-
-    It unpacks all frames, and makes an image as wide as the widest and as high as the
-    highest of them (``core/lib/gif/gif_io.cc``).
-    """
-    sizes = list(_gif_frames(file)) or [(0, 0)]
-    widths, heights = zip(*sizes, strict=True)
-    return max(sum(w * h for w, h in sizes), max(widths) * max(heights))
-
-
-def _gif_frames(file):
-    """Yields the size of each frame, as far as the file goes (GIF89a, sec. 18 to 26)."""
-    try:
-        flags = file[10]
-        at = 13 + _colours(flags)
-        while file[at] != 0x3B:  # Trailer.
-            if file[at] == 0x2C:  # Image descriptor: left, top, width, height, flags.
-                width, height, flags = struct.unpack_from("<HHB", file, at + 5)
-                yield width, height
-                at += 10 + _colours(flags) + 1  # And the smallest code's length.
-            elif file[at] == 0x21:  # Extension, with its label.
-                at += 2
-            else:
-                return
-            while file[at]:  # Sub-blocks, each with its length before it.
-                at += 1 + file[at]
-            at += 1
-    except (IndexError, struct.error):
-        return  # Cut off: the decoder will say so.
-
-
-def _colours(flags):
-    """Bytes of the table of colours that a descriptor's flags announce."""
-    return 3 * 2 ** (1 + (flags & 7)) if flags & 0x80 else 0
 
 
 def answer(scores, class_names, rows):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.images import prepare
+from keras_resnet.data.images import decode, prepare
 from keras_resnet.export import limits
 from keras_resnet.runs.export import export_model
 from tests.helpers.served import Served
@@ -40,6 +40,10 @@ def png(width, height):
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     crc = struct.pack(">I", zlib.crc32(header))
     return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + crc
+
+
+def decoded_size(contents):
+    return decode(tf.constant(contents), 3).shape[:2]
 
 
 def png_of_16_bits():
@@ -119,6 +123,12 @@ ANSWERED = {
 }
 
 
+# What only decoding them tells.
+WHOLE_HEADERS = ("half a JPEG", "a PNG's header", "half a PNG", "half a BMP")
+# Whose header TensorFlow's decoder refuses in the graph, with a message of its own.
+UNREADABLE = ("JPEG's magic", "a piece of a JPEG's header", "JPEG of 0x0")
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     keras.utils.set_random_seed(0)
@@ -135,6 +145,26 @@ def test_refused(served, name):
     contents, message = REFUSED[name]
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         served("serving_default", image_bytes=[contents])
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_by_the_server_as_by_the_graph(name):
+    contents, message = REFUSED[name]
+    if name in WHOLE_HEADERS:
+        assert limits.check_header(contents) == PIXELS[..., 0].size
+        return
+    if name in UNREADABLE:
+        message = "A JPEG must have a header that can be read"
+    elif name == "JPEG of 65,535x65,535":
+        message = REFUSED_SIZE
+    with pytest.raises(ValueError, match=message):
+        limits.check_header(contents)
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+def test_answered_by_the_server_as_by_the_graph(name):
+    height, width = decoded_size(ANSWERED[name])
+    assert limits.check_header(ANSWERED[name]) == height * width
 
 
 def test_one_bad_image_fails_its_request_and_no_other(served):
@@ -158,3 +188,4 @@ def test_the_largest_accepted_size_is_the_documented_one():
     assert limits.MAX_PIXELS == 8192 * 8192 == 67_108_864
     contents = tf.constant(jpeg(8192, 8192))
     assert limits.checked(contents).numpy() == contents.numpy()
+    assert limits.check_header(contents.numpy()) == limits.MAX_PIXELS

@@ -3,8 +3,8 @@
     python benchmarks/quantized.py RUN [--data-dir DIR]
 
 Exports the run with int8 weights and activations in each format, calibrated on 300 of its
-training images (`exports.CALIBRATION`), and measures each on its whole test split beside
-Keras in float32. Nothing is chosen by it. Needs `keras-residual[export]`. Writes
+training images (`runs.sample.CALIBRATION`), and measures each on its whole test split
+beside Keras in float32. Nothing is chosen by it. Needs `keras-residual[export]`. Writes
 results/quantized.json: accuracies in percent.
 """
 
@@ -23,8 +23,9 @@ from keras_resnet.export import compare, converters
 from keras_resnet.export.load import load_exported
 from keras_resnet.runs import environment
 from keras_resnet.runs.evaluate import examples_of
-from keras_resnet.runs.export import export, prepared
+from keras_resnet.runs.export import compared, export
 from keras_resnet.runs.load import load
+from keras_resnet.runs.sample import prepared
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "quantized.json"
 
@@ -50,7 +51,7 @@ def main():
                 output=pathlib.Path(folder) / format,
             )
             ours = compare.answers(load_exported(written).scores, images)
-        found[format] = {"bytes": told["bytes"], **compare.compare(ours, keras, labels)}
+        found[format] = {"bytes": told["bytes"], **compared(ours, keras, labels)}
         print(format, found[format], flush=True)
     result = {
         "date": time.strftime("%Y-%m-%d"),

@@ -1,1 +1,1 @@
-"""A model and batches → numbers."""
+"""How good a classifier is, in numbers: from a model and batches, or from predictions."""

@@ -1,8 +1,19 @@
-"""Loss, top-1 and top-5 error of a classifier."""
+"""Loss, top-1 and top-5 error of a classifier: the one place where they are computed.
 
+Of a model on batches (`evaluate`), or of predictions that are made already
+(`from_probabilities`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import keras
 import numpy as np
+
+NO_IMAGES = "There must be at least one image to evaluate on. Received: none."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -10,9 +21,9 @@ class Metrics:
     """How good a classifier is on ``n`` images.
 
     Attributes:
-        top1_error: Images whose most probable class is wrong, in percent.
-        top5_error: Images whose class is not among the five most probable, in
-            percent; 0 if there are five classes or fewer.
+        top1_error: Percentage of images whose most probable class is wrong.
+        top5_error: Percentage of images whose class is not among the five most
+            probable; 0 if there are five classes or fewer.
         loss: Mean cross-entropy, in nats.
         n: Number of images.
     """
@@ -22,8 +33,15 @@ class Metrics:
     loss: float
     n: int
 
+    @property
+    def accuracy(self) -> float:
+        """Percentage of images whose most probable class is right."""
+        return 100 - self.top1_error
 
-def evaluate(model, batches, *, from_logits=True) -> Metrics:
+
+def evaluate(
+    model: keras.Model, batches: Iterable[tuple[Any, Any]], *, from_logits: bool = True
+) -> Metrics:
     """Measures a classifier; every image counts the same, whatever its batch.
 
     Args:
@@ -36,9 +54,31 @@ def evaluate(model, batches, *, from_logits=True) -> Metrics:
         ValueError: If there is no batch, if labels don't fit the model's classes, or
             if the model gives NaN.
     """
+    return _metrics(_predicted(model, batches, from_logits))
+
+
+def from_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Measures predictions that are made already.
+
+    Args:
+        probabilities: Floats of shape ``(n, classes)``, of at least one image.
+        labels: Integers of shape ``(n,)``, the true classes.
+
+    Raises:
+        ValueError: If labels don't fit the classes, or there are no images.
+    """
+    probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels)
+    if not len(probabilities):
+        raise ValueError(NO_IMAGES)
+    _check(probabilities, len(probabilities), labels)
+    return _metrics([(_logarithm(probabilities), labels.astype("int64"))])
+
+
+def _metrics(predictions):
+    """`Metrics` of pairs of log-probabilities and labels, batch by batch."""
     top1 = top5 = n = 0
     loss = 0.0
-    for log_probabilities, labels in _predicted(model, batches, from_logits):
+    for log_probabilities, labels in predictions:
         rank = _rank(log_probabilities, labels)
         top1 += int(np.sum(rank >= 1))
         top5 += int(np.sum(rank >= 5))
@@ -49,7 +89,9 @@ def evaluate(model, batches, *, from_logits=True) -> Metrics:
     )
 
 
-def predict(model, batches, *, from_logits=True):
+def predict(
+    model: keras.Model, batches: Iterable[tuple[Any, Any]], *, from_logits: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
     """Predicts class probabilities, in the order of the batches.
 
     Args:
@@ -79,12 +121,10 @@ def _predicted(model, batches, from_logits):
             continue
         full_batch = max(full_batch, len(images))
         outputs = _outputs(model, images, full_batch)
-        _check(outputs, images, labels)
+        _check(outputs, len(images), labels)
         yield _log_probabilities(outputs, from_logits), labels.astype("int64")
     if not full_batch:
-        raise ValueError(
-            "There must be at least one image to evaluate on. Received: no batches."
-        )
+        raise ValueError(NO_IMAGES)
 
 
 def _outputs(model, images, full_batch):
@@ -101,15 +141,16 @@ def _outputs(model, images, full_batch):
 
 
 def _check(outputs, images, labels):
+    """Raises `ValueError` unless outputs and labels fit a number of images."""
     if outputs.ndim != 2:
         raise ValueError(
             "The model must give one row of classes per image, (batch, classes). "
             f"Received: an output of shape {outputs.shape}."
         )
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+    if labels.shape != (images,) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(
             "Labels must be integers, one per image. "
-            f"Received: {len(images)} images, labels of shape {labels.shape} and "
+            f"Received: {images} images, labels of shape {labels.shape} and "
             f"type {labels.dtype}."
         )
     classes = outputs.shape[1]
@@ -137,8 +178,12 @@ def _log_probabilities(outputs, from_logits):
             "With `from_logits=False` the model must give probabilities. "
             f"Received: values from {outputs.min():.3g} to {highest.max():.3g}."
         )
+    return _logarithm(outputs)
+
+
+def _logarithm(probabilities):
     # A float32 softmax underflows to 0, whose loss would be infinite.
-    return np.log(np.maximum(outputs, np.finfo("float32").tiny))
+    return np.log(np.maximum(probabilities, np.finfo("float32").tiny))
 
 
 def _rank(values, labels):

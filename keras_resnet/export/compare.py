@@ -1,15 +1,24 @@
-"""An exported classifier beside the one it came from -> what changed, in numbers."""
+"""How an exported classifier differs from the one that it was made of: answers and speed.
 
+Accuracy is not computed here but by `evaluation.metrics`, which `runs.export` calls.
+"""
+
+from __future__ import annotations
+
+import pathlib
 import statistics
 import time
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 BATCH = 32
+Scores = Callable[[np.ndarray], np.ndarray]  # Of uint8 images, their probabilities.
 
 
-def answers(scores, images):
-    """What a classifier answers, batch by batch.
+def answers(scores: Scores, images: np.ndarray) -> np.ndarray:
+    """Gives a classifier's answers to any number of images, computed batch by batch.
 
     Args:
         scores: Function from uint8 images ``(N, H, W, C)`` to probabilities ``(N,
@@ -23,41 +32,37 @@ def answers(scores, images):
     return np.concatenate([scores(images[start : start + BATCH]) for start in starts])
 
 
-def compare(exported, original, labels=None):
-    """How far an exported classifier's answers are from the original's.
+def compare(exported: np.ndarray, original: np.ndarray) -> dict[str, Any]:
+    """Tells how far an exported classifier's answers are from the original's.
 
     Args:
         exported: Probabilities ``(n, classes)``.
         original: Those of the network as it was, for the same images.
-        labels: Integers ``(n,)``, or `None`.
 
     Returns:
-        A dict: ``images``, their number; ``max_difference`` of a probability;
-        ``top1_agreement`` in percent; with labels, ``accuracy`` and
-        ``original_accuracy`` in percent.
+        A dict: ``images``, their number; ``max_difference``, the largest difference of a
+        probability; ``top1_agreement``, the percentage of images of the same class.
     """
-    ours, theirs = exported.argmax(axis=1), original.argmax(axis=1)
-    result = {
+    same = exported.argmax(axis=1) == original.argmax(axis=1)
+    return {
         "images": len(exported),
         "max_difference": float(np.abs(exported - original).max()),
-        "top1_agreement": 100 * float(np.mean(ours == theirs)),
+        "top1_agreement": 100 * float(np.mean(same)),
     }
-    if labels is not None:
-        result["accuracy"] = 100 * float(np.mean(ours == labels))
-        result["original_accuracy"] = 100 * float(np.mean(theirs == labels))
-    return result
 
 
-def speeds(classifiers, images, *, rounds=3):
-    """Images a second, taking turns, so that what else the machine does meets all.
+def speeds(
+    classifiers: Mapping[str, Scores], images: np.ndarray, *, rounds: int = 3
+) -> dict[str, float]:
+    """Times classifiers in turns, so that what else the machine does slows all of them.
 
     Args:
-        classifiers: Dict from name to a function from images to probabilities.
+        classifiers: By name, functions from images to probabilities.
         images: A batch, uint8 ``(N, H, W, C)``.
-        rounds: Timed ones; their median counts. One more before warms up.
+        rounds: How often each is timed, after one round that isn't; the median counts.
 
     Returns:
-        Dict from name to images a second.
+        Images per second, by name.
     """
     times = {name: [] for name in classifiers}
     for _ in range(rounds + 1):
@@ -70,13 +75,13 @@ def speeds(classifiers, images, *, rounds=3):
     }
 
 
-def size(folder):
-    """Bytes of all files in a folder."""
+def size(folder: pathlib.Path) -> int:
+    """Adds up the bytes of all files in a folder."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def line(report):
-    """A report in one line, for the console."""
+def line(report: Mapping[str, Any]) -> str:
+    """Says in one line what a report of `runs.export.export` holds."""
     parts = [f"{report['format']} {report['precision']}"]
     parts.append(f"{report['bytes'] / 1e6:.1f} MB")
     parts.append(

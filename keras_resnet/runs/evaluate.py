@@ -1,15 +1,16 @@
 """A run measured on a split of its own data, or on other data."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.data import folders, pipelines, sources
-from keras_resnet.data.examples import join
+from keras_resnet.data.examples import Splits, join
 from keras_resnet.evaluation import metrics
 from keras_resnet.files import write_json
 from keras_resnet.runs import environment
-from keras_resnet.runs.load import load
+from keras_resnet.runs.load import Run, load
 from keras_resnet.runs.request import where
 
 
@@ -35,9 +36,7 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
     run = load(folder)
     pipelines.leave_gpus_to_keras()
     splits, split, examples = examples_of(run, data, data_dir, split)
-    # The same data has the same classes, also where they got their names later.
-    same = splits.sha256 == run.record.get("dataset", {}).get("sha256")
-    if not same and not has_classes(run, splits.class_names):
+    if not labels_fit(run, splits):
         raise ValueError(
             f"The data must have the run's classes {run.classes[:5]}…. "
             f"Received: {splits.class_names[:5]}… in {splits.name}."
@@ -58,8 +57,15 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
     return result
 
 
-def has_classes(run, names):
-    """Whether data has the run's classes, in their order."""
+def labels_fit(run: Run, splits: Splits) -> bool:
+    """Tells whether the labels of data are those of a run's classes."""
+    # The same data has the same classes, also where they got their names later.
+    same = splits.sha256 == run.record.get("dataset", {}).get("sha256")
+    return same or has_classes(run, splits.class_names)
+
+
+def has_classes(run: Run, names: Sequence[str]) -> bool:
+    """Tells whether these names are a run's classes, in their order."""
     if tuple(names) == run.classes:
         return True
     # ImageNet's folders have WordNet numbers. Sorted, these are the classes of all

@@ -4,7 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.evaluation.metrics import Metrics, evaluate, predict
+from keras_resnet.evaluation.metrics import (
+    Metrics,
+    evaluate,
+    from_probabilities,
+    predict,
+)
 
 
 def identity(classes, activation=None):
@@ -52,6 +57,31 @@ def test_batch_size_does_not_matter(example):
     parts = evaluate(identity(8), batched(logits, labels, 3))
     assert parts.loss == pytest.approx(whole.loss, rel=1e-12)
     assert (parts.top1_error, parts.top5_error) == (whole.top1_error, whole.top5_error)
+
+
+def test_predictions_are_measured_as_the_model_that_made_them(example):
+    batches = batched(*example, 4)
+    probabilities, labels = predict(identity(8), batches)
+    found, expected = (
+        from_probabilities(probabilities, labels),
+        evaluate(identity(8), batches),
+    )
+    assert found.loss == pytest.approx(expected.loss, rel=1e-6)
+    assert (found.top1_error, found.top5_error, found.n) == (
+        expected.top1_error,
+        expected.top5_error,
+        expected.n,
+    )
+    assert found.accuracy == 100 - found.top1_error
+
+
+def test_predictions_that_do_not_fit_their_labels_are_refused():
+    with pytest.raises(ValueError, match="at least one image"):
+        from_probabilities(np.zeros((0, 3)), np.zeros(0, int))
+    with pytest.raises(ValueError, match="must be integers, one per image"):
+        from_probabilities(np.full((2, 2), 0.5), np.zeros(3, int))
+    with pytest.raises(ValueError, match=r"must lie in 0 \.\.\. 1"):
+        from_probabilities(np.full((2, 2), 0.5), np.array([0, 2]))
 
 
 def test_probabilities_and_logits_give_the_same(example):

@@ -17,7 +17,12 @@ from keras_resnet.export import load as load_module
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.models import layers
 from keras_resnet.models.resnet import build
-from keras_resnet.runs.export import export, export_model, whole_float32
+from keras_resnet.runs.export import (
+    compared,
+    export,
+    export_model,
+    whole_float32,
+)
 from keras_resnet.runs.load import load
 from tests.conftest import REPOSITORY
 from tests.helpers.cut import cut
@@ -227,7 +232,7 @@ def test_a_report_compares(images):
 
     exported = original(pixels)
     exported[0] = [0.25, 0.5, 0.25]
-    assert compare.compare(exported, compare.answers(original, pixels), labels) == {
+    assert compared(exported, compare.answers(original, pixels), labels) == {
         "images": 10,
         "max_difference": 0.5,
         "top1_agreement": 90.0,
@@ -369,7 +374,7 @@ def test_a_saved_model_that_answers_otherwise_leaves_the_old_one(
 
 def test_only_an_exports_folder_is_overwritten(small_run, monkeypatch, tmp_path):
     monkeypatch.setattr(
-        "keras_resnet.runs.export.examples_of", lambda *_: pytest.fail("read")
+        "keras_resnet.runs.sample.examples_of", lambda *_: pytest.fail("read")
     )
     (tmp_path / "photos/1").mkdir(parents=True)
     (tmp_path / "photos/1/cat.png").write_text("mine")

@@ -143,8 +143,41 @@ def test_load_gives_back_what_was_measured(finished):
     result = evaluation.evaluate(finished)
     assert result["top1_error"] == run.record["test"]["top1_error"]
     assert result["loss"] == pytest.approx(run.record["test"]["loss"], rel=1e-5)
-    assert json.loads((finished / "evaluation.json").read_text()) == result
+    assert result["protocol"] == "single_crop"
+    assert json.loads((finished / "evaluation.json").read_text())["results"] == [result]
     assert (finished / "record.json").exists()
+
+
+def test_results_of_other_splits_are_kept_and_the_same_one_replaced(finished):
+    path = finished / "evaluation.json"
+    path.unlink(missing_ok=True)
+    test = evaluation.evaluate(finished)
+    validation = evaluation.evaluate(finished, split="validation")
+    assert evaluation.read_evaluations(path) == [test, validation]
+    again = evaluation.evaluate(finished, batch_size=7)
+    assert evaluation.read_evaluations(path) == [validation, again]
+
+
+def test_an_evaluation_of_an_earlier_version_is_one_of_the_results(finished):
+    path = finished / "evaluation.json"
+    test = evaluation.evaluate(finished)
+    old = {key: value for key, value in test.items() if key != "protocol"}
+    path.write_text(json.dumps(old, indent=2))
+    assert evaluation.read_evaluations(path) == [test]
+    validation = evaluation.evaluate(finished, split="validation")
+    assert evaluation.read_evaluations(path) == [test, validation]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "{}", '{"results": [{}]}', '{"results": 3}']
+)
+def test_a_damaged_evaluation_is_named_and_kept(finished, text):
+    path = finished / "evaluation.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"evaluation\.json must hold results"):
+        evaluation.evaluate(finished)
+    assert path.read_text() == text
+    path.unlink()
 
 
 def test_a_failed_write_keeps_the_old_evaluation(finished, monkeypatch):

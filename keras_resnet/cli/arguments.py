@@ -190,7 +190,7 @@ def add_evaluate(subparsers: Any) -> None:
         subparsers,
         "evaluate",
         commands.evaluate,
-        "Measure a run; writes evaluation.json.",
+        "Measure a run; keeps the result in evaluation.json.",
         "keras-resnet evaluate runs/quickstart_seed0",
     )
     sub.add_argument("run", metavar="RUN", help="folder of a run")

@@ -1,40 +1,59 @@
-"""A run measured on a split of its own data, or on other data."""
+"""Measures a run on a split of its own data, or on other data; keeps the results."""
 
+from __future__ import annotations
+
+import pathlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.data import folders, pipelines, sources
-from keras_resnet.data.examples import Splits, join
+from keras_resnet.data.examples import Examples, Splits, StreamedExamples, join
 from keras_resnet.evaluation import metrics
-from keras_resnet.files import write_json
+from keras_resnet.files import read_json, write_json
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import Run, load
 from keras_resnet.runs.request import where
 
+PROTOCOL = "single_crop"  # The whole image, or its centre, once.
 
-def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
-    """Measures a run on a split and writes ``evaluation.json`` beside its record.
+
+def evaluate(
+    folder: str | pathlib.Path,
+    *,
+    data: str | pathlib.Path | None = None,
+    data_dir: str | None = None,
+    split: str | None = None,
+    batch_size: int = 256,
+) -> dict[str, Any]:
+    """Measures a run on a split, and keeps the result in ``evaluation.json``.
+
+    The file lies beside the run's record. It holds one result for each data set, split
+    and protocol; measuring the same again replaces that result.
 
     Args:
         folder: The run's.
-        data: Another folder of images, or data set, than the run was trained on: of
-            a folder all of it, or what lies in its folder ``test``. A converted network
-            needs one.
+        data: Folder of images or name of a data set, if not the one that the run was
+            trained on: of a folder all images are measured on, or those of its folder
+            ``test``. A converted network needs one.
         data_dir: Where TensorFlow Datasets keeps its data.
         split: ``"test"`` (the default) or ``"validation"``; not with another folder.
         batch_size: Images at a time.
 
     Returns:
-        What was written: data, split (``"all"`` for all of a folder), top1_error and
-        top5_error (percent), loss, n.
+        The result: ``data`` and ``sha256``, its name and fingerprint; ``split``
+        (``"all"`` for all of a folder); ``protocol``; ``top1_error`` and ``top5_error``
+        (percent), ``loss``, ``n``; ``versions``.
 
     Raises:
-        ValueError: If the data has other classes than the run, or no such split.
+        ValueError: If the data has other classes than the run, or no such split, or
+            ``evaluation.json`` is damaged.
     """
     run = load(folder)
-    pipelines.leave_gpus_to_keras()
+    path = run.folder / "evaluation.json"
+    earlier = read_evaluations(path) if path.exists() else []
     splits, split, examples = examples_of(run, data, data_dir, split)
     if not labels_fit(run, splits):
         raise ValueError(
@@ -50,11 +69,44 @@ def evaluate(folder, *, data=None, data_dir=None, split=None, batch_size=256):
         "data": splits.name,
         "sha256": splits.sha256,
         "split": split,
+        "protocol": PROTOCOL,
         **asdict(metrics.evaluate(run.model, batches)),
         "versions": environment.versions(),
     }
-    write_json(run.folder / "evaluation.json", result)
+    others = [one for one in earlier if _what(one) != _what(result)]
+    write_json(path, {"results": [*others, result]})
     return result
+
+
+def read_evaluations(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads the results in an ``evaluation.json``, oldest first.
+
+    Earlier versions of this package wrote one result alone, without a protocol.
+
+    Args:
+        path: The file.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is damaged.
+    """
+    try:
+        found = read_json(path)
+        results = found["results"] if "results" in found else [found]
+        results = [{"protocol": PROTOCOL, **one} for one in results]
+        for one in results:
+            _what(one)
+        return results
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} must hold results as `keras-resnet evaluate` writes them, and it "
+            f"doesn't ({error!r}). Remove it, and measure again."
+        ) from error
+
+
+def _what(result):
+    """What a result is of: another one of the same takes its place."""
+    return tuple(result[key] for key in ("data", "sha256", "split", "protocol"))
 
 
 def labels_fit(run: Run, splits: Splits) -> bool:
@@ -77,8 +129,25 @@ def has_classes(run: Run, names: Sequence[str]) -> bool:
     return standard and numbers and len(names) == len(run.classes) == 1000
 
 
-def examples_of(run, data, data_dir, split):
-    """The splits of the data; name and examples of the one to measure on."""
+def examples_of(
+    run: Run, data: str | pathlib.Path | None, data_dir: str | None, split: str | None
+) -> tuple[Splits, str, Examples | StreamedExamples | None]:
+    """Finds the examples to measure a run on.
+
+    Args:
+        run: The run.
+        data: Folder of images or name of a data set, if not the run's own.
+        data_dir: Where TensorFlow Datasets keeps its data.
+        split: ``"test"`` (the default) or ``"validation"``; not with another folder.
+
+    Returns:
+        The splits of the data; name and examples of the one to measure on, `None` where
+        the data has no such split.
+
+    Raises:
+        ValueError: If the run has no data of its own and none is named, the split goes
+            with no other folder, or a folder has changed since the training.
+    """
     if "dataset" in run.record:
         trained_on = run.record["overrides"].get("data", run.record["dataset"]["name"])
         own = data is None or where(data) == trained_on

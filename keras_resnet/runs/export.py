@@ -16,8 +16,8 @@ import keras
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data import pipelines
 from keras_resnet.data.images import normalize, prepare
+from keras_resnet.devices.host import tensorflow
 from keras_resnet.evaluation.metrics import from_probabilities
 from keras_resnet.export import compare, converters, saved_model
 from keras_resnet.export.fold import fold_batch_norm
@@ -38,7 +38,7 @@ def export(
     *,
     format: str = "saved_model",
     precision: str = "float32",
-    data: str | None = None,
+    data: str | pathlib.Path | None = None,
     data_dir: str | None = None,
     output: str | pathlib.Path | None = None,
     version: int = 1,
@@ -74,7 +74,6 @@ def export(
             written on this backend.
     """
     _check_form(format, precision, version)
-    pipelines.leave_gpus_to_keras()
     run = load(folder)
     name = format if format == "saved_model" else f"{format}_{precision}"
     target = pathlib.Path(output or run.folder / name)
@@ -251,8 +250,7 @@ def whole_float32() -> Iterator[None]:
         with jax.default_matmul_precision("highest"):
             yield
         return
-    import tensorflow as tf
-
+    tf = tensorflow()
     config = tf.config.experimental
     before = config.tensor_float_32_execution_enabled()
     config.enable_tensor_float_32_execution(False)

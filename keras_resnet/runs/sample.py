@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -40,7 +41,7 @@ class Sample:
 
 
 def sample_of(
-    run: Run, data: str | None, data_dir: str | None, *, calibrate: bool
+    run: Run, data: str | pathlib.Path | None, data_dir: str | None, *, calibrate: bool
 ) -> Sample:
     """Reads images of a run's data, or of other data; of none, it makes noise.
 

@@ -15,7 +15,6 @@ import keras
 
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.data import pipelines
 from keras_resnet.devices import distribute, workers
 from keras_resnet.devices.find import Devices, accelerators, find_devices
 from keras_resnet.runs import environment
@@ -139,7 +138,6 @@ def train(
     phases = Phases()
     phases.begin("data")
     hardware = find_devices(request.devices)
-    pipelines.leave_gpus_to_keras()
     output = pathlib.Path(request.output_dir)
     folder = output / f"{request.name or request.recipe}_seed{request.seed}"
     if is_finished(folder, request):
@@ -203,7 +201,6 @@ def plan(recipe: str | os.PathLike | Recipe | None = None, **options: Any) -> st
     request = TrainRequest(recipe=recipe, **options)
     loggers.check(request.log)
     hardware = find_devices(request.devices)
-    pipelines.leave_gpus_to_keras()
     job, folder = settled(request, hardware)
     with scope(job):
         job, _, model = build(job)

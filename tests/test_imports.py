@@ -14,13 +14,13 @@ BELOW = {"config", "files"}  # Facts, and what replaces a file: for everybody.
 MAY_IMPORT = {
     "config": set(),
     "files.py": set(),
-    "data": BELOW,
+    "data": BELOW | {"devices"},
     "models": BELOW,
     "devices": BELOW,
     "training": BELOW | {"devices"},
     "evaluation": BELOW | {"data"},
     "analysis": BELOW,
-    "export": BELOW,
+    "export": BELOW | {"devices"},
     "serving": BELOW | {"export"},
     "weights": BELOW | {"models"},
     "applications.py": BELOW | {"models", "weights"},
@@ -104,6 +104,18 @@ def test_framework_free_parts_import_no_backend(part):
         (file.name, name)
         for file, name in imports(PACKAGE / part)
         if name.split(".")[0] in backends and file.name not in allowed
+    }
+    assert not found
+
+
+@pytest.mark.parametrize("part", ["data", "export", "runs", "serving", "reproduce.py"])
+def test_tensorflow_is_taken_from_devices(part):
+    # `devices.host` keeps it off the GPUs of other backends before its first operation.
+    found = {
+        (file.name, name)
+        for file, name in imports(PACKAGE / part)
+        if name.split(".")[0] == "tensorflow"
+        and not name.startswith("tensorflow.core.protobuf")  # Messages alone.
     }
     assert not found
 

@@ -4,6 +4,8 @@ Seeds are integer tensors of shape ``(2,)``, as in `tf.random.stateless_uniform`
 draw gets a seed of its own, split off the given one.
 """
 
+from keras_resnet.devices.host import tensorflow
+
 # Eigenvalues and eigenvectors (in columns) of the covariance of ImageNet's RGB values
 # in [0, 1]: fb.resnet.torch, datasets/imagenet.lua.
 PCA_EIGENVALUES = (0.2175, 0.0188, 0.0045)
@@ -37,8 +39,7 @@ def pad_crop_flip(images, seed, *, padding, flip=True, mode="zero", share=(0, 1)
     Returns:
         Tensor like ``images``.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     count, height, width, channels = tf.unstack(tf.shape(images))
     whole, here = share[1] * count, slice(share[0] * count, (share[0] + 1) * count)
     row_seed, column_seed, flip_seed = _split(seed, 3)
@@ -78,8 +79,7 @@ def scale_crop_flip(image, seed, *, shorter_side=(256, 480), crop=224, flip=True
     Raises:
         ValueError: If the crop does not fit into the smallest scale.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     from keras_resnet.data.images import resize_then_crop, scaled_size
 
     size = (crop, crop) if isinstance(crop, int) else tuple(crop)
@@ -122,8 +122,7 @@ def inception_crop(
     Returns:
         float32 tensor ``(*size, channels)``, values from 0 to 255.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     from keras_resnet.data.images import decode_window, resize_window
 
     image = tf.convert_to_tensor(image)
@@ -158,8 +157,7 @@ def random_window(shape, seed, *, area, aspect):
     Returns:
         int32 ``(4,)``: top, left, height and width in pixels.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     draws = tf.unstack(tf.random.stateless_uniform([5, TRIES], seed))
     shape = tf.cast(shape, tf.float32)
     pixels = _between(area, draws[0]) * tf.reduce_prod(shape)
@@ -189,8 +187,7 @@ def random_flip(image, seed):
     Returns:
         Tensor like ``image``.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     # Slicing by -1 takes twenty times as long as this.
     return tf.cond(
         tf.random.stateless_uniform([], seed) < 0.5,
@@ -217,8 +214,7 @@ def color_jitter(image, seed, *, strength=0.4):
     Raises:
         ValueError: If the image isn't RGB.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     _check_rgb(image)
     order_seed, factor_seed = _split(seed, 2)
     order = tf.random.experimental.stateless_shuffle(tf.range(3), order_seed)
@@ -240,8 +236,7 @@ def adjust_brightness(image, factor):
 
 def adjust_contrast(image, factor):
     """The image, blended with its mean luma. Takes and returns RGB images as float32."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     return image * factor + (1 - factor) * tf.reduce_mean(_luma(image))
 
 
@@ -251,8 +246,7 @@ def adjust_saturation(image, factor):
 
 
 def _luma(image):
-    import tensorflow as tf
-
+    tf = tensorflow()
     return tf.linalg.matvec(image, tf.constant(LUMA))[..., tf.newaxis]
 
 
@@ -271,8 +265,7 @@ def pca_color(image, seed, *, alpha_std=0.1):
     Raises:
         ValueError: If the image isn't RGB.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     _check_rgb(image)
     alpha = tf.random.stateless_normal([3], seed, stddev=alpha_std)
     shift = tf.linalg.matvec(PCA_EIGENVECTORS, alpha * PCA_EIGENVALUES)
@@ -292,15 +285,13 @@ def _between(ends, share):
 
 
 def _split(seed, count):
-    import tensorflow as tf
-
+    tf = tensorflow()
     return tf.unstack(tf.random.split(seed, count))
 
 
 def _integers(shape, seed, smallest, largest):
     """Integers from ``smallest`` to ``largest``, both included, as int32."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     return tf.random.stateless_uniform(
         shape, seed, minval=smallest, maxval=largest + 1, dtype=tf.int32
     )

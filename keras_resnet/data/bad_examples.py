@@ -8,6 +8,7 @@ import time
 import numpy as np
 
 from keras_resnet.data import threads
+from keras_resnet.devices.host import tensorflow
 from keras_resnet.files import read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
@@ -27,8 +28,7 @@ def decode_all(contents, channels, *, keep, load=lambda image: image):
         uint8 array ``(n, height, width, channels)`` with black in place of the bad
         ones, or `None`; and a dictionary from the positions of the bad to the reason.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     from keras_resnet.data.images import decode
 
     def decoded(index, element):
@@ -62,8 +62,7 @@ def bad_records(records, count, channels, classes):
     Returns:
         A dictionary from the positions of the bad to the reason.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     from keras_resnet.data.images import decode
 
     def looked_at(index, record):
@@ -99,8 +98,7 @@ def _those_that_work(elements, function):
 
 
 def _reason(load, channels):
-    import tensorflow as tf
-
+    tf = tensorflow()
     from keras_resnet.data.images import decode
 
     try:

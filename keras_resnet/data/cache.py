@@ -15,6 +15,7 @@ from keras_resnet.data import order, threads
 from keras_resnet.data.bad_examples import ANNOUNCED
 from keras_resnet.data.examples import StreamedExamples
 from keras_resnet.data.images import prepare
+from keras_resnet.devices.host import tensorflow
 
 # What the pixels of one split may take: of the machine's memory, and in bytes, since a
 # container's share of a large machine is not asked for. Twice that while decoding.
@@ -40,8 +41,7 @@ def tensors(examples, preprocessing):
     Raises:
         tf.errors.OpError: If a file can't be read any more.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     kept = _kept.setdefault(examples, {})
     key = tuple(
         getattr(preprocessing, name)
@@ -55,8 +55,7 @@ def tensors(examples, preprocessing):
 
 
 def _decode(examples, preprocessing):
-    import tensorflow as tf
-
+    tf = tensorflow()
     if examples.size >= ANNOUNCED:
         print(f"Decoding {examples.size:,} images once, to keep them in memory ...")
     load = tf.io.read_file if examples.kind == "files" else tf.identity

@@ -18,6 +18,7 @@ from keras_resnet.data.examples import (
     fingerprint,
     split_off_validation,
 )
+from keras_resnet.devices.host import tensorflow
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 VALIDATION_FOLDERS = ("val", "validation")
@@ -180,7 +181,7 @@ def _without_bad(folder, paths, labels, class_names, bad_share):
 
 def _bad(folder, paths):
     """The positions of the files that can't be decoded, with the reasons."""
-    import tensorflow as tf
+    tf = tensorflow()
 
     def look():
         return decode_all(paths, 3, keep=False, load=tf.io.read_file)[1]

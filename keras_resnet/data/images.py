@@ -9,6 +9,8 @@ from functools import partial
 
 import numpy as np
 
+from keras_resnet.devices.host import tensorflow
+
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names.
 
 
@@ -28,8 +30,7 @@ def decode(contents, channels):
     Raises:
         tf.errors.InvalidArgumentError: If the bytes are no such image.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     # Greyscale is not asked of the decoders: each format's rounds in its own way.
     image = tf.case(
         [
@@ -68,7 +69,7 @@ def decode_window(contents, choose, channels, size=(1 << 16, 1 << 16)):
     Raises:
         tf.errors.InvalidArgumentError: If the bytes are no such image.
     """
-    import tensorflow as tf
+    tf = tensorflow()
 
     def jpeg():
         window = tf.convert_to_tensor(choose(tf.io.extract_jpeg_shape(contents)[:2]))
@@ -98,14 +99,13 @@ def decode_window(contents, choose, channels, size=(1 << 16, 1 << 16)):
 
 
 def _is_jpeg(contents):
-    import tensorflow as tf
-
+    tf = tensorflow()
     return tf.strings.substr(contents, 0, 3) == b"\xff\xd8\xff"
 
 
 def _decode_bmp(contents):
     """Decodes a BMP to RGB; TensorFlow's op leaves palettes and alpha to its caller."""
-    import tensorflow as tf
+    tf = tensorflow()
 
     def number(offset):
         four_bytes = tf.strings.substr(contents, offset, 4)
@@ -123,8 +123,7 @@ def _decode_bmp(contents):
 
 def _luma(image):
     """RGB to greyscale by the integer formula of Pillow's ``convert("L")``."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     weights = tf.constant((19595, 38470, 7471))  # 0.299, 0.587, 0.114, times 2**16.
     total = tf.reduce_sum(tf.cast(image, tf.int32) * weights, axis=-1, keepdims=True)
     return tf.cast((total + 2**15) // 2**16, tf.uint8)
@@ -144,8 +143,7 @@ def resize_and_crop(images, preprocessing):
     Returns:
         uint8 tensor of ``preprocessing.size``, otherwise shaped like ``images``.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     size = preprocessing.size
     if preprocessing.resize is None:
         if tuple(images.shape[-3:-1]) == tuple(size):
@@ -162,8 +160,7 @@ def resize_and_crop(images, preprocessing):
 
 def scaled_size(images, shorter_side):
     """Height and width, int32 ``(2,)``, after the shorter side got a given length."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     size = tf.shape(images)[-3:-1]
     return size * shorter_side // tf.reduce_min(size)
 
@@ -184,8 +181,7 @@ def resize_then_crop(images, resized, corner, size, *, interpolation="bilinear")
     Returns:
         float32 tensor of ``size``, otherwise shaped like ``images``.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     is_batch = len(images.shape) == 4
     batch = images if is_batch else images[tf.newaxis]
     old_size = tf.cast(tf.shape(images)[-3:-1], tf.float32)
@@ -215,8 +211,7 @@ def resize_window(image, size):
     Returns:
         float32 tensor ``(*size, channels)``.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     # The branches of a condition forget what is known of the shape.
     known = [side if isinstance(side, int) else None for side in size]
     images, size = image[tf.newaxis], tf.stack(size)
@@ -258,8 +253,7 @@ def normalize(images, preprocessing):
     Raises:
         ValueError: If the images have another number of channels.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     images = tf.convert_to_tensor(images)
     # Broadcasting would make three channels of one without a word.
     if images.shape[-1] not in (None, preprocessing.channels):

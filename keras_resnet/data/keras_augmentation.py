@@ -8,6 +8,7 @@ same result, whatever ran before.
 import keras
 
 from keras_resnet.config.augmentations import CutMix
+from keras_resnet.devices.host import tensorflow
 
 
 class _Draws(keras.random.SeedGenerator):
@@ -19,8 +20,7 @@ class _Draws(keras.random.SeedGenerator):
 
     def next(self, ordered=True):
         """The seed, int32 (2,), of the next draw."""
-        import tensorflow as tf
-
+        tf = tensorflow()
         self.count += 1
         return tf.random.fold_in(self.seed, self.count)
 
@@ -44,8 +44,7 @@ def mix(mixing):
         Every image has a share of its own, as in Keras's layers; the papers' code draws
         one per batch.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     layers = [_mixer(row) for row in mixing]
 
     def mixed(images, labels, seed):
@@ -98,8 +97,7 @@ def rand_augment(settings):
         A function from an image, ``(height, width, channels)``, values from 0 to 255,
         and a seed, integer ``(2,)``, to a float32 image of values from 0 to 255.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     layer = keras.layers.RandAugment(
         num_ops=settings.operations, factor=settings.strength, dtype="float32"
     )

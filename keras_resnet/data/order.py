@@ -4,6 +4,7 @@ It is a function of the seed and the position in the stream alone.
 """
 
 from keras_resnet.data.examples import StreamedExamples
+from keras_resnet.devices.host import tensorflow
 
 # What a random draw is for; keeps the draws of equal numbers apart.
 SHUFFLING, AUGMENTATION, COLOR, JITTER, OPERATIONS, ERASING, MIXING = range(7)
@@ -16,8 +17,7 @@ def is_pixels(examples) -> bool:
 
 def draw_seed(seed, purpose, number):
     """The seed, int64 (2,), of one random draw."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     return tf.random.fold_in(tf.constant((seed, purpose), tf.int64), number)
 
 
@@ -28,8 +28,7 @@ def _epochs(size, first, end):
         `tf.data.Dataset` of their numbers, and a function from such a number to how
         many of the epoch's examples lie before ``first``.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     first_epoch, done = divmod(first, size)
     numbers = tf.data.Dataset.range(first_epoch, -(-end // size))
     return numbers, lambda epoch: tf.where(epoch == first_epoch, done, 0)
@@ -37,8 +36,7 @@ def _epochs(size, first, end):
 
 def permutations(size, seed, first, end):
     """One int64 vector of indices per epoch, from position ``first`` up to ``end``."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     epochs, done = _epochs(size, first, end)
 
     def permutation(epoch):
@@ -53,8 +51,7 @@ def permutations(size, seed, first, end):
 
 def shuffled_records(examples, seed, first, end):
     """(image, encoded image or path; label) from position ``first`` on."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     if not isinstance(examples, StreamedExamples):
         indices = permutations(examples.size, seed, first, end)
         return look_up(examples, indices.unbatch())
@@ -79,8 +76,7 @@ def shuffled_records(examples, seed, first, end):
 
 def part(batch, share):
     """A worker's part of a batch: ``share`` is its number and how many there are."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     worker, workers = share
     if workers == 1:
         return batch
@@ -105,15 +101,13 @@ def own(records, batch_size, share):
 
 def tensors(examples):
     """Images and labels as tensors in host memory, where `tf.data` reads them."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     with tf.device("CPU:0"):
         return tf.constant(examples.images), tf.constant(examples.labels)
 
 
 def look_up(examples, indices):
     """(image, encoded image or path; label) of the indices of a data set."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     images, labels = tensors(examples)
     return indices.map(lambda index: (tf.gather(images, index), labels[index]))

@@ -6,27 +6,10 @@ own. So a run that goes on at step k sees what it would have seen without the br
 for bit, whatever the number of threads.
 """
 
-import contextlib
-
-import keras
-
 from keras_resnet.config.augmentations import InceptionCrop, ScaleCropFlip
 from keras_resnet.data import order, threads, transforms
 from keras_resnet.data.examples import StreamedExamples
-
-
-def leave_gpus_to_keras():
-    """Keeps `tf.data` off the GPUs on which JAX or PyTorch compute; call it first.
-
-    TensorFlow takes nearly all of a GPU's memory with its first operation.
-    """
-    if keras.backend.backend() == "tensorflow":
-        return
-    import tensorflow as tf
-
-    # Where TensorFlow has computed already, it is too late and no error.
-    with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices([], "GPU")
+from keras_resnet.devices.host import tensorflow
 
 
 def training_batches(
@@ -61,8 +44,7 @@ def training_batches(
     Raises:
         ValueError: If the recipe has no step ``start_step``.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     batch_size, steps = recipe.batch_size, recipe.steps
     if not 0 <= start_step <= steps:
         raise ValueError(
@@ -138,8 +120,7 @@ def evaluation_batches(
     Raises:
         ValueError: If `batch_size` isn't positive.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     if batch_size < 1:
         raise ValueError(
             f"`batch_size` must be positive. Received: batch_size={batch_size}."
@@ -170,7 +151,6 @@ def evaluation_batches(
 
 def _finished(batches, count):
     """Adds what every data set needs at its end."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     counted = batches.apply(tf.data.experimental.assert_cardinality(count))
     return threads.without_autotuning(counted.prefetch(threads.PREFETCHED))

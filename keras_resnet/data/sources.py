@@ -26,6 +26,7 @@ from keras_resnet.data.examples import (
     fingerprint,
     split_off_validation,
 )
+from keras_resnet.devices.host import tensorflow
 
 BUNDLED = pathlib.Path(__file__).parent / "bundled" / "fashion_mini.npz"
 
@@ -123,8 +124,7 @@ def _load_into_memory(name, spec, builder, bad_share):
 
 
 def _load_streamed(name, spec, builder, bad_share):
-    import tensorflow as tf
-
+    tf = tensorflow()
     digest = hashlib.sha256(f"{spec.validation}".encode())
     for split in (spec.train, spec.test):
         digest.update(f"{split} {builder.info.splits[split].num_examples}".encode())
@@ -181,8 +181,7 @@ def _named(split, bad):
 
 def _without(records, positions):
     """A data set without the elements at some positions."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     if not positions:
         return records
     left = records.enumerate().filter(
@@ -237,8 +236,7 @@ def _records(builder, split):
 
 def _read_split(builder, split, spec, bad_share):
     """Reads a whole TFDS split into memory, without what is bad, which it names."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     # TFDS itself compares the number of records with dataset_info.json.
     try:
         contents, labels = _gather(_records(builder, split))
@@ -286,8 +284,7 @@ def _unreadable(builder, split, error):
 
 def _name_corrupt_file(builder, split) -> str:
     """Says which TFRecord file is damaged, or which ones could be."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     files = [str(file) for file in builder.info.splits[split].filepaths]
     for file in files:
         try:

@@ -8,6 +8,8 @@ back to sleep, and the whole process waits for it (docs/decisions/0012).
 
 import os
 
+from keras_resnet.devices.host import tensorflow
+
 # A batch of 256 photographs of 224x224 takes 154 MB, and as many batches as are computed
 # at a time wait to be trained on.
 MOST_BATCHES = 8
@@ -37,8 +39,7 @@ def without_autotuning(dataset):
     Everything that this package iterates over, or gives to a user, goes through here
     last. Whatever a user adds to it afterwards keeps the option.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     options = tf.data.Options()
     options.autotune.enabled = False
     options.deterministic = True

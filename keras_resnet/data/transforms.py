@@ -15,6 +15,7 @@ from keras_resnet.data.images import (
     resize_and_crop,
     resize_window,
 )
+from keras_resnet.devices.host import tensorflow
 
 
 def from_memory(examples, preprocessing, keep=False):
@@ -28,8 +29,7 @@ def from_memory(examples, preprocessing, keep=False):
     Returns:
         The function, or `None` where the images are not in memory.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     if order.is_pixels(examples):
         images, labels = order.tensors(examples)
     elif keep and cache.fits(examples, preprocessing):
@@ -58,8 +58,7 @@ def one_image(examples, preprocessing, recipe=None, seed=0):
         The function; it gives the image, float32 ``(height, width, channels)``,
         normalized, and its label.
     """
-    import tensorflow as tf
-
+    tf = tensorflow()
     augmentation = recipe and recipe.augmentation
     side_at = recipe and _side_at(recipe)
     rand_augment = recipe and recipe.rand_augment
@@ -148,8 +147,7 @@ def whole_batch(recipe, *, classes, seed, share):
 
 def _of_known_size(finish, recipe):
     """The same for batches whose size changes; Keras's layers want to know it."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     number = _size_at(recipe)
 
     def finish_one(step, batch):
@@ -167,16 +165,14 @@ def _of_known_size(finish, recipe):
 
 def soft(labels, classes, smoothing=0.0):
     """Integers to float32 ``(batch, classes)``: ``(1 - s) * one_hot + s / classes``."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     one_hot = tf.one_hot(labels, classes, dtype=tf.float32)
     return (1 - smoothing) * one_hot + smoothing / classes
 
 
 def _size_at(recipe):
     """A function from a step to the number of its size in the recipe's ``image_sizes``."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     begins = first_steps(recipe.image_sizes, recipe.steps)[1:]
     if not begins:
         return lambda step: 0
@@ -187,8 +183,7 @@ def _size_at(recipe):
 
 def _side_at(recipe):
     """A function from a position in the stream to the images' side, `None` for none."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     if not recipe.image_sizes:
         return None
     sides = [side for _, side in recipe.image_sizes]

@@ -13,6 +13,7 @@ import warnings
 
 import keras
 
+from keras_resnet.devices.host import tensorflow
 from keras_resnet.export.checks import check_classifier, gives_probabilities
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import FILES
@@ -134,8 +135,7 @@ def check(format, precision):
 
 def _graph(model, normalize):
     """The concrete function from ``images`` to ``scores``."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     folded = fold_batch_norm(model)
     activation = tf.identity if gives_probabilities(model) else tf.nn.softmax
     spec = tf.TensorSpec([None, *model.input_shape[1:]], tf.uint8, name="images")
@@ -192,8 +192,7 @@ def _quantize_onnx(file, calibration):
 
 
 def _write_litert(graph, file, precision, calibration):
-    import tensorflow as tf
-
+    tf = tensorflow()
     # Without its second argument: with it, TF 2.21 leaves the variables' values out.
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [graph.classify.get_concrete_function()]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import struct
 
+from keras_resnet.devices.host import tensorflow
+
 # By their first bytes. GIFs are not among them: TensorFlow decodes all frames of one to
 # get the first, and nothing in its header limits how many there are and how large.
 JPEG, PNG, BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
@@ -99,7 +101,7 @@ def checked(contents):
         tf.errors.InvalidArgumentError: When the graph runs, where `check_header` raises
             `ValueError`.
     """
-    import tensorflow as tf
+    tf = tensorflow()
 
     def begins(magic):
         return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)

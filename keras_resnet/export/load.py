@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keras_resnet.devices.host import tensorflow
 from keras_resnet.files import read_json
 
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
@@ -132,8 +133,7 @@ def find_exported(path):
 
 
 def _open_saved_model(folder, precision):
-    import tensorflow as tf
-
+    tf = tensorflow()
     loaded = tf.saved_model.load(str(folder))
     signature = loaded.signatures["images"]
 

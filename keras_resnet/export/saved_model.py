@@ -4,6 +4,7 @@ import pathlib
 
 import keras
 
+from keras_resnet.devices.host import tensorflow
 from keras_resnet.export.checks import (
     check_classifier,
     features_of,
@@ -98,8 +99,7 @@ def export_saved_model(
 
 
 def _archive(model, decode, normalize, class_names):
-    import tensorflow as tf
-
+    tf = tensorflow()
     archive = keras.export.ExportArchive()
     network = _network_function(archive, model)
     activation = tf.identity if gives_probabilities(model) else tf.nn.softmax

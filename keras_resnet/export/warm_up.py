@@ -4,6 +4,8 @@ import pathlib
 
 import numpy as np
 
+from keras_resnet.devices.host import tensorflow
+
 FILE = "assets.extra/tf_serving_warmup_requests"  # TF Serving looks for this name.
 
 
@@ -21,7 +23,7 @@ def write_warm_up(folder):
     Returns:
         `pathlib.Path` of the file: a TFRecord of PredictionLogs.
     """
-    import tensorflow as tf
+    tf = tensorflow()
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
@@ -48,8 +50,7 @@ def write_warm_up(folder):
 
 
 def _example(info):
-    import tensorflow as tf
-
+    tf = tensorflow()
     shape = [max(side.size, 1) for side in info.tensor_shape.dim]
     dtype = tf.as_dtype(info.dtype)
     if dtype == tf.string:

@@ -16,7 +16,7 @@ import numpy as np
 
 from keras_resnet import applications
 from keras_resnet.config.values import to_values
-from keras_resnet.data import pipelines, sources
+from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
 from keras_resnet.files import replace_file, replaced
 from keras_resnet.models.resnet import with_channels
@@ -85,7 +85,6 @@ def convert(
     """
     out = pathlib.Path(out)
     _check_output(out, to, overwrite)
-    pipelines.leave_gpus_to_keras()
     found, model = _loaded(source, network)
     state, reference = None, found.reference()
     if to is not None:

@@ -9,7 +9,6 @@ import numpy as np
 
 from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data import pipelines
 from keras_resnet.data.images import normalize, read_image, resize_and_crop
 from keras_resnet.files import read_json
 from keras_resnet.models.resnet import allow_depth
@@ -61,7 +60,6 @@ class Run:
                 "`images` must be a list of paths, or an array of images, with one at "
                 f"least. Received: {'a path' if one_path else 'none'}."
             )
-        pipelines.leave_gpus_to_keras()
         prepared = np.stack([self._prepare(image) for image in images])
         rows = [
             row

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data import pipelines
 from keras_resnet.data.folders import SUFFIXES
 from keras_resnet.data.images import prepare, read_image
+from keras_resnet.devices.host import tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import replace_file
 from keras_resnet.runs.load import BATCH, check_top, load, ranked
@@ -79,7 +79,6 @@ def servable(folder):
     """
     from keras_resnet.serving.worker import Servable
 
-    pipelines.leave_gpus_to_keras()
     found = load_classifier(folder)
     preprocessing = found.preprocessing
     shape = (*preprocessing.size, preprocessing.channels)
@@ -88,8 +87,7 @@ def servable(folder):
 
 def _decoder(preprocessing):
     """A function from an image file's bytes to uint8 of the model's size, in a graph."""
-    import tensorflow as tf
-
+    tf = tensorflow()
     graph = tf.function(
         partial(prepare, preprocessing=preprocessing),
         input_signature=[tf.TensorSpec([], tf.string)],
@@ -153,7 +151,6 @@ def predict(classifier, images, *, top=3):
 
 
 def _answers(scores, names, preprocessing, images, top):
-    pipelines.leave_gpus_to_keras()
     for start in range(0, len(images), BATCH):
         paths = images[start : start + BATCH]
         prepared = [_read(path, preprocessing) for path in paths]

@@ -25,7 +25,6 @@ from keras_resnet.data import cache, folders
 from keras_resnet.data.images import normalize, prepare, resize_and_crop
 from keras_resnet.data.pipelines import (
     evaluation_batches,
-    leave_gpus_to_keras,
     training_batches,
 )
 from keras_resnet.data.sources import Examples, StreamedExamples
@@ -252,27 +251,6 @@ def test_a_stream_of_the_wrong_length_is_an_error(examples):
     wrong = StreamedExamples(read=stream.read, size=SIZE + 1)
     with pytest.raises(tf.errors.FailedPreconditionError):
         batches_of(wrong, None)
-
-
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_tensorflow_takes_no_gpu_from_another_backend(monkeypatch, backend):
-    hidden = []
-    monkeypatch.setattr("keras.backend.backend", lambda: backend)
-    monkeypatch.setattr(
-        tf.config, "set_visible_devices", lambda *args: hidden.append(args)
-    )
-    leave_gpus_to_keras()
-    assert hidden == ([] if backend == "tensorflow" else [([], "GPU")])
-
-
-def test_hiding_gpus_too_late_is_no_error(monkeypatch):
-    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
-
-    def too_late(*args):
-        raise RuntimeError("must be set at program startup")
-
-    monkeypatch.setattr(tf.config, "set_visible_devices", too_late)
-    leave_gpus_to_keras()
 
 
 def test_mirrored_strategy_takes_the_batches_as_they_are(examples):

@@ -109,7 +109,6 @@ def train(folder, kind, seconds, devices):
     if kind == "averaged":
         recipe = dataclasses.replace(RECIPE, average=WeightAverage(decay=0.5, every=1))
     hardware = several_cpus(devices)
-    pipelines.leave_gpus_to_keras()
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (64, 8, 8, 3), np.uint8)
     labels = rng.integers(0, 10, 64).astype("int32")

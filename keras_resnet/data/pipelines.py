@@ -1,4 +1,4 @@
-"""Examples and functions to batches: shuffled, prefetched `tf.data`.
+"""From examples and functions to batches: shuffled, prefetched `tf.data`.
 
 The training stream is a function of the seed and the step alone: epochs are
 permutations, batches run across their ends, and each random draw gets a seed of its
@@ -6,33 +6,48 @@ own. So a run that goes on at step k sees what it would have seen without the br
 for bit, whatever the number of threads.
 """
 
+from __future__ import annotations
+
+from typing import Any
+
+from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.augmentations import InceptionCrop, ScaleCropFlip
+from keras_resnet.config.recipe import Recipe
 from keras_resnet.data import order, threads, transforms
-from keras_resnet.data.examples import StreamedExamples
+from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.devices.host import tensorflow
+
+WHOLE = (0, 1)  # The only one of one part.
 
 
 def training_batches(
-    examples, preprocessing, recipe, *, classes, seed, start_step=0, share=(0, 1)
-):
-    """Batches to train on, each step another.
+    examples: Examples | StreamedExamples,
+    preprocessing: Preprocessing,
+    recipe: Recipe,
+    *,
+    classes: int,
+    seed: int,
+    start_step: int = 0,
+    share: tuple[int, int] = WHOLE,
+) -> Any:
+    """Makes batches to train on, one for each step.
+
+    Images that are all prepared alike before they are augmented (no augmentation or
+    a `PadCropFlip`) are decoded once, here, where their pixels fit into memory (see
+    `cache`) and they would be decoded more than once otherwise.
 
     Args:
-        examples: `Examples` or `StreamedExamples`.
-        preprocessing: A `Preprocessing`.
-        recipe: A `Recipe`: its batch size, steps, augmentation, image sizes and what
-            it does to labels.
+        examples: A split's.
+        preprocessing: What the images go through.
+        recipe: Its batch size, steps, augmentation, image sizes and what it does to
+            labels count here.
         classes: Number of classes.
-        seed: Integer; determines order and augmentation together with the step.
+        seed: Determines order and augmentation, together with the step.
         start_step: Step of the first batch, where a run goes on.
         share: A worker's number and how many there are: of each batch it gets its part,
             the same images as they would be in the whole batch. It decodes no others,
             except where images are erased or mixed, which takes the whole batch, and
             where all are decoded once.
-
-    Images that are all prepared alike before they are augmented (no augmentation or
-    a `PadCropFlip`) are decoded once, here, where their pixels fit into memory
-    (`decoded`) and they would be decoded more often else.
 
     Returns:
         `tf.data.Dataset` of ``steps - start_step`` pairs: images, float32
@@ -51,46 +66,30 @@ def training_batches(
             "`start_step` must be between 0 and the recipe's `steps`. "
             f"Received: start_step={start_step}, steps={steps}."
         )
+    # A worker loads its part alone, unless all of a batch is needed to finish it.
+    needs_all = recipe.erasing or recipe.mixing
+    early, late = (WHOLE, share) if needs_all else (share, WHOLE)
     first, end = start_step * batch_size, steps * batch_size
-    whole = (0, 1)
-    # What is loaded is the part at once, or it is taken when the batch is finished.
-    early, late = (whole, share) if recipe.erasing or recipe.mixing else (share, whole)
-    one_by_one = (
-        recipe.rand_augment is not None
-        or bool(recipe.image_sizes)
-        or isinstance(recipe.augmentation, ScaleCropFlip | InceptionCrop)
-    )
-    often = (end - first) // early[1] > examples.size
     load_batch = None
-    if not one_by_one:
+    if not _random_before_resizing(recipe):
+        often = (end - first) // early[1] > examples.size
         load_batch = transforms.from_memory(examples, preprocessing, keep=often)
     if load_batch is not None:
-        batches = (
-            order.permutations(examples.size, seed, first, end)
-            .rebatch(batch_size, drop_remainder=True)
-            .take(steps - start_step)
-            .map(lambda indices: order.part(indices, early))
-            .map(load_batch, num_parallel_calls=threads.batches_at_a_time())
-        )
+        permutations = order.permutations(examples.size, seed, first, end)
+        indices = permutations.rebatch(batch_size, drop_remainder=True)
+        batches = _from_memory(indices.take(steps - start_step), load_batch, early)
     else:
-        load = transforms.one_image(examples, preprocessing, recipe, seed=seed)
         records = order.shuffled_records(examples, seed, first, end)
-        batches = (
-            order.own(
-                tf.data.Dataset.zip(tf.data.Dataset.range(first, end), records),
-                batch_size,
-                early,
-            )
-            .map(load, num_parallel_calls=threads.images_at_a_time())
-            .batch(batch_size // early[1], drop_remainder=True)
-        )
+        numbered = tf.data.Dataset.zip(tf.data.Dataset.range(first, end), records)
+        load = transforms.one_image(examples, preprocessing, recipe, seed=seed)
+        batches = _one_by_one(numbered, load, batch_size, early, drop_remainder=True)
     finish = transforms.whole_batch(recipe, classes=classes, seed=seed, share=early)
     if finish is not None:
-        step_numbers = tf.data.Dataset.range(start_step, steps)
-        batches = tf.data.Dataset.zip(step_numbers, batches).map(
-            finish, num_parallel_calls=threads.batches_at_a_time()
+        numbered = tf.data.Dataset.zip(
+            tf.data.Dataset.range(start_step, steps), batches
         )
-    if late != whole:
+        batches = numbered.map(finish, num_parallel_calls=threads.batches_at_a_time())
+    if late != WHOLE:
         batches = batches.map(
             lambda *batch: tuple(order.part(tensor, late) for tensor in batch)
         )
@@ -98,13 +97,19 @@ def training_batches(
 
 
 def evaluation_batches(
-    examples, preprocessing, *, batch_size, one_hot=None, share=(0, 1), keep=False
-):
-    """Every example once, in order.
+    examples: Examples | StreamedExamples,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    one_hot: int | None = None,
+    share: tuple[int, int] = WHOLE,
+    keep: bool = False,
+) -> Any:
+    """Makes batches of all examples, each once and in order.
 
     Args:
-        examples: `Examples` or `StreamedExamples`.
-        preprocessing: A `Preprocessing`.
+        examples: A split's.
+        preprocessing: What the images go through.
         batch_size: Images per batch; the last batch holds what is left.
         one_hot: Number of classes, for labels like those of a training with soft ones;
             `None` for integers.
@@ -118,7 +123,7 @@ def evaluation_batches(
         classes)``.
 
     Raises:
-        ValueError: If `batch_size` isn't positive.
+        ValueError: If ``batch_size`` isn't positive.
     """
     tf = tensorflow()
     if batch_size < 1:
@@ -126,27 +131,41 @@ def evaluation_batches(
             f"`batch_size` must be positive. Received: batch_size={batch_size}."
         )
     load_batch = transforms.from_memory(examples, preprocessing, keep=keep)
+    positions = tf.data.Dataset.range(examples.size)
     if load_batch is not None:
-        batches = (
-            tf.data.Dataset.range(examples.size)
-            .batch(batch_size)
-            .map(lambda indices: order.part(indices, share))
-            .map(load_batch, num_parallel_calls=threads.batches_at_a_time())
-        )
+        batches = _from_memory(positions.batch(batch_size), load_batch, share)
     else:
-        if isinstance(examples, StreamedExamples):
-            records = examples.read()
-        else:
-            records = order.look_up(examples, tf.data.Dataset.range(examples.size))
+        is_stream = isinstance(examples, StreamedExamples)
+        records = examples.read() if is_stream else order.look_up(examples, positions)
         load = transforms.one_image(examples, preprocessing)
-        batches = (
-            order.own(records.enumerate(), batch_size, share)
-            .map(load, num_parallel_calls=threads.images_at_a_time())
-            .batch(batch_size // share[1])
-        )
+        batches = _one_by_one(records.enumerate(), load, batch_size, share)
     if one_hot is not None:
         batches = batches.map(lambda x, labels: (x, transforms.soft(labels, one_hot)))
     return _finished(batches, -(-examples.size // batch_size))
+
+
+def _random_before_resizing(recipe):
+    """Whether each image must be loaded by itself, since draws decide how."""
+    return (
+        recipe.rand_augment is not None
+        or bool(recipe.image_sizes)
+        or isinstance(recipe.augmentation, ScaleCropFlip | InceptionCrop)
+    )
+
+
+def _from_memory(indices, load_batch, share):
+    """Batches of images in memory, from batches of their indices."""
+    return indices.map(lambda batch: order.part(batch, share)).map(
+        load_batch, num_parallel_calls=threads.batches_at_a_time()
+    )
+
+
+def _one_by_one(records, load, batch_size, share, *, drop_remainder=False):
+    """Batches of images that are loaded one by one, from positions and records."""
+    images = order.own(records, batch_size, share).map(
+        load, num_parallel_calls=threads.images_at_a_time()
+    )
+    return images.batch(batch_size // share[1], drop_remainder=drop_remainder)
 
 
 def _finished(batches, count):

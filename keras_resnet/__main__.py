@@ -6,6 +6,7 @@ import sys
 
 from keras_resnet.cli import commands
 from keras_resnet.cli.arguments import parser
+from keras_resnet.devices.host import plain_message
 
 
 def main(arguments=None):
@@ -28,7 +29,7 @@ def main(arguments=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # As the shell says it of a program that SIGPIPE ended.
     except (ValueError, FileNotFoundError, FileExistsError) as error:
-        print(f"keras-resnet: {error}", file=sys.stderr)
+        print(f"keras-resnet: {plain_message(error)}", file=sys.stderr)
         return 2
     except ImportError as error:
         print(
@@ -41,7 +42,7 @@ def main(arguments=None):
         )
         return 1
     except (OSError, RuntimeError, FloatingPointError) as error:
-        print(f"keras-resnet: {error}", file=sys.stderr)
+        print(f"keras-resnet: {plain_message(error)}", file=sys.stderr)
         full = getattr(error, "errno", None) == errno.ENOSPC
         if full and "run the same command" not in str(error).lower():
             print("Free some space and run the same command.", file=sys.stderr)
@@ -55,7 +56,9 @@ def main(arguments=None):
         if not type(error).__module__.startswith("tensorflow."):
             raise
         # A damaged record in the middle of a stream, no memory on the GPU, and the like.
-        print(f"keras-resnet: TensorFlow failed: {error}", file=sys.stderr)
+        print(
+            f"keras-resnet: TensorFlow failed: {plain_message(error)}", file=sys.stderr
+        )
         return 1
 
 

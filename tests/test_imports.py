@@ -21,7 +21,7 @@ MAY_IMPORT = {
     "evaluation": BELOW | {"data"},
     "analysis": BELOW,
     "export": BELOW | {"devices"},
-    "serving": BELOW | {"export"},
+    "serving": BELOW | {"devices", "export"},
     "weights": BELOW | {"models"},
     "applications.py": BELOW | {"models", "weights"},
     "runs": BELOW

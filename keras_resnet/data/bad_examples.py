@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from keras_resnet.data import threads
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.files import read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
@@ -104,7 +104,7 @@ def _reason(load, channels):
     try:
         decode(load(), channels)
     except tf.errors.OpError as error:
-        return error.message.splitlines()[0]
+        return plain_message(error).splitlines()[0]
     return "decoded at the second try only"
 
 

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import plain_message, tensorflow
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names.
 
@@ -319,7 +319,7 @@ def read_image(path, preprocessing):
     try:
         return np.asarray(prepare(path.read_bytes(), preprocessing))
     except Exception as error:  # TensorFlow's decoders raise many kinds.
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = plain_message(error).splitlines()[0]
         raise ValueError(
             f"{path} must be a JPEG, PNG, GIF or BMP image. Decoding it failed: {reason}"
         ) from error

@@ -26,7 +26,7 @@ from keras_resnet.data.examples import (
     fingerprint,
     split_off_validation,
 )
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import plain_message, tensorflow
 
 BUNDLED = pathlib.Path(__file__).parent / "bundled" / "fashion_mini.npz"
 
@@ -277,7 +277,8 @@ def _check_files_exist(builder, split):
 
 def _unreadable(builder, split, error):
     return ValueError(
-        f"The split {split!r} in {builder.data_path} can't be read ({error.message}). "
+        f"The split {split!r} in {builder.data_path} can't be read "
+        f"({plain_message(error)}). "
         f"{_name_corrupt_file(builder, split.split('[')[0])} Copy or download it again."
     )
 

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 from types import ModuleType
+
+# What TensorFlow says of its graph, which means nothing to whoever gave it a bad file:
+# `{{function_node …}}`, `[[{{node …}}]]`, `[Op:…] name: `, and Keras's place of the call.
+_OF_THE_GRAPH = re.compile(
+    r"\s*\[\[(?:\{\{.*?\}\})+\]\]|\n\t \[\[\w+\]\]"
+    r"|\{\{(?:function_node|node) .*?\}\} ?"
+    r"|\s*\[Op:[^\]]*\](?: name: ?)?"
+    r"|Error in user-defined function passed to .*?Iterator::\S+: "
+    r"|Graph execution error:\n+|Detected at node .*\n(?:  .*\n|<stack traces.*\n)*"
+)
 
 
 @functools.cache
@@ -26,3 +37,15 @@ def tensorflow() -> ModuleType:
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     return tf
+
+
+def plain_message(error: BaseException) -> str:
+    """An error's message without what TensorFlow says of nodes and functions in it.
+
+    Args:
+        error: Of TensorFlow, or any other, whose message is left as it is.
+
+    Returns:
+        The message; the name of the error's class where it has none.
+    """
+    return _OF_THE_GRAPH.sub("", str(error)).strip() or type(error).__name__

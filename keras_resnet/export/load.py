@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.files import read_json
 
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
@@ -99,7 +99,7 @@ def load_exported(path):
     except Exception as error:  # Each runtime has its own.
         raise ValueError(
             f"{folder} must be as `keras-resnet export` wrote it. Reading it failed: "
-            f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            f"{type(error).__name__}: {' '.join(plain_message(error).split())[:200]}"
         ) from error
     return Exported(
         run=run,

@@ -12,7 +12,7 @@ import numpy as np
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.folders import SUFFIXES
 from keras_resnet.data.images import prepare, read_image
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import replace_file
 from keras_resnet.runs.load import BATCH, check_top, load, ranked
@@ -98,7 +98,7 @@ def _decoder(preprocessing):
             with tf.device("CPU"):
                 return graph(contents).numpy()
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(error.message.split("\n")[0]) from error
+            raise ValueError(plain_message(error)) from error
 
     return from_bytes
 

@@ -18,6 +18,7 @@ from litserve import LitAPI
 from litserve.loops.simple_loops import BatchedLoop
 from PIL import Image
 
+from keras_resnet.devices.host import plain_message
 from keras_resnet.serving import rest
 from keras_resnet.serving.rest import Refused
 
@@ -76,7 +77,7 @@ class Worker(LitAPI):
                 black = np.zeros((count, *self.classifier.shape), np.uint8)
                 self.classifier.scores(black)
         except Exception as error:
-            print(f"keras-resnet: {error}", file=sys.stderr, flush=True)
+            print(f"keras-resnet: {plain_message(error)}", file=sys.stderr, flush=True)
             logging.getLogger("litserve").setLevel(logging.CRITICAL)  # No traceback.
             raise
         self.pool = ThreadPoolExecutor(os.cpu_count())
@@ -98,7 +99,9 @@ class Worker(LitAPI):
             ]
         except Exception as error:  # No memory on the GPU, and the like.
             logging.exception("The computation failed.")
-            failed = Reply(500, rest.error(f"The computation failed: {error}"))
+            failed = Reply(
+                500, rest.error(f"The computation failed: {plain_message(error)}")
+            )
             return [i if isinstance(i, Reply) else failed for i, _ in x]
         names = self.classifier.class_names
         scores = np.concatenate(parts) if parts else np.zeros((0, len(names)))
@@ -130,7 +133,9 @@ class Worker(LitAPI):
             return Reply(refused.status, rest.error(refused.message)), query.rows
         except Exception as error:
             logging.exception("Preparing an image failed.")
-            return Reply(500, rest.error(f"Preparing an image failed: {error}")), False
+            return Reply(
+                500, rest.error(f"Preparing an image failed: {plain_message(error)}")
+            ), False
         return images, query.rows
 
     def _decode(self, index, file):

@@ -1,21 +1,29 @@
 """Every figure of the package; the only module that imports matplotlib."""
 
+from __future__ import annotations
+
 import csv
 import math
 import os
 import pathlib
 import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from keras_resnet.files import replaced
 
+# Path of a history.csv, or its rows.
+History: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 # Okabe and Ito's colours, told apart by colour-blind readers too. Nothing is said by
 # colour alone: lines also differ in style, wrong predictions carry a mark.
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#595959"
 
 
-def training_curves(history, path, *, title):
+def training_curves(
+    history: History, path: str | os.PathLike[str], *, title: str
+) -> pathlib.Path:
     """Draws error, loss and, under both, the learning rate against updates.
 
     Args:
@@ -51,7 +59,9 @@ def training_curves(history, path, *, title):
     return _save(figure, path)
 
 
-def training_errors(histories, path, *, title):
+def training_errors(
+    histories: Mapping[str, History], path: str | os.PathLike[str], *, title: str
+) -> pathlib.Path:
     """Draws the training errors of several networks, as He et al. 2016a, fig. 6, do.
 
     Args:
@@ -90,7 +100,13 @@ def training_errors(histories, path, *, title):
     return _save(figure, path)
 
 
-def example_predictions(images, labels, probabilities, class_names, path):
+def example_predictions(
+    images: np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    path: str | os.PathLike[str],
+) -> pathlib.Path:
     """Draws images with what was predicted, how surely, and what is true.
 
     Args:
@@ -132,7 +148,9 @@ def example_predictions(images, labels, probabilities, class_names, path):
     return _save(figure, path)
 
 
-def image_grid(images, path, *, columns):
+def image_grid(
+    images: np.ndarray, path: str | os.PathLike[str], *, columns: int
+) -> pathlib.Path:
     """Puts images side by side, pixel by pixel, 4 white pixels apart.
 
     Args:

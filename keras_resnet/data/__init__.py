@@ -3,7 +3,7 @@
 - `examples`: what a data set is, split.
 - `sources`: those of TensorFlow Datasets and the bundled one, by name.
 - `folders`: folders of images.
-- `bad_examples`: examples that can't be trained on, found and named.
+- `bad_examples`: finds and names examples that can't be trained on.
 - `images`: deterministic, image to image.
 - `augmentation`: random, image to image, with the seed as an argument.
 - `keras_augmentation`: Keras's own augmentation as functions of a seed.

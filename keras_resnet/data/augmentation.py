@@ -1,10 +1,14 @@
-"""Random augmentation, image to image; the same seed gives the same result.
+"""Random augmentation of images: the same seed gives the same result.
 
 Seeds are integer tensors of shape ``(2,)``, as in `tf.random.stateless_uniform`. Each
 draw gets a seed of its own, split off the given one.
 """
 
-from keras_resnet.devices.host import tensorflow
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from keras_resnet.devices.host import Tensor, tensorflow
 
 # Eigenvalues and eigenvectors (in columns) of the covariance of ImageNet's RGB values
 # in [0, 1]: fb.resnet.torch, datasets/imagenet.lua.
@@ -20,7 +24,15 @@ LUMA = (0.299, 0.587, 0.114)
 TRIES = 10
 
 
-def pad_crop_flip(images, seed, *, padding, flip=True, mode="zero", share=(0, 1)):
+def pad_crop_flip(
+    images: Tensor,
+    seed: Tensor,
+    *,
+    padding: int,
+    flip: bool = True,
+    mode: str = "zero",
+    share: tuple[int, int] = (0, 1),
+) -> Tensor:
     """Pads, crops to the original size, flips; He et al. 2016a, sec. 4.2.
 
     The papers pad images from which the mean has been subtracted: pass normalized
@@ -62,7 +74,14 @@ def pad_crop_flip(images, seed, *, padding, flip=True, mode="zero", share=(0, 1)
     return tf.ensure_shape(cropped, images.shape)
 
 
-def scale_crop_flip(image, seed, *, shorter_side=(256, 480), crop=224, flip=True):
+def scale_crop_flip(
+    image: Tensor,
+    seed: Tensor,
+    *,
+    shorter_side: tuple[int, int] = (256, 480),
+    crop: int | tuple[int, int] = 224,
+    flip: bool = True,
+) -> Tensor:
     """Scales at random, crops a random square, flips; He et al. 2016a, sec. 3.4.
 
     Args:
@@ -102,8 +121,15 @@ def scale_crop_flip(image, seed, *, shorter_side=(256, 480), crop=224, flip=True
 
 
 def inception_crop(
-    image, seed, *, size, area=(0.08, 1.0), aspect=(3 / 4, 4 / 3), channels=3, flip=True
-):
+    image: Tensor,
+    seed: Tensor,
+    *,
+    size: Sequence[int | Tensor],
+    area: tuple[float, float] = (0.08, 1.0),
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+    channels: int = 3,
+    flip: bool = True,
+) -> Tensor:
     """Cuts out a random part, resizes it, flips; Szegedy et al. 2015, sec. 6.
 
     As fb.resnet.torch has it (datasets/transforms.lua, RandomSizedCrop), but resized as
@@ -140,8 +166,14 @@ def inception_crop(
     return random_flip(image, flip_seed) if flip else image
 
 
-def random_window(shape, seed, *, area, aspect):
-    """Where an Inception crop lies; fb.resnet.torch, datasets/transforms.lua.
+def random_window(
+    shape: Tensor,
+    seed: Tensor,
+    *,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+) -> Tensor:
+    """Draws where an Inception crop lies; fb.resnet.torch, datasets/transforms.lua.
 
     Its share of the image's area and its ``width / height`` are uniform, then width and
     height change places in half of the cases. Ten such windows are drawn; the first
@@ -177,7 +209,7 @@ def random_window(shape, seed, *, area, aspect):
     return tf.cast(tf.concat([corner, size], axis=0), tf.int32)
 
 
-def random_flip(image, seed):
+def random_flip(image: Tensor, seed: Tensor) -> Tensor:
     """Mirrors half of the images left to right.
 
     Args:
@@ -196,7 +228,7 @@ def random_flip(image, seed):
     )
 
 
-def color_jitter(image, seed, *, strength=0.4):
+def color_jitter(image: Tensor, seed: Tensor, *, strength: float = 0.4) -> Tensor:
     """Changes brightness, contrast and saturation, in random order.
 
     Each is multiplied by a factor of its own, uniform in ``1 - strength`` to ``1 +
@@ -229,19 +261,19 @@ def color_jitter(image, seed, *, strength=0.4):
     return image
 
 
-def adjust_brightness(image, factor):
-    """The image, blended with black. Takes and returns RGB images as float32."""
+def adjust_brightness(image: Tensor, factor: float | Tensor) -> Tensor:
+    """Blends an image with black. Takes and returns RGB images as float32."""
     return image * factor
 
 
-def adjust_contrast(image, factor):
-    """The image, blended with its mean luma. Takes and returns RGB images as float32."""
+def adjust_contrast(image: Tensor, factor: float | Tensor) -> Tensor:
+    """Blends an image with its mean luma. Takes and returns RGB images as float32."""
     tf = tensorflow()
     return image * factor + (1 - factor) * tf.reduce_mean(_luma(image))
 
 
-def adjust_saturation(image, factor):
-    """The image, blended with its luma. Takes and returns RGB images as float32."""
+def adjust_saturation(image: Tensor, factor: float | Tensor) -> Tensor:
+    """Blends an image with its luma. Takes and returns RGB images as float32."""
     return image * factor + (1 - factor) * _luma(image)
 
 
@@ -250,7 +282,7 @@ def _luma(image):
     return tf.linalg.matvec(image, tf.constant(LUMA))[..., tf.newaxis]
 
 
-def pca_color(image, seed, *, alpha_std=0.1):
+def pca_color(image: Tensor, seed: Tensor, *, alpha_std: float = 0.1) -> Tensor:
     """Shifts the colours along their principal components; Krizhevsky et al. 2012,
     sec. 4.1.
 

@@ -1,22 +1,31 @@
-"""Examples that can't be trained on: found, named, and left out up to a share."""
+"""Finds and names examples that can't be trained on; a small share may be left out."""
+
+from __future__ import annotations
 
 import hashlib
 import os
 import pathlib
 import time
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from keras_resnet.data import threads
-from keras_resnet.devices.host import plain_message, tensorflow
+from keras_resnet.devices.host import Dataset, Tensor, plain_message, tensorflow
 from keras_resnet.files import read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
 ANNOUNCED = 100_000  # Examples from which on looking through them takes minutes.
 
 
-def decode_all(contents, channels, *, keep, load=lambda image: image):
-    """Decodes images, and finds those that can't be.
+def decode_all(
+    contents: Sequence[bytes] | np.ndarray,
+    channels: int,
+    *,
+    keep: bool,
+    load: Callable[[Tensor], Tensor] = lambda image: image,
+) -> tuple[np.ndarray | None, dict[int, str]]:
+    """Decodes images, and finds those that can't be decoded.
 
     Args:
         contents: Bytes of image files, or what ``load`` makes them from.
@@ -50,7 +59,9 @@ def decode_all(contents, channels, *, keep, load=lambda image: image):
     return images, bad
 
 
-def bad_records(records, count, channels, classes):
+def bad_records(
+    records: Dataset, count: int, channels: int, classes: int
+) -> dict[int, str]:
     """Finds the records of a streamed split that can't be trained on.
 
     Args:
@@ -108,7 +119,7 @@ def _reason(load, channels):
     return "decoded at the second try only"
 
 
-def check_share(names, count, what, bad_share):
+def check_share(names: Sequence[str], count: int, what: str, bad_share: float) -> None:
     """Raises `ValueError` if too many examples of a split are bad, and names them."""
     if len(names) > bad_share * count:
         shown = "; ".join(names[:10]) + ("; ..." if len(names) > 10 else "")
@@ -120,8 +131,10 @@ def check_share(names, count, what, bad_share):
         )
 
 
-def remembered(key, look, *, count, what):
-    """What ``look()`` found before under the same key, or finds now.
+def remembered(
+    key: str, look: Callable[[], dict[int, str]], *, count: int, what: str
+) -> dict[int, str]:
+    """Gives what ``look()`` found before under the same key, or calls it now.
 
     Looking through ImageNet takes minutes, so what was found is kept beside Keras's
     own files (``~/.keras``, or ``KERAS_HOME``).

@@ -1,9 +1,11 @@
-"""Image files that are decoded once and kept as pixels, where these fit into memory.
+"""Decodes image files once and keeps their pixels, where these fit into memory.
 
 For examples that are gone over many times and prepared the same way each time. The
 pixels are those that decoding them each time gives, so nothing but speed depends on the
 memory there is.
 """
+
+from __future__ import annotations
 
 import math
 import os
@@ -11,11 +13,12 @@ import weakref
 
 import numpy as np
 
+from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import order, threads
 from keras_resnet.data.bad_examples import ANNOUNCED
-from keras_resnet.data.examples import StreamedExamples
+from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import prepare
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import Tensor, tensorflow
 
 # What the pixels of one split may take: of the machine's memory, and in bytes, since a
 # container's share of a large machine is not asked for. Twice that while decoding.
@@ -24,15 +27,15 @@ SHARE, MOST = 1 / 8, 1 << 30
 _kept = weakref.WeakKeyDictionary()  # By `Examples`, as long as these live.
 
 
-def fits(examples, preprocessing) -> bool:
-    """Whether examples are files, in memory or on disk, whose pixels fit into memory."""
+def fits(examples: Examples | StreamedExamples, preprocessing: Preprocessing) -> bool:
+    """Tells whether examples are files, read or not, whose pixels fit into memory."""
     if isinstance(examples, StreamedExamples) or order.is_pixels(examples):
         return False
     return math.prod(_shape(examples, preprocessing)) <= min(MOST, SHARE * _memory())
 
 
-def tensors(examples, preprocessing):
-    """Images and labels as `order.tensors` gives them, decoded, resized and cropped.
+def tensors(examples: Examples, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    """Gives images and labels as `order.tensors` does, decoded, resized and cropped.
 
     Args:
         examples: `Examples` for which `fits`.

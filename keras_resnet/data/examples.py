@@ -1,9 +1,12 @@
-"""What a data set is: examples in memory or on disk, split; and its fingerprint."""
+"""Data sets: their splits, in memory or on disk, and their fingerprint."""
+
+from __future__ import annotations
 
 import hashlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +24,7 @@ class Examples:
     images: np.ndarray
     labels: np.ndarray
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.images) != len(self.labels) or len(self.labels) == 0:
             raise ValueError(
                 "`images` and `labels` must hold equally many examples, at least one. "
@@ -40,7 +43,7 @@ class Examples:
             return "pixels"
         return "encoded" if isinstance(self.images[0], bytes) else "files"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Examples(kind={self.kind!r}, size={self.size})"
 
 
@@ -56,14 +59,14 @@ class StreamedExamples:
             files of ImageNet's 110 kB take 0.9 GB.
     """
 
-    read: Callable
+    read: Callable[[], Any]
     size: int
     shuffle_buffer: int = 8_192
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """A data set, split.
+    """A data set, split into training, validation and test examples.
 
     Attributes:
         train: `Examples` or `StreamedExamples`.
@@ -89,15 +92,15 @@ class Splits:
     skipped: tuple[str, ...] = ()
 
 
-def join(first, second) -> Examples:
-    """The examples of two splits held in memory, one after the other."""
+def join(first: Examples, second: Examples) -> Examples:
+    """Joins two splits that are held in memory, one after the other."""
     return Examples(
         np.concatenate([first.images, second.images]),
         np.concatenate([first.labels, second.labels]),
     )
 
 
-def split_off_validation(examples, size):
+def split_off_validation(examples: Examples, size: int) -> tuple[Examples, Examples]:
     """Splits ``size`` examples off, balanced over the classes, the same in every run.
 
     Returns:
@@ -134,8 +137,15 @@ def split_off_validation(examples, size):
     )
 
 
-def fingerprint(splits, root=None) -> str:
-    """The sha256 that `Splits.sha256` describes; ``root`` is where paths start."""
+def fingerprint(
+    splits: Iterable[Examples | None], root: pathlib.Path | None = None
+) -> str:
+    """Computes the SHA-256 that `Splits.sha256` describes.
+
+    Args:
+        splits: In their order; `None` is passed over.
+        root: Folder that paths are relative to, for examples that are files.
+    """
     digest = hashlib.sha256()
     for examples in splits:
         if examples is None:

@@ -1,6 +1,9 @@
-"""A folder of images, one folder per class, as a data set."""
+"""Folders of images, with one folder per class, as data sets."""
+
+from __future__ import annotations
 
 import collections
+import os
 import pathlib
 import warnings
 
@@ -26,7 +29,12 @@ VAL_FRACTION = 0.1  # Of a folder that has no validation images of its own.
 REMEMBERED = 10_000  # Images from which on decoding all of them once is enough.
 
 
-def load(path, *, val_fraction=VAL_FRACTION, bad_share=BAD_SHARE) -> Splits:
+def load(
+    path: str | os.PathLike[str],
+    *,
+    val_fraction: float = VAL_FRACTION,
+    bad_share: float = BAD_SHARE,
+) -> Splits:
     """Loads a folder that holds one folder of images per class.
 
     The images are ``path/CLASS/*.{jpg,jpeg,png,bmp,gif}``. Where ``path/train`` holds
@@ -89,8 +97,16 @@ def load(path, *, val_fraction=VAL_FRACTION, bad_share=BAD_SHARE) -> Splits:
     )
 
 
-def check_val_fraction(path, val_fraction):
-    """Raises `ValueError` unless this part of a folder can be split off."""
+def check_val_fraction(path: str | os.PathLike[str], val_fraction: float) -> None:
+    """Checks that a part of a folder's images can be split off for validation.
+
+    Args:
+        path: The folder.
+        val_fraction: The part, between 0 and 1.
+
+    Raises:
+        ValueError: If it can't, or the folder has validation images of its own.
+    """
     if not 0 < val_fraction < 1:
         raise ValueError(
             "`val_fraction` (--val-fraction) must be between 0 and 1. "

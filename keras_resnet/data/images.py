@@ -1,20 +1,26 @@
-"""Deterministic preprocessing, image to image, in TensorFlow.
+"""Deterministic preprocessing of images, in TensorFlow.
 
 Every function works on eager tensors, in `tf.data`, and in a `tf.function` that is
 exported, with heights and widths that are unknown when it is traced.
 """
 
+from __future__ import annotations
+
+import os
 import pathlib
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
 
-from keras_resnet.devices.host import plain_message, tensorflow
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.data.examples import Examples, StreamedExamples
+from keras_resnet.devices.host import Tensor, plain_message, tensorflow
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names.
 
 
-def decode(contents, channels):
+def decode(contents: Tensor, channels: int) -> Tensor:
     """Decodes a JPEG, PNG, BMP or GIF file; of an animation, the first frame.
 
     Transparency is dropped, and 16-bit images are cut to their upper 8 bits.
@@ -47,7 +53,12 @@ def decode(contents, channels):
     return image if channels == 3 else _luma(image)
 
 
-def decode_window(contents, choose, channels, size=(1 << 16, 1 << 16)):
+def decode_window(
+    contents: Tensor,
+    choose: Callable[[Tensor], Tensor],
+    channels: int,
+    size: Sequence[int | Tensor] = (1 << 16, 1 << 16),
+) -> Tensor:
     """Decodes a part of an image file; of a JPEG, hardly more than that.
 
     For training: JPEG by libjpeg's fast integer transform, its colours enlarged by
@@ -129,7 +140,7 @@ def _luma(image):
     return tf.cast((total + 2**15) // 2**16, tf.uint8)
 
 
-def resize_and_crop(images, preprocessing):
+def resize_and_crop(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Resizes and crops images as a `Preprocessing` says.
 
     With ``preprocessing.resize``, the shorter side gets that length (the longer one is
@@ -158,14 +169,21 @@ def resize_and_crop(images, preprocessing):
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
 
-def scaled_size(images, shorter_side):
-    """Height and width, int32 ``(2,)``, after the shorter side got a given length."""
+def scaled_size(images: Tensor, shorter_side: int | Tensor) -> Tensor:
+    """Computes height and width, int32 ``(2,)``, for a given length of the shorter side."""
     tf = tensorflow()
     size = tf.shape(images)[-3:-1]
     return size * shorter_side // tf.reduce_min(size)
 
 
-def resize_then_crop(images, resized, corner, size, *, interpolation="bilinear"):
+def resize_then_crop(
+    images: Tensor,
+    resized: Tensor,
+    corner: Tensor,
+    size: Sequence[int | Tensor],
+    *,
+    interpolation: str = "bilinear",
+) -> Tensor:
     """Cuts a window out of resized images (antialiased).
 
     Equal to `tf.image.resize` followed by slicing, but only the pixels of the window
@@ -196,7 +214,7 @@ def resize_then_crop(images, resized, corner, size, *, interpolation="bilinear")
     return batch if is_batch else batch[0]
 
 
-def resize_window(image, size):
+def resize_window(image: Tensor, size: Sequence[int | Tensor]) -> Tensor:
     """Resizes a whole image, for training: bilinear, or where it shrinks, by area.
 
     Where both sides grow, this is Pillow's bilinear resizing. Else it is the mean over
@@ -224,7 +242,7 @@ def resize_window(image, size):
     return tf.ensure_shape(resized[0], (*known, image.shape[-1]))
 
 
-def prepare(contents, preprocessing):
+def prepare(contents: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Decodes an image file, resizes and crops it.
 
     Args:
@@ -240,7 +258,7 @@ def prepare(contents, preprocessing):
     return resize_and_crop(decode(contents, preprocessing.channels), preprocessing)
 
 
-def normalize(images, preprocessing):
+def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Puts channels in order, subtracts the mean, divides by the standard deviation.
 
     Args:
@@ -277,8 +295,10 @@ def normalize(images, preprocessing):
     return (tf.cast(images, tf.float32) - mean) / std
 
 
-def per_pixel_mean(examples):
-    """Mean image of a training set, as He et al. 2016a, sec. 4.2, subtract it.
+def per_pixel_mean(
+    examples: Examples | StreamedExamples,
+) -> tuple[tuple[tuple[float, ...], ...], ...]:
+    """Computes the mean image of a training set; He et al. 2016a, sec. 4.2, subtract it.
 
     Args:
         examples: `Examples` that hold pixels.
@@ -299,8 +319,10 @@ def per_pixel_mean(examples):
     return tuple(tuple(tuple(pixel) for pixel in row) for row in mean.tolist())
 
 
-def read_image(path, preprocessing):
-    """An image file as a network takes it, before normalization.
+def read_image(
+    path: str | os.PathLike[str], preprocessing: Preprocessing
+) -> np.ndarray:
+    """Reads an image file as a network takes it, before normalization.
 
     Args:
         path: Of the file.

@@ -5,10 +5,14 @@ Keras's layers draw from a state that they count up, in whatever order the threa
 same result, whatever ran before.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
 import keras
 
-from keras_resnet.config.augmentations import CutMix
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.config.augmentations import CutMix, MixUp, RandAugment
+from keras_resnet.devices.host import Tensor, tensorflow
 
 
 class _Draws(keras.random.SeedGenerator):
@@ -32,8 +36,10 @@ def _seeded(layer, seed):
     return layer
 
 
-def mix(mixing):
-    """A function that mixes the images of a batch, and their labels.
+def mix(
+    mixing: Sequence[MixUp | CutMix],
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Makes a function that mixes the images of a batch, and their labels.
 
     Args:
         mixing: `MixUp` and `CutMix` of `config/recipe.py`; each batch gets one of them.
@@ -70,8 +76,8 @@ def _mixer(row):
     return keras.layers.MixUp(alpha=row.alpha, dtype="float32")
 
 
-def erase(probability):
-    """A function that erases a random rectangle of some images; Zhong et al. 2020.
+def erase(probability: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """Makes a function that erases a random rectangle of some images; Zhong et al. 2020.
 
     Args:
         probability: That an image loses one.
@@ -87,8 +93,8 @@ def erase(probability):
     return lambda images, seed: _seeded(layer, seed)(images, training=True)
 
 
-def rand_augment(settings):
-    """A function that applies random operations to an image; Cubuk et al. 2020.
+def rand_augment(settings: RandAugment) -> Callable[[Tensor, Tensor], Tensor]:
+    """Makes a function that applies random operations to an image; Cubuk et al. 2020.
 
     Args:
         settings: `RandAugment` of `config/recipe.py`.

@@ -1,22 +1,30 @@
-"""The order in which a training run sees its examples: permutations, epoch by epoch.
+"""The order in which training sees its examples: a permutation for each epoch.
 
 It is a function of the seed and the position in the stream alone.
 """
 
-from keras_resnet.data.examples import StreamedExamples
-from keras_resnet.devices.host import tensorflow
+from __future__ import annotations
+
+from keras_resnet.data.examples import Examples, StreamedExamples
+from keras_resnet.devices.host import Dataset, Tensor, tensorflow
 
 # What a random draw is for; keeps the draws of equal numbers apart.
 SHUFFLING, AUGMENTATION, COLOR, JITTER, OPERATIONS, ERASING, MIXING = range(7)
 
 
-def is_pixels(examples) -> bool:
-    """Whether the examples are decoded images of one size, in memory."""
+def is_pixels(examples: Examples | StreamedExamples) -> bool:
+    """Tells whether examples are decoded images of one size, in memory."""
     return not isinstance(examples, StreamedExamples) and examples.kind == "pixels"
 
 
-def draw_seed(seed, purpose, number):
-    """The seed, int64 (2,), of one random draw."""
+def draw_seed(seed: int, purpose: int, number: int | Tensor) -> Tensor:
+    """Computes the seed, int64 ``(2,)``, of one random draw.
+
+    Args:
+        seed: The run's.
+        purpose: What the draw is for, e.g. `SHUFFLING`.
+        number: Of the draw among those of this purpose.
+    """
     tf = tensorflow()
     return tf.random.fold_in(tf.constant((seed, purpose), tf.int64), number)
 
@@ -34,8 +42,15 @@ def _epochs(size, first, end):
     return numbers, lambda epoch: tf.where(epoch == first_epoch, done, 0)
 
 
-def permutations(size, seed, first, end):
-    """One int64 vector of indices per epoch, from position ``first`` up to ``end``."""
+def permutations(size: int, seed: int, first: int, end: int) -> Dataset:
+    """Shuffles indices: an int64 vector for each epoch.
+
+    Args:
+        size: Number of examples.
+        seed: The run's.
+        first: Position in the stream of all epochs from which on they are wanted.
+        end: Position before which the last of them lies.
+    """
     tf = tensorflow()
     epochs, done = _epochs(size, first, end)
 
@@ -49,8 +64,17 @@ def permutations(size, seed, first, end):
     return epochs.map(permutation)
 
 
-def shuffled_records(examples, seed, first, end):
-    """(image, encoded image or path; label) from position ``first`` on."""
+def shuffled_records(
+    examples: Examples | StreamedExamples, seed: int, first: int, end: int
+) -> Dataset:
+    """Shuffles examples: pairs of an image, encoded image or path, and its label.
+
+    Args:
+        examples: A split's.
+        seed: The run's.
+        first: Position in the stream of all epochs from which on they are wanted.
+        end: Position before which the last of them lies.
+    """
     tf = tensorflow()
     if not isinstance(examples, StreamedExamples):
         indices = permutations(examples.size, seed, first, end)
@@ -74,8 +98,8 @@ def shuffled_records(examples, seed, first, end):
     return epochs.flat_map(shuffled)
 
 
-def part(batch, share):
-    """A worker's part of a batch: ``share`` is its number and how many there are."""
+def part(batch: Tensor, share: tuple[int, int]) -> Tensor:
+    """Takes a worker's part of a batch; ``share`` is its number and how many there are."""
     tf = tensorflow()
     worker, workers = share
     if workers == 1:
@@ -87,8 +111,8 @@ def part(batch, share):
     )
 
 
-def own(records, batch_size, share):
-    """Of (position, record) those in a worker's `part` of their batch."""
+def own(records: Dataset, batch_size: int, share: tuple[int, int]) -> Dataset:
+    """Keeps those pairs of position and record that lie in a worker's `part` of a batch."""
     worker, workers = share
     if workers == 1:
         return records
@@ -99,15 +123,15 @@ def own(records, batch_size, share):
     )
 
 
-def tensors(examples):
-    """Images and labels as tensors in host memory, where `tf.data` reads them."""
+def tensors(examples: Examples) -> tuple[Tensor, Tensor]:
+    """Puts images and labels into host memory, where `tf.data` reads them."""
     tf = tensorflow()
     with tf.device("CPU:0"):
         return tf.constant(examples.images), tf.constant(examples.labels)
 
 
-def look_up(examples, indices):
-    """(image, encoded image or path; label) of the indices of a data set."""
+def look_up(examples: Examples, indices: Dataset) -> Dataset:
+    """Makes pairs of an image, encoded image or path, and its label, from indices."""
     tf = tensorflow()
     images, labels = tensors(examples)
     return indices.map(lambda index: (tf.gather(images, index), labels[index]))

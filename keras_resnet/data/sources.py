@@ -4,7 +4,10 @@
 training set; the test set never lends an example to the validation set.
 """
 
+from __future__ import annotations
+
 import hashlib
+import os
 import pathlib
 
 import numpy as np
@@ -31,7 +34,12 @@ from keras_resnet.devices.host import plain_message, tensorflow
 BUNDLED = pathlib.Path(__file__).parent / "bundled" / "fashion_mini.npz"
 
 
-def load(name, *, data_dir=None, bad_share=BAD_SHARE) -> Splits:
+def load(
+    name: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    bad_share: float = BAD_SHARE,
+) -> Splits:
     """Loads one of the data sets of `config/datasets.py`.
 
     Args:
@@ -63,8 +71,8 @@ def load(name, *, data_dir=None, bad_share=BAD_SHARE) -> Splits:
     return _load_into_memory(name, spec, builder, bad_share)
 
 
-def is_here(name, data_dir=None) -> bool:
-    """Whether `load` would find a data set without downloading it."""
+def is_here(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
+    """Tells whether `load` would find a data set without downloading it."""
     spec = find(DATASETS, name, kind="data set")
     if spec.tfds is None:
         return True

@@ -6,9 +6,11 @@ iterator is destroyed, this thread is told to end before the flag that it checks
 back to sleep, and the whole process waits for it (docs/decisions/0012).
 """
 
+from __future__ import annotations
+
 import os
 
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import Dataset, tensorflow
 
 # A batch of 256 photographs of 224x224 takes 154 MB, and as many batches as are computed
 # at a time wait to be trained on.
@@ -17,24 +19,24 @@ PREFETCHED = 2  # Batches that wait for the network.
 
 
 def usable_cores() -> int:
-    """Logical cores that this process may use: fewer than all under `taskset`."""
+    """Counts the logical cores that this process may use: under `taskset`, not all."""
     if hasattr(os, "sched_getaffinity"):  # Linux.
         return len(os.sched_getaffinity(0))
     return os.cpu_count()
 
 
 def images_at_a_time() -> int:
-    """``num_parallel_calls`` of a map over single images."""
+    """Gives ``num_parallel_calls`` for a map over single images."""
     return usable_cores()
 
 
 def batches_at_a_time() -> int:
-    """``num_parallel_calls`` of a map over whole batches."""
+    """Gives ``num_parallel_calls`` for a map over whole batches."""
     return min(usable_cores(), MOST_BATCHES)
 
 
-def without_autotuning(dataset):
-    """A `tf.data.Dataset` with the same elements, in order, and no tuning thread.
+def without_autotuning(dataset: Dataset) -> Dataset:
+    """Gives a `tf.data.Dataset` of the same elements, in order, without a tuning thread.
 
     Everything that this package iterates over, or gives to a user, goes through here
     last. Whatever a user adds to it afterwards keeps the option.

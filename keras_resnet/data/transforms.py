@@ -1,13 +1,17 @@
-"""What a pipeline does to each image and to each batch: functions that it maps."""
+"""Makes the functions that a pipeline maps over images and over batches."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from keras_resnet.config.augmentations import InceptionCrop, PadCropFlip, ScaleCropFlip
-from keras_resnet.config.recipe import first_steps
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.recipe import Recipe, first_steps
 from keras_resnet.data import augmentation as augment
 from keras_resnet.data import cache, keras_augmentation, order
-from keras_resnet.data.examples import StreamedExamples
+from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import (
     decode,
     normalize,
@@ -15,10 +19,14 @@ from keras_resnet.data.images import (
     resize_and_crop,
     resize_window,
 )
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import Tensor, tensorflow
 
 
-def from_memory(examples, preprocessing, keep=False):
+def from_memory(
+    examples: Examples | StreamedExamples,
+    preprocessing: Preprocessing,
+    keep: bool = False,
+) -> Callable[[Tensor], tuple[Tensor, Tensor]] | None:
     """Makes a function from a vector of indices to a normalized batch.
 
     Args:
@@ -45,7 +53,12 @@ def from_memory(examples, preprocessing, keep=False):
     return batch
 
 
-def one_image(examples, preprocessing, recipe=None, seed=0):
+def one_image(
+    examples: Examples | StreamedExamples,
+    preprocessing: Preprocessing,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+) -> Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]]:
     """Makes a function from a position in the stream and a record to an image.
 
     Args:
@@ -102,7 +115,9 @@ def one_image(examples, preprocessing, recipe=None, seed=0):
     return load
 
 
-def whole_batch(recipe, *, classes, seed, share):
+def whole_batch(
+    recipe: Recipe, *, classes: int, seed: int, share: tuple[int, int]
+) -> Callable[[Tensor, tuple[Tensor, Tensor]], tuple[Tensor, Tensor]] | None:
     """Makes a function from a step and a batch to what is trained on.
 
     Args:
@@ -163,8 +178,17 @@ def _of_known_size(finish, recipe):
     return finish_one
 
 
-def soft(labels, classes, smoothing=0.0):
-    """Integers to float32 ``(batch, classes)``: ``(1 - s) * one_hot + s / classes``."""
+def soft(labels: Tensor, classes: int, smoothing: float = 0.0) -> Tensor:
+    """Makes soft labels, ``(1 - smoothing) * one_hot + smoothing / classes``.
+
+    Args:
+        labels: Integers ``(batch,)``.
+        classes: Number of classes.
+        smoothing: Share of each label that all classes get alike.
+
+    Returns:
+        float32 ``(batch, classes)``.
+    """
     tf = tensorflow()
     one_hot = tf.one_hot(labels, classes, dtype=tf.float32)
     return (1 - smoothing) * one_hot + smoothing / classes

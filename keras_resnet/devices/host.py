@@ -6,6 +6,12 @@ import contextlib
 import functools
 import re
 from types import ModuleType
+from typing import Any, TypeAlias
+
+# A `tf.Tensor`, or what becomes one, and a `tf.data.Dataset`: TensorFlow has no types of
+# its own.
+Tensor: TypeAlias = Any
+Dataset: TypeAlias = Any
 
 # What TensorFlow says of its graph, which means nothing to whoever gave it a bad file:
 # `{{function_node …}}`, `[[{{node …}}]]`, `[Op:…] name: `, and Keras's place of the call.

@@ -1,1 +1,1 @@
-"""Any `keras.Model` -> something that serves. Imports none of our other packages."""
+"""Exports any `keras.Model` in forms that serve, and loads them; knows nothing of runs."""

@@ -1,10 +1,22 @@
-"""What a model must be to be served, and which parts of it are."""
+"""Checks that a model can be served, and finds its features and its softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import keras
 
 
-def check_classifier(model, class_names):
-    """Raises `ValueError` unless a model can be served: see `export_saved_model`."""
+def check_classifier(model: keras.Model, class_names: Sequence[str]) -> None:
+    """Checks that a model can be served: see `export_saved_model`.
+
+    Args:
+        model: The model.
+        class_names: Names of its classes.
+
+    Raises:
+        ValueError: If it can't.
+    """
     if len(model.inputs) != 1 or len(model.input_shape) != 4:
         raise ValueError(
             "The model must take one batch of images, (N, H, W, C). "
@@ -49,8 +61,8 @@ def _layers(model):
             yield layer
 
 
-def gives_probabilities(model) -> bool:
-    """Whether a model's last operation is a softmax, so that none may follow.
+def gives_probabilities(model: keras.Model) -> bool:
+    """Tells whether a model's last operation is a softmax, so that none may follow.
 
     Raises:
         ValueError: If it is an activation that gives neither probabilities nor logits.
@@ -71,8 +83,8 @@ def gives_probabilities(model) -> bool:
     return False
 
 
-def features_of(model):
-    """The symbolic input of a model's last layer with weights, its classifier.
+def features_of(model: keras.Model) -> keras.KerasTensor:
+    """Finds the symbolic input of a model's last layer with weights, its classifier.
 
     Raises:
         ValueError: If that layer lies in a model within the model, or there is none.

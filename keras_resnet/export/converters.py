@@ -1,19 +1,26 @@
-"""A classifier -> ONNX, LiteRT or OpenVINO, in full, half and 8-bit precision.
+"""Converts a classifier to ONNX, LiteRT or OpenVINO, in full, half and 8-bit precision.
 
-What these files compute: uint8 images ``(N, H, W, C)`` of the model's size in, float32
-probabilities ``(N, classes)`` out, normalization inside, batch norm in the convolutions.
+These files take uint8 images ``(N, H, W, C)`` of the model's size and give float32
+probabilities ``(N, classes)``. Normalization is inside, and batch norm is folded into the
+convolutions.
 """
+
+from __future__ import annotations
 
 import contextlib
 import io
 import logging
+import os
 import pathlib
 import tempfile
 import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
 
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import Tensor, tensorflow
 from keras_resnet.export.checks import check_classifier, gives_probabilities
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import FILES
@@ -32,21 +39,21 @@ ONNX_OPSET = 18
 
 
 def export_classifier(
-    model,
-    path,
+    model: keras.Model,
+    path: str | os.PathLike[str],
     *,
-    format,
-    precision="float32",
-    normalize,
-    class_names,
-    preprocessing,
-    calibration=None,
-    finish=None,
-    overwrite=False,
-):
-    """Writes a folder that `export.load.load` takes, usable by itself.
+    format: str,
+    precision: str = "float32",
+    normalize: Callable[[Tensor], Tensor],
+    class_names: Sequence[str],
+    preprocessing: Mapping[str, Any],
+    calibration: np.ndarray | None = None,
+    finish: Callable[[pathlib.Path], object] | None = None,
+    overwrite: bool = False,
+) -> pathlib.Path:
+    """Writes a folder that `load.load_exported` takes, usable by itself.
 
-    It holds the network (under its name in `runtime.FILES`), ``labels.txt`` (the class
+    It holds the network (under its name in `load.FILES`), ``labels.txt`` (the class
     names, one a line), ``preprocessing.json`` and ``form.json`` (format and precision).
 
     Args:
@@ -102,8 +109,14 @@ def export_classifier(
     return target
 
 
-def check(format, precision):
-    """Raises unless a format has a precision and can be written here."""
+def check(format: str, precision: str) -> None:
+    """Checks that a format has a precision and can be written here.
+
+    Raises:
+        ImportError: If the format's packages are not installed.
+        RuntimeError: On backends other than TensorFlow.
+        ValueError: If there is no such format, or it has no such precision.
+    """
     if format not in PRECISIONS:
         raise ValueError(
             f"`format` must be one of {', '.join(PRECISIONS)}. "

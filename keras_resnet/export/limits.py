@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import Tensor, tensorflow
 
 # By their first bytes. GIFs are not among them: TensorFlow decodes all frames of one to
 # get the first, and nothing in its header limits how many there are and how large.
@@ -85,7 +85,7 @@ def _sides(file):
         ) from error
 
 
-def checked(contents):
+def checked(contents: Tensor) -> Tensor:
     """Gives the bytes of an image file back once its header is checked, in TensorFlow.
 
     Everything that is decoded must come from what this returns, or it could be decoded

@@ -1,9 +1,12 @@
-"""An exported folder of any form -> the object that answers."""
+"""Loads an exported classifier of any form."""
+
+from __future__ import annotations
 
 import os
 import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -27,14 +30,14 @@ class Exported:
         format: ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``.
     """
 
-    run: Callable
+    run: Callable[[np.ndarray], np.ndarray]
     size: tuple[int, int, int]
     class_names: tuple[str, ...]
-    preprocessing: dict
+    preprocessing: dict[str, Any]
     format: str
 
-    def scores(self, images):
-        """Probabilities of all classes.
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Computes the probabilities of all classes.
 
         Args:
             images: uint8 ``(N, H, W, C)`` of the model's size, RGB or greyscale; N may
@@ -57,7 +60,7 @@ class Exported:
         return np.asarray(self.run(np.ascontiguousarray(images)), np.float32)
 
 
-def load_exported(path):
+def load_exported(path: str | os.PathLike[str]) -> Exported:
     """Loads what `converters.export_classifier` or `export_saved_model` wrote.
 
     Args:
@@ -110,8 +113,8 @@ def load_exported(path):
     )
 
 
-def find_exported(path):
-    """Where an exported network lies, and its format.
+def find_exported(path: str | os.PathLike[str]) -> tuple[pathlib.Path, str]:
+    """Finds where an exported network lies, and its format.
 
     Raises:
         FileNotFoundError: If there is none.

@@ -1,10 +1,14 @@
-"""A classifier that takes image files -> a SavedModel in TF Serving's layout."""
+"""Writes a classifier of image files as a SavedModel in TF Serving's layout."""
 
+from __future__ import annotations
+
+import os
 import pathlib
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import Tensor, tensorflow
 from keras_resnet.export.checks import (
     check_classifier,
     features_of,
@@ -22,17 +26,17 @@ DECODED_AT_ONCE = 8
 
 
 def export_saved_model(
-    model,
-    path,
+    model: keras.Model,
+    path: str | os.PathLike[str],
     *,
-    decode,
-    normalize,
-    class_names,
-    files=None,
-    finish=None,
-    version=1,
-    overwrite=False,
-):
+    decode: Callable[[Tensor], Tensor],
+    normalize: Callable[[Tensor], Tensor],
+    class_names: Sequence[str],
+    files: Mapping[str, str] | None = None,
+    finish: Callable[[pathlib.Path], object] | None = None,
+    version: int = 1,
+    overwrite: bool = False,
+) -> pathlib.Path:
     """Writes ``path/<version>/``, which TF Serving loads as it is.
 
     All signatures take a batch of any size, also of none:

@@ -1,5 +1,8 @@
-"""Requests that TensorFlow Serving answers to itself before it serves a model."""
+"""Writes the requests by which TensorFlow Serving warms a model up before it serves it."""
 
+from __future__ import annotations
+
+import os
 import pathlib
 
 import numpy as np
@@ -9,7 +12,7 @@ from keras_resnet.devices.host import tensorflow
 FILE = "assets.extra/tf_serving_warmup_requests"  # TF Serving looks for this name.
 
 
-def write_warm_up(folder):
+def write_warm_up(folder: str | os.PathLike[str]) -> pathlib.Path:
     """Writes one request per signature of a SavedModel into it, a black image each.
 
     The first request to a graph takes many times as long as those that follow. TF

@@ -1,8 +1,12 @@
-"""A trained or converted network, loaded from its folder."""
+"""Loads a trained or converted network from its folder."""
+
+from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,10 +38,12 @@ class Run:
     model: keras.Model
     classes: tuple[str, ...]
     preprocessing: Preprocessing
-    record: dict
+    record: dict[str, Any]
     folder: pathlib.Path
 
-    def predict(self, images, *, top=5):
+    def predict(
+        self, images: Iterable[str | os.PathLike[str]] | np.ndarray, *, top: int = 5
+    ) -> list[list[tuple[str, float]]]:
         """Names what is on images.
 
         Args:
@@ -68,8 +74,8 @@ class Run:
         ]
         return [ranked(row, self.classes, top) for row in rows]
 
-    def scores(self, images):
-        """Probabilities of all classes, of a batch that fits into memory.
+    def scores(self, images: np.ndarray) -> np.ndarray:
+        """Computes the probabilities of all classes, for a batch that fits into memory.
 
         Args:
             images: uint8 of the model's size, shape ``(n, height, width, channels)``.
@@ -92,8 +98,12 @@ class Run:
         return read_image(image, self.preprocessing)
 
 
-def check_top(top):
-    """Raises `ValueError` unless ``top`` is a number of classes to name."""
+def check_top(top: int) -> None:
+    """Checks that ``top`` is a number of classes to name.
+
+    Raises:
+        ValueError: If it is not a positive integer.
+    """
     if not isinstance(top, int) or top < 1:
         raise ValueError(
             "`top` (--top) must be a positive integer, the number of classes to name. "
@@ -101,12 +111,23 @@ def check_top(top):
         )
 
 
-def ranked(scores, classes, top):
-    """The likeliest classes of an image: pairs of name and probability, best first."""
+def ranked(
+    scores: np.ndarray, classes: Sequence[str], top: int
+) -> list[tuple[str, float]]:
+    """Names the likeliest classes of an image.
+
+    Args:
+        scores: Probabilities ``(classes,)``.
+        classes: Their names.
+        top: How many classes to name at most.
+
+    Returns:
+        Pairs of name and probability, best first.
+    """
     return [(classes[i], float(scores[i])) for i in np.argsort(-scores)[:top]]
 
 
-def load(folder):
+def load(folder: str | os.PathLike[str]) -> Run:
     """Loads a trained run, or what `keras-resnet convert` wrote.
 
     Args:

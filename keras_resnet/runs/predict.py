@@ -1,11 +1,14 @@
-"""A run or any exported form of one: what it names on image files, what it serves."""
+"""Names what is on image files, by a run or an exported form of one; and serves it."""
+
+from __future__ import annotations
 
 import csv
 import json
+import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -17,11 +20,16 @@ from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import replace_file
 from keras_resnet.runs.load import BATCH, check_top, load, ranked
 
+if TYPE_CHECKING:  # It imports LitServe.
+    from keras_resnet.serving.worker import Servable
+
 TABLES = (".csv", ".json")
+# Of an image, class names and probabilities; or why it can't be read.
+Answer: TypeAlias = tuple[pathlib.Path, list[tuple[str, float]] | ValueError]
 
 
 class Classifier(NamedTuple):
-    """What answers.
+    """A run or an exported form of one, as what answers for images.
 
     Attributes:
         scores: Function from uint8 images ``(N, H, W, C)`` to probabilities ``(N,
@@ -30,12 +38,12 @@ class Classifier(NamedTuple):
         preprocessing: What image files go through before, a `Preprocessing`.
     """
 
-    scores: Callable
+    scores: Callable[[np.ndarray], np.ndarray]
     classes: tuple[str, ...]
     preprocessing: Preprocessing
 
 
-def load_classifier(path):
+def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     """Loads a run or any exported form of one.
 
     Args:
@@ -68,8 +76,8 @@ def load_classifier(path):
     return Classifier(exported.scores, exported.class_names, preprocessing)
 
 
-def servable(folder):
-    """What `export.serve` serves of a run, or of an exported form of one.
+def servable(folder: str | os.PathLike[str]) -> Servable:
+    """Loads a run, or an exported form of one, for `serving.server.serve`.
 
     Args:
         folder: As of `load_classifier`.
@@ -103,8 +111,14 @@ def _decoder(preprocessing):
     return from_bytes
 
 
-def files(paths):
-    """Image files: those named, and in folders all with an image's suffix, sorted.
+def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
+    """Lists image files: those named, and all of folders that have an image's suffix.
+
+    Args:
+        paths: Of files and folders.
+
+    Returns:
+        The files in the order of the paths, those of a folder sorted.
 
     Raises:
         FileNotFoundError: If a path leads nowhere, or a folder holds no image.
@@ -131,7 +145,9 @@ def files(paths):
     return found
 
 
-def predict(classifier, images, *, top=3):
+def predict(
+    classifier: Classifier, images: Sequence[pathlib.Path], *, top: int = 3
+) -> Iterator[Answer]:
     """Names what is on image files, batch by batch.
 
     Args:
@@ -171,8 +187,14 @@ def _read(path, preprocessing):
         return ValueError(str(error))
 
 
-def check_table(path, overwrite=False):
-    """Raises unless `write_table` can write a file there."""
+def check_table(path: str | os.PathLike[str], overwrite: bool = False) -> None:
+    """Checks that `write_table` can write a file.
+
+    Raises:
+        FileExistsError: If it exists and may not be replaced.
+        FileNotFoundError: If there is no folder for it.
+        ValueError: If it has another suffix than `TABLES`.
+    """
     path = pathlib.Path(path)
     if path.suffix not in TABLES:
         raise ValueError(
@@ -189,7 +211,7 @@ def check_table(path, overwrite=False):
         )
 
 
-def write_table(path, answers):
+def write_table(path: str | os.PathLike[str], answers: Sequence[Answer]) -> None:
     """Writes answers of `predict`: CSV, a column for each class and probability, or JSON.
 
     Args:

@@ -4,8 +4,13 @@ A result without its circumstances can't be compared with anything: no record is
 written without seed, versions, hardware and time.
 """
 
+from __future__ import annotations
+
 import json
+import os
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from keras_resnet.files import read_json, replace_file
 
@@ -58,8 +63,8 @@ _SHOWN = (  # What a run leaves for people to look at.
 )
 
 
-def write_record(record, path):
-    """Writes a record as JSON, one key a line, in one move.
+def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Writes a record as JSON, with one line for each key.
 
     Args:
         record: Dict with the keys `KEYS`. Metrics have the keys `METRIC_KEYS`.
@@ -76,7 +81,7 @@ def write_record(record, path):
     replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def read_record(path) -> dict:
+def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads a record and checks it.
 
     Args:
@@ -106,8 +111,8 @@ def read_record(path) -> dict:
     return record
 
 
-def summary(record, folder) -> str:
-    """Renders a run's results and where they lie, for a terminal.
+def summary(record: Mapping[str, Any], folder: pathlib.Path) -> str:
+    """Lists a run's results and where they lie, for a terminal.
 
     Args:
         record: As `read_record` gives it.
@@ -191,7 +196,7 @@ def _names(types):
     return " or ".join("null" if kind is NONE else kind.__name__ for kind in types)
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """Writes seconds for people, e.g. ``1 h 22 min``."""
     if round(seconds) >= 3600:
         hours, minutes = divmod(round(seconds / 60), 60)

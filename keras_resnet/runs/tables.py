@@ -1,13 +1,17 @@
-"""Tables of the records of runs, in Markdown."""
+"""Makes Markdown tables of the records of runs."""
+
+from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from keras_resnet.runs.record import duration
 
 
-def table(records) -> str:
-    """Renders a Markdown table of results, one row per recipe and circumstances.
+def table(records: Iterable[Mapping[str, Any]]) -> str:
+    """Makes a Markdown table of results, with a row for each recipe and circumstances.
 
     Runs of one recipe that differ in nothing but the seed make one row: mean test
     top-1 error with the sample standard deviation, mean time and speed.

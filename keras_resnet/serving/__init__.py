@@ -1,1 +1,1 @@
-"""A process that answers requests for predictions."""
+"""A server that answers requests for predictions."""

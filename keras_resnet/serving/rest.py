@@ -1,15 +1,18 @@
-"""TensorFlow Serving's REST form of `predict`: bodies -> images, scores -> bodies.
+"""Reads and writes the bodies of TensorFlow Serving's REST form of `predict`.
 
-Pure functions, without a server. The form is TensorFlow Serving's documentation,
+These are pure functions, without a server. The form is TensorFlow Serving's documentation,
 "RESTful API", and where that is silent its sources, ``util/json_tensor.cc`` and
 ``model_servers/http_rest_api_handler.cc``. Stricter than it: numbers that are no uint8
 are refused, where TensorFlow Serving wraps them around.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,11 +25,17 @@ INPUTS = {"serving_default": "image_bytes", "images": "images"}
 
 
 class Refused(Exception):
-    """A request that gets an error: `status` of HTTP, and a message."""
+    """A request that gets an error.
 
-    def __init__(self, status, message):
+    Attributes:
+        status: Of HTTP.
+        message: What is wrong with it.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
         super().__init__(status, message)
-        self.status, self.message = status, message
+        self.status: int = status
+        self.message: str = message
 
 
 @dataclass(frozen=True)
@@ -63,7 +72,7 @@ class Query:
     rows: bool
 
 
-def parse(body, limits):
+def parse(body: bytes | str, limits: RequestLimits) -> Query:
     """Reads the body of a `predict` request.
 
     Args:
@@ -209,8 +218,8 @@ def _pixels(values):
     return images.astype(np.uint8)
 
 
-def answer(scores, class_names, rows):
-    """The body that answers a request.
+def answer(scores: np.ndarray, class_names: Sequence[str], rows: bool) -> bytes:
+    """Makes the body that answers a request.
 
     Args:
         scores: Probabilities, float32 ``(n, classes)``.
@@ -245,14 +254,14 @@ def _short(values):
     return [[float(text) for text in row] for row in texts]
 
 
-def error(message):
-    """The body of an error."""
+def error(message: str) -> bytes:
+    """Makes the body of an error."""
     # In ASCII: what a client sent need not be text that can be encoded.
     return json.dumps({"error": message}).encode()
 
 
-def status(version, state):
-    """The body that answers a question for a model's status."""
+def status(version: int, state: str) -> bytes:
+    """Makes the body that tells a model's status."""
     fine = {"error_code": "OK", "error_message": ""}
     entry = {"version": str(version), "state": state, "status": fine}
     return json.dumps({"model_version_status": [entry]}).encode()

@@ -1,9 +1,11 @@
-"""A classifier -> an HTTP server that answers as TensorFlow Serving does, by LitServe.
+"""Serves a classifier over HTTP as TensorFlow Serving does, by LitServe.
 
 Three processes: one reads and answers requests, one (or more) decodes and computes, and
 one passes on between them. Only the second imports TensorFlow. Why LitServe, and what it
 lacks: docs/decisions/0011.
 """
+
+from __future__ import annotations
 
 import asyncio
 import contextlib
@@ -15,7 +17,9 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from multiprocessing import active_children
+from typing import Any
 
 from fastapi import Request, Response
 from litserve import LitServer
@@ -25,7 +29,7 @@ from starlette.requests import ClientDisconnect
 
 from keras_resnet.serving import rest
 from keras_resnet.serving.rest import Refused, RequestLimits
-from keras_resnet.serving.worker import Loop, Reply, Worker
+from keras_resnet.serving.worker import Loop, Reply, Servable, Worker
 
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # Those that LitServe takes.
 STOP = (signal.SIGINT, signal.SIGTERM)
@@ -37,16 +41,16 @@ METRICS = ("/monitoring/prometheus/metrics", "/metrics")
 
 
 def serve(
-    load,
+    load: Callable[[], Servable],
     *,
-    name,
-    host="127.0.0.1",
-    port=8501,
-    max_batch=32,
-    batch_timeout=0.01,
-    workers=1,
-    limits=None,
-):
+    name: str,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    max_batch: int = 32,
+    batch_timeout: float = 0.01,
+    workers: int = 1,
+    limits: RequestLimits | None = None,
+) -> None:
     """Serves a classifier until SIGINT or SIGTERM.
 
     Args:
@@ -56,7 +60,7 @@ def serve(
         host: ``"127.0.0.1"``, ``"0.0.0.0"`` or ``"::"``.
         port: From 1024 to 65535.
         max_batch: Images computed at once at most.
-        batch_timeout: Seconds for which the first request of a batch waits for others.
+        batch_timeout: Maximum wait of a batch's first request for others, in seconds.
         workers: Processes that compute, each with a model of its own.
         limits: `RequestLimits`.
 
@@ -154,24 +158,29 @@ class TensorFlowServing(LitSpec):
     Lives in the process that reads requests; a copy goes to each worker.
     """
 
-    def __init__(self, name, limits):
+    def __init__(self, name: str, limits: RequestLimits) -> None:
         super().__init__()
-        self.name, self.limits = name, limits
-        self.api_path = f"/v1/models/{name}:predict"
-        self.pending = 0  # Bytes.
-        self.late = False  # Whether the last answer did not come in time.
-        self.metrics = None
+        self.name: str = name
+        self.limits: RequestLimits = limits
+        self.api_path: str = f"/v1/models/{name}:predict"
+        self.pending: int = 0  # Bytes.
+        self.late: bool = False  # Whether the last answer did not come in time.
+        self.metrics: Any = None  # `_Metrics`, made where it is used.
         every = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
         self.add_endpoint("/v1/{path:path}", self.respond, every)
         for path in METRICS:
             self.add_endpoint(path, self.show_metrics, ["GET"])
 
-    def decode_request(self, request, context_kwargs=None):
-        """In the worker: queries are decoded by `Worker.batch`, all of a batch at once."""
+    def decode_request(
+        self, request: Any, context_kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Passes a query on, in the worker: `Worker.batch` decodes a whole batch."""
         return request
 
-    def encode_response(self, output, context_kwargs=None):
-        """In the worker: it sends a `Reply` as it is."""
+    def encode_response(
+        self, output: Any, context_kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Passes a `Reply` on, in the worker, as it is."""
         return output
 
     async def respond(self, request: Request) -> Response:
@@ -190,7 +199,7 @@ class TensorFlowServing(LitSpec):
         return Response(reply.body, reply.status, media_type="application/json")
 
     async def show_metrics(self) -> Response:
-        """Prometheus's text."""
+        """Gives Prometheus its text."""
         import prometheus_client
 
         text = prometheus_client.generate_latest(_metrics(self).registry)

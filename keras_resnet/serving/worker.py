@@ -1,4 +1,6 @@
-"""What computes in the server's workers: batches of the requests of many clients."""
+"""Computes answers in the server's workers, in batches of many clients' requests."""
+
+from __future__ import annotations
 
 import io
 import logging
@@ -12,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from queue import Empty
+from typing import Any
 
 import numpy as np
 from litserve import LitAPI
@@ -20,12 +23,12 @@ from PIL import Image
 
 from keras_resnet.devices.host import plain_message
 from keras_resnet.serving import rest
-from keras_resnet.serving.rest import Refused
+from keras_resnet.serving.rest import Query, Refused
 
 
 @dataclass(frozen=True)
 class Servable:
-    """What is served.
+    """A classifier, as it is served.
 
     Attributes:
         scores: Function from uint8 ``(n, *shape)`` to probabilities, float32
@@ -36,8 +39,8 @@ class Servable:
         shape: Height, width and channels of the images.
     """
 
-    scores: Callable
-    prepare: Callable
+    scores: Callable[[np.ndarray], np.ndarray]
+    prepare: Callable[[bytes], np.ndarray]
     class_names: tuple[str, ...]
     shape: tuple[int, int, int]
 
@@ -58,18 +61,18 @@ class Reply:
 
 
 class Worker(LitAPI):
-    """What a worker does with the requests of a batch."""
+    """Answers the requests of a batch, in a worker."""
 
-    def __init__(self, *, load, **options):
+    def __init__(self, *, load: Callable[[], Servable], **options: Any) -> None:
         super().__init__(**options)
-        self.load = load
+        self.load: Callable[[], Servable] = load
 
-    def setup(self, device):
+    def setup(self, device: str) -> None:
         """Loads the model; LitServe calls it in each worker."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
-            self.classifier = self.load()
+            self.classifier: Servable = self.load()
             # The first calls trace and compile; JAX does for each power of two.
             self.classifier.prepare(_picture())
             for power in range((self.max_batch_size - 1).bit_length() + 1):
@@ -80,14 +83,22 @@ class Worker(LitAPI):
             print(f"keras-resnet: {plain_message(error)}", file=sys.stderr, flush=True)
             logging.getLogger("litserve").setLevel(logging.CRITICAL)  # No traceback.
             raise
-        self.pool = ThreadPoolExecutor(os.cpu_count())
+        self.pool: ThreadPoolExecutor = ThreadPoolExecutor(os.cpu_count())
 
-    def batch(self, inputs):
-        """Queries -> pairs of images, uint8 ``(n, *shape)``, or a `Reply`; and rows."""
+    def batch(self, inputs: list[Query]) -> list[tuple[np.ndarray | Reply, bool]]:
+        """Prepares the images of queries.
+
+        Args:
+            inputs: Queries.
+
+        Returns:
+            For each its images, uint8 ``(n, *shape)``, or the `Reply` to one that can't
+            be answered; and whether it came row by row.
+        """
         return [self._prepare(query) for query in inputs]
 
-    def predict(self, x):
-        """Images of all queries -> a `Reply` for each."""
+    def predict(self, x: list[tuple[np.ndarray | Reply, bool]]) -> list[Reply]:
+        """Computes a `Reply` for each of the queries that `batch` prepared."""
         good = [images for images, _ in x if not isinstance(images, Reply)]
         if not good:
             return [reply for reply, _ in x]
@@ -152,7 +163,9 @@ class Loop(BatchedLoop):
     do, starts its time before the first request came, and counts requests, not images.
     """
 
-    def get_batch_requests(self, lit_api, request_queue, transport):
+    def get_batch_requests(
+        self, lit_api: LitAPI, request_queue: Any, transport: Any
+    ) -> tuple[list[Any], list[Any]]:
         """Waits for a request, and then ``batch_timeout`` for more of them."""
         batch, images, deadline = [], 0, None
         while images < lit_api.max_batch_size:

@@ -7,12 +7,16 @@ Debian's package dataset-fashion-mnist puts the files under
 https://github.com/zalandoresearch/fashion-mnist.
 """
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 import io
+import os
 import pathlib
 import sys
 import zipfile
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -22,7 +26,7 @@ TEST_PER_CLASS = 200
 OUTPUT = pathlib.Path(__file__).with_name("fashion_mini.npz")
 
 
-def read_idx(path) -> np.ndarray:
+def read_idx(path: pathlib.Path) -> np.ndarray:
     """Reads an array of bytes from a gzipped IDX file (LeCun's MNIST format).
 
     Raises:
@@ -40,7 +44,9 @@ def read_idx(path) -> np.ndarray:
     return np.frombuffer(contents, np.uint8, offset=4 + 4 * rank).reshape(sizes)
 
 
-def balanced_subset(labels, per_class, rng) -> np.ndarray:
+def balanced_subset(
+    labels: np.ndarray, per_class: int, rng: np.random.Generator
+) -> np.ndarray:
     """Draws ``per_class`` examples of every class; sorted indices."""
     drawn = [
         rng.permutation(np.flatnonzero(labels == label))[:per_class]
@@ -49,7 +55,7 @@ def balanced_subset(labels, per_class, rng) -> np.ndarray:
     return np.sort(np.concatenate(drawn))
 
 
-def write_npz(path, arrays) -> None:
+def write_npz(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes what `np.load` reads, LZMA-compressed and without the time of day."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
@@ -61,7 +67,7 @@ def write_npz(path, arrays) -> None:
             archive.writestr(member, buffer.getvalue())
 
 
-def main(idx_folder, output=OUTPUT) -> None:
+def main(idx_folder: str | os.PathLike[str], output: pathlib.Path = OUTPUT) -> None:
     """Reads the IDX files in ``idx_folder``, writes ``output``, prints its sha256."""
     folder = pathlib.Path(idx_folder)
     rng = np.random.default_rng(0)

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from keras_resnet.analysis import plots
 from keras_resnet.config.augmentations import CutMix, MixUp, RandAugment
-from keras_resnet.data import augmentation, keras_augmentation
-from keras_resnet.data.images import decode, resize_then_crop, scaled_size
+from keras_resnet.data import augmentation, colors, keras_augmentation
+from keras_resnet.data.decoding import decode
+from keras_resnet.data.images import resize_then_crop, scaled_size
 
 HERE = pathlib.Path(__file__).parent
 SIDE, DRAWS, SHOWN = 112, 6, 3
@@ -59,10 +60,10 @@ def pictures(photos):
             ),
             photos,
         ),
-        "color_jitter": each(augmentation.color_jitter, images),
+        "color_jitter": each(colors.color_jitter, images),
         "pca_color": each(
             # Ten times the recipes' strength, to be seen.
-            lambda image, seed: augmentation.pca_color(image, seed, alpha_std=1.0),
+            lambda image, seed: colors.pca_color(image, seed, alpha_std=1.0),
             images,
         ),
         "pad_crop_flip_zero": batch(augmentation.pad_crop_flip, padding=14),

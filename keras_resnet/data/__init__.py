@@ -4,8 +4,9 @@
 - `sources`: those of TensorFlow Datasets and the bundled one, by name.
 - `folders`: folders of images.
 - `bad_examples`: finds and names examples that can't be trained on.
+- `decoding`: decodes image files.
 - `images`: deterministic, image to image.
-- `augmentation`: random, image to image, with the seed as an argument.
+- `augmentation`, `colors`: random, image to image, with the seed as an argument.
 - `keras_augmentation`: Keras's own augmentation as functions of a seed.
 - `transforms`: what is done to each image and each batch.
 - `order`: the order in which training sees examples.

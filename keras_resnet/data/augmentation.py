@@ -8,18 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keras_resnet.data.order import split_seed
 from keras_resnet.devices.host import Tensor, tensorflow
 
-# Eigenvalues and eigenvectors (in columns) of the covariance of ImageNet's RGB values
-# in [0, 1]: fb.resnet.torch, datasets/imagenet.lua.
-PCA_EIGENVALUES = (0.2175, 0.0188, 0.0045)
-PCA_EIGENVECTORS = (
-    (-0.5675, 0.7192, 0.4009),
-    (-0.5808, -0.0045, -0.8140),
-    (-0.5836, -0.6948, 0.4203),
-)
-# What of each channel is seen as brightness: fb.resnet.torch, datasets/transforms.lua.
-LUMA = (0.299, 0.587, 0.114)
 # Crops that are drawn before an image gets its central square instead: there, too.
 TRIES = 10
 
@@ -54,7 +45,7 @@ def pad_crop_flip(
     tf = tensorflow()
     count, height, width, channels = tf.unstack(tf.shape(images))
     whole, here = share[1] * count, slice(share[0] * count, (share[0] + 1) * count)
-    row_seed, column_seed, flip_seed = _split(seed, 3)
+    row_seed, column_seed, flip_seed = split_seed(seed, 3)
     # Which rows and which columns of the padded image the result shows.
     rows = _integers([whole, 1], row_seed, 0, 2 * padding)[here] + tf.range(height)
     columns = _integers([whole, 1], column_seed, 0, 2 * padding)[here] + tf.range(width)
@@ -108,7 +99,7 @@ def scale_crop_flip(
             "`shorter_side` must be a range that starts at `crop` or above. "
             f"Received: shorter_side={tuple(shorter_side)}, crop={crop}."
         )
-    side_seed, top_seed, left_seed, flip_seed = _split(seed, 4)
+    side_seed, top_seed, left_seed, flip_seed = split_seed(seed, 4)
     resized = scaled_size(image, _integers([], side_seed, smallest, largest))
     corner = tf.stack(
         [
@@ -149,10 +140,11 @@ def inception_crop(
         float32 tensor ``(*size, channels)``, values from 0 to 255.
     """
     tf = tensorflow()
-    from keras_resnet.data.images import decode_window, resize_window
+    from keras_resnet.data.decoding import decode_window
+    from keras_resnet.data.images import resize_window
 
     image = tf.convert_to_tensor(image)
-    window_seed, flip_seed = _split(seed, 2)
+    window_seed, flip_seed = split_seed(seed, 2)
 
     def choose(shape):
         return random_window(shape, window_seed, area=area, aspect=aspect)
@@ -228,97 +220,8 @@ def random_flip(image: Tensor, seed: Tensor) -> Tensor:
     )
 
 
-def color_jitter(image: Tensor, seed: Tensor, *, strength: float = 0.4) -> Tensor:
-    """Changes brightness, contrast and saturation, in random order.
-
-    Each is multiplied by a factor of its own, uniform in ``1 - strength`` to ``1 +
-    strength``; fb.resnet.torch, datasets/transforms.lua, ColorJitter. Like there, and
-    unlike in torchvision, values are neither rounded nor clipped.
-
-    Args:
-        image: float32 tensor ``(height, width, 3)``, RGB values from 0 to 255.
-        seed: Integer tensor ``(2,)``.
-        strength: Largest change.
-
-    Returns:
-        Tensor like ``image``. Values may leave [0, 255].
-
-    Raises:
-        ValueError: If the image isn't RGB.
-    """
-    tf = tensorflow()
-    _check_rgb(image)
-    order_seed, factor_seed = _split(seed, 2)
-    order = tf.random.experimental.stateless_shuffle(tf.range(3), order_seed)
-    factors = tf.random.stateless_uniform([3], factor_seed, 1 - strength, 1 + strength)
-    changes = [adjust_brightness, adjust_contrast, adjust_saturation]
-    for k in range(3):
-        branches = [
-            lambda image=image, change=change, factor=factor: change(image, factor)
-            for change, factor in zip(changes, tf.unstack(factors), strict=True)
-        ]
-        image = tf.switch_case(order[k], branches)
-    return image
-
-
-def adjust_brightness(image: Tensor, factor: float | Tensor) -> Tensor:
-    """Blends an image with black. Takes and returns RGB images as float32."""
-    return image * factor
-
-
-def adjust_contrast(image: Tensor, factor: float | Tensor) -> Tensor:
-    """Blends an image with its mean luma. Takes and returns RGB images as float32."""
-    tf = tensorflow()
-    return image * factor + (1 - factor) * tf.reduce_mean(_luma(image))
-
-
-def adjust_saturation(image: Tensor, factor: float | Tensor) -> Tensor:
-    """Blends an image with its luma. Takes and returns RGB images as float32."""
-    return image * factor + (1 - factor) * _luma(image)
-
-
-def _luma(image):
-    tf = tensorflow()
-    return tf.linalg.matvec(image, tf.constant(LUMA))[..., tf.newaxis]
-
-
-def pca_color(image: Tensor, seed: Tensor, *, alpha_std: float = 0.1) -> Tensor:
-    """Shifts the colours along their principal components; Krizhevsky et al. 2012,
-    sec. 4.1.
-
-    Args:
-        image: float32 tensor ``(height, width, 3)``, RGB values from 0 to 255.
-        seed: Integer tensor ``(2,)``.
-        alpha_std: Standard deviation of the factors of the three eigenvalues.
-
-    Returns:
-        Tensor like ``image``. Values may leave [0, 255], as in fb.resnet.torch.
-
-    Raises:
-        ValueError: If the image isn't RGB.
-    """
-    tf = tensorflow()
-    _check_rgb(image)
-    alpha = tf.random.stateless_normal([3], seed, stddev=alpha_std)
-    shift = tf.linalg.matvec(PCA_EIGENVECTORS, alpha * PCA_EIGENVALUES)
-    return image + 255.0 * shift
-
-
-def _check_rgb(image):
-    if image.shape[-1] != 3:
-        raise ValueError(
-            f"`image` must have 3 channels. Received: an image of shape {image.shape}. "
-            "Switch the colour noise off for greyscale images."
-        )
-
-
 def _between(ends, share):
     return ends[0] + (ends[1] - ends[0]) * share
-
-
-def _split(seed, count):
-    tf = tensorflow()
-    return tf.unstack(tf.random.split(seed, count))
 
 
 def _integers(shape, seed, smallest, largest):

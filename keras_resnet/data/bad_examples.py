@@ -38,7 +38,7 @@ def decode_all(
         ones, or `None`; and a dictionary from the positions of the bad to the reason.
     """
     tf = tensorflow()
-    from keras_resnet.data.images import decode
+    from keras_resnet.data.decoding import decode
 
     def decoded(index, element):
         image = decode(load(element), channels)
@@ -74,7 +74,7 @@ def bad_records(
         A dictionary from the positions of the bad to the reason.
     """
     tf = tensorflow()
-    from keras_resnet.data.images import decode
+    from keras_resnet.data.decoding import decode
 
     def looked_at(index, record):
         image, label = record
@@ -110,13 +110,26 @@ def _those_that_work(elements, function):
 
 def _reason(load, channels):
     tf = tensorflow()
-    from keras_resnet.data.images import decode
+    from keras_resnet.data.decoding import decode
 
     try:
         decode(load(), channels)
     except tf.errors.OpError as error:
         return plain_message(error).splitlines()[0]
     return "decoded at the second try only"
+
+
+def without(records: Dataset, positions: Sequence[int]) -> Dataset:
+    """Leaves the elements of a data set at some positions out."""
+    tf = tensorflow()
+    if not positions:
+        return records
+    left = records.enumerate().filter(
+        lambda index, record: tf.reduce_all(
+            index != tf.constant(positions, index.dtype)
+        )
+    )
+    return left.map(lambda index, record: record)
 
 
 def check_share(names: Sequence[str], count: int, what: str, bad_share: float) -> None:

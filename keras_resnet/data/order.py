@@ -29,6 +29,12 @@ def draw_seed(seed: int, purpose: int, number: int | Tensor) -> Tensor:
     return tf.random.fold_in(tf.constant((seed, purpose), tf.int64), number)
 
 
+def split_seed(seed: Tensor, count: int) -> list[Tensor]:
+    """Splits a seed, integer ``(2,)``, into seeds of as many draws."""
+    tf = tensorflow()
+    return tf.unstack(tf.random.split(seed, count))
+
+
 def _epochs(size, first, end):
     """Epochs that hold the positions from ``first`` up to ``end`` of the stream.
 

@@ -21,6 +21,7 @@ from keras_resnet.data.bad_examples import (
     check_share,
     decode_all,
     remembered,
+    without,
 )
 from keras_resnet.data.examples import (
     Examples,
@@ -161,7 +162,7 @@ def _load_streamed(name, spec, builder, bad_share):
         skipped.extend(names)
         return StreamedExamples(
             read=lambda: threads.without_autotuning(
-                _without(_records(builder, split), list(bad))
+                without(_records(builder, split), list(bad))
             ),
             size=count - len(bad),
         )
@@ -185,19 +186,6 @@ def _load_streamed(name, spec, builder, bad_share):
 def _named(split, bad):
     """What is left out, as `Splits.skipped` has it."""
     return tuple(f"{split}[{index}] ({bad[index]})" for index in sorted(bad))
-
-
-def _without(records, positions):
-    """A data set without the elements at some positions."""
-    tf = tensorflow()
-    if not positions:
-        return records
-    left = records.enumerate().filter(
-        lambda index, record: tf.reduce_all(
-            index != tf.constant(positions, index.dtype)
-        )
-    )
-    return left.map(lambda index, record: record)
 
 
 def _class_names(builder, spec):

@@ -10,10 +10,10 @@ from keras_resnet.config.augmentations import InceptionCrop, PadCropFlip, ScaleC
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe, first_steps
 from keras_resnet.data import augmentation as augment
-from keras_resnet.data import cache, keras_augmentation, order
+from keras_resnet.data import cache, colors, keras_augmentation, order
+from keras_resnet.data.decoding import decode
 from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import (
-    decode,
     normalize,
     prepare,
     resize_and_crop,
@@ -223,11 +223,9 @@ def _draw(seed, position, purpose):
 
 def _recolored(image, augmentation, draw):
     if getattr(augmentation, "jitter", 0):
-        image = augment.color_jitter(
+        image = colors.color_jitter(
             image, draw(order.JITTER), strength=augmentation.jitter
         )
     if getattr(augmentation, "color", 0):
-        image = augment.pca_color(
-            image, draw(order.COLOR), alpha_std=augmentation.color
-        )
+        image = colors.pca_color(image, draw(order.COLOR), alpha_std=augmentation.color)
     return image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_resnet.runs.record import duration
@@ -109,8 +109,8 @@ def _cell(value):
     return str(value).replace("|", "\\|").replace("\n", " ")
 
 
-def of_seeds(records) -> str:
-    """One line on runs that differ in their seed alone: mean and deviation.
+def of_seeds(records: Sequence[Mapping[str, Any]]) -> str:
+    """Says in one line what runs gave that differ in their seed alone.
 
     Args:
         records: As of `table`.

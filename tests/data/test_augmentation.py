@@ -8,17 +8,19 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance
 
 from keras_resnet.data.augmentation import (
+    inception_crop,
+    pad_crop_flip,
+    random_window,
+    scale_crop_flip,
+)
+from keras_resnet.data.colors import (
     PCA_EIGENVALUES,
     PCA_EIGENVECTORS,
     adjust_brightness,
     adjust_contrast,
     adjust_saturation,
     color_jitter,
-    inception_crop,
-    pad_crop_flip,
     pca_color,
-    random_window,
-    scale_crop_flip,
 )
 
 

@@ -9,9 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.data.decoding import decode, decode_window
 from keras_resnet.data.images import (
-    decode,
-    decode_window,
     normalize,
     per_pixel_mean,
     prepare,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_resnet.data.images import decode
+from keras_resnet.data.decoding import decode
 from keras_resnet.devices import host
 
 

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.images import decode, prepare
+from keras_resnet.data.decoding import decode
+from keras_resnet.data.images import prepare
 from keras_resnet.export import limits
 from keras_resnet.runs.export import export_model
 from tests.helpers.served import Served

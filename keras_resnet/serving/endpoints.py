@@ -1,0 +1,223 @@
+"""The paths and answers of TensorFlow Serving's REST API, for LitServe's server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from fastapi import Request, Response
+from litserve.specs.base import LitSpec
+from litserve.utils import LitAPIStatus, ResponseBufferItem
+from starlette.requests import ClientDisconnect
+
+from keras_resnet.serving import rest
+from keras_resnet.serving.rest import Refused, RequestLimits
+from keras_resnet.serving.worker import Reply
+
+VERSION = 1
+
+
+# TensorFlow Serving's, whose paths ignore case (model_servers/http_rest_api_handler.cc).
+PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?:predict", re.I)
+
+
+STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?", re.I)
+
+
+METRICS = ("/monitoring/prometheus/metrics", "/metrics")
+
+
+class TensorFlowServing(LitSpec):
+    """The paths and answers of TensorFlow Serving's REST API.
+
+    Lives in the process that reads requests; a copy goes to each worker.
+    """
+
+    def __init__(self, name: str, limits: RequestLimits) -> None:
+        super().__init__()
+        self.name: str = name
+        self.limits: RequestLimits = limits
+        self.api_path: str = f"/v1/models/{name}:predict"
+        self.pending: int = 0  # Bytes.
+        self.late: bool = False  # Whether the last answer did not come in time.
+        self.metrics: Any = None  # `_Metrics`, made where it is used.
+        every = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
+        self.add_endpoint("/v1/{path:path}", self.respond, every)
+        for path in METRICS:
+            self.add_endpoint(path, self.show_metrics, ["GET"])
+
+    def decode_request(
+        self, request: Any, context_kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Passes a query on, in the worker: `Worker.batch` decodes a whole batch."""
+        return request
+
+    def encode_response(
+        self, output: Any, context_kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Passes a `Reply` on, in the worker, as it is."""
+        return output
+
+    async def respond(self, request: Request) -> Response:
+        """Answers whatever begins with ``/v1/``."""
+        begin = time.perf_counter()
+        try:
+            reply = await self._reply(request)
+        except Refused as refused:
+            reply = Reply(refused.status, rest.error(refused.message))
+        except ClientDisconnect:
+            reply = Reply(499, rest.error("The client went away."))
+        except Exception:
+            logging.exception("A request failed.")
+            reply = Reply(500, rest.error("The server failed; its log says why."))
+        _metrics(self).count(reply, time.perf_counter() - begin)
+        return Response(reply.body, reply.status, media_type="application/json")
+
+    async def show_metrics(self) -> Response:
+        """Gives Prometheus its text."""
+        import prometheus_client
+
+        text = prometheus_client.generate_latest(_metrics(self).registry)
+        return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    async def _reply(self, request):
+        method, path = request.method, request.scope["path"]
+        if method == "POST" and (match := PREDICT.fullmatch(path)):
+            self._find(*match.groups())
+            return await self._predict(request)
+        if method == "GET" and (match := STATUS.fullmatch(path)):
+            self._find(*match.groups())
+            return Reply(200, rest.status(VERSION, "AVAILABLE"))
+        raise Refused(400, f"Malformed request: {method} {path}")
+
+    def _find(self, name, version):
+        """Raises `Refused` if there is no such model or version."""
+        if name != self.name or int(version or VERSION) != VERSION:
+            which = f"Specific({name}, {version})" if version else f"Latest({name})"
+            raise Refused(404, f"Servable not found for request: {which}")
+
+    async def _predict(self, request):
+        limits = self.limits
+        length = request.headers.get("content-length", "")
+        # Of a body sent in chunks nobody knows the length before its end.
+        size = int(length) if length.isdecimal() else limits.body
+        if size > limits.body:
+            await _discard(request, limits)
+            raise _too_long(limits)
+        if self.pending + size > limits.pending:
+            await _discard(request, limits)
+            raise Refused(
+                503,
+                f"Requests of {self.pending} bytes wait already: try again in a while.",
+            )
+        if self.late and self.request_queue.qsize():
+            # What was given up still lies in the queue, and no more may join it.
+            await _discard(request, limits)
+            raise Refused(503, "The model is behind: try again in a while.")
+        self.pending += size
+        try:
+            # Not in a thread: the parser would hold all others up there as well, and
+            # one after the other is what bounds its memory.
+            query = rest.parse(await _read(request, limits), limits)
+            return await self._ask(query)
+        finally:
+            self.pending -= size
+
+    async def _ask(self, query):
+        """Sends a query to a worker and waits for its reply."""
+        uid, event = uuid.uuid4().hex, asyncio.Event()
+        self.response_buffer[uid] = ResponseBufferItem(event=event)
+        seconds = self.limits.seconds
+        try:
+            expires = time.monotonic() + seconds
+            self.request_queue.put((self.response_queue_id, uid, expires, query))
+            await asyncio.wait_for(event.wait(), seconds)
+            reply, state = self.response_buffer[uid].response
+            self.late = False
+        except TimeoutError:
+            self.late = True
+            raise Refused(504, f"There was no answer in {seconds:g} s.") from None
+        finally:
+            del self.response_buffer[uid]
+        if state != LitAPIStatus.OK:
+            raise Refused(500, "The worker failed; its log says why.")
+        return reply
+
+
+class _Metrics:
+    """What Prometheus is told, counted in the process that reads requests."""
+
+    def __init__(self):
+        import prometheus_client as prometheus
+
+        self.registry = prometheus.CollectorRegistry()
+        name = "keras_resnet"
+        self.requests = prometheus.Counter(
+            f"{name}_requests", "Requests by status", ["status"], registry=self.registry
+        )
+        self.images = prometheus.Counter(
+            f"{name}_images", "Images answered", registry=self.registry
+        )
+        self.seconds = prometheus.Histogram(
+            f"{name}_request_seconds",
+            "Seconds from a request's header to its answer",
+            registry=self.registry,
+        )
+        self.batches = prometheus.Histogram(
+            f"{name}_batch_images",
+            "Images that were computed at once",
+            buckets=[2**power for power in range(11)],
+            registry=self.registry,
+        )
+
+    def count(self, reply, seconds):
+        """Adds a reply."""
+        self.requests.labels(reply.status).inc()
+        self.images.inc(reply.images)
+        self.seconds.observe(seconds)
+        if reply.batch:
+            self.batches.observe(reply.batch)
+
+
+def _metrics(spec):
+    # Made where it is used: it holds locks, which can't be sent to the workers.
+    spec.metrics = spec.metrics or _Metrics()
+    return spec.metrics
+
+
+async def _read(request, limits):
+    """The body, within its limits of size and time."""
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > limits.body:
+                    raise _too_long(limits)
+    except TimeoutError:
+        raise Refused(408, f"The body took over {limits.seconds:g} s.") from None
+    return b"".join(chunks)
+
+
+async def _discard(request, limits):
+    """Reads on, so that clients that send first and listen then hear the answer."""
+    size = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limits.seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > 4 * limits.body:
+                    return
+
+
+def _too_long(limits):
+    return Refused(
+        413,
+        f"A body may have {limits.body} bytes. Send the images in several requests.",
+    )

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.augmentations import InceptionCrop, ScaleCropFlip
+from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.data import order, threads, transforms
 from keras_resnet.data.examples import Examples, StreamedExamples

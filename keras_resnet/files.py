@@ -101,8 +101,8 @@ def read_json(path: pathlib.Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file's contents, in hexadecimal digits."""
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """Computes the SHA-256 of a file, as 64 hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -16,7 +16,7 @@ from keras_resnet.files import (
     read_json,
     replace_file,
     replaced,
-    sha256,
+    sha256_of,
     write_json,
 )
 
@@ -124,7 +124,7 @@ def test_a_killed_process_leaves_the_old_file_and_a_name_that_says_it(tmp_path):
 
 def test_sha256_is_that_of_the_contents(tmp_path):
     (tmp_path / "file").write_bytes(b"contents")
-    assert sha256(tmp_path / "file") == hashlib.sha256(b"contents").hexdigest()
+    assert sha256_of(tmp_path / "file") == hashlib.sha256(b"contents").hexdigest()
 
 
 def test_only_what_an_export_wrote_is_overwritten(tmp_path):

@@ -20,8 +20,8 @@ from keras_resnet.config.preprocessing import (
     IMAGENET_STD,
     Preprocessing,
 )
+from keras_resnet.files import sha256_of
 from keras_resnet.weights.conventions import State
-from keras_resnet.weights.files import sha256_of
 
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # In torch.hub's file names.
 

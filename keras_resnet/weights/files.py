@@ -4,7 +4,6 @@ Reading never executes a pickle: PyTorch reads ``.pth`` files with ``weights_onl
 NumPy reads ``.npz`` files without objects, and ``.safetensors`` files can't hold code.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -165,9 +164,3 @@ def as_array(value: Any) -> np.ndarray:
     if hasattr(value, "detach"):
         value = value.detach().cpu().float()
     return np.asarray(value, "float32")
-
-
-def sha256_of(path: str | os.PathLike[str]) -> str:
-    """Computes the SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

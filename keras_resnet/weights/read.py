@@ -16,11 +16,11 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.files import sha256_of
 from keras_resnet.weights import caffe, darknet, sources
 from keras_resnet.weights.conventions import FORMATS, State, recognized
 from keras_resnet.weights.files import (
     read_state_dict,
-    sha256_of,
     told_beside,
     told_by_config,
 )

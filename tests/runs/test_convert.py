@@ -14,13 +14,14 @@ from keras_resnet.__main__ import main
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import default_preprocessing
 from keras_resnet.data.images import normalize, prepare
+from keras_resnet.files import sha256_of
 from keras_resnet.runs.convert import convert, own_state
 from keras_resnet.runs.evaluate import evaluate, has_classes
 from keras_resnet.runs.export import export
 from keras_resnet.runs.load import load
 from keras_resnet.weights import sources
 from keras_resnet.weights.download import Published
-from keras_resnet.weights.files import read_state_dict, sha256_of
+from keras_resnet.weights.files import read_state_dict
 from keras_resnet.weights.load import load_weights
 from keras_resnet.weights.to_torch import to_state_dict
 from tests.helpers.cut import cut

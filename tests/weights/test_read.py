@@ -10,12 +10,12 @@ import pytest
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.files import sha256_of
 from keras_resnet.models.resnet import build
 from keras_resnet.runs.convert import own_state
 from keras_resnet.weights import sources
 from keras_resnet.weights.conventions import FORMATS, recognized
 from keras_resnet.weights.download import Published
-from keras_resnet.weights.files import sha256_of
 from keras_resnet.weights.load import fill
 from keras_resnet.weights.read import read
 from keras_resnet.weights.to_torch import named_arrays

@@ -37,6 +37,7 @@ def prepare():
     )
     RECIPES["killed"] = replace(
         RECIPES["quickstart"],
+        name="killed",
         network="resnet8",
         batch_size=16,
         steps=STEPS,

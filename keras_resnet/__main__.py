@@ -3,22 +3,36 @@
 import errno
 import os
 import sys
+from collections.abc import Sequence
 
 from keras_resnet.cli import commands
 from keras_resnet.cli.arguments import parser
+from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.devices.host import plain_message
 
+FRAMEWORKS = {  # What each command imports sooner or later.
+    commands.train: ("keras", "tensorflow"),
+    commands.evaluate: ("keras", "tensorflow"),
+    commands.predict: ("keras", "tensorflow"),
+    commands.export: ("keras", "tensorflow"),
+    commands.convert: ("keras",),
+}
 
-def main(arguments=None):
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     options = parser().parse_args(arguments)
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet = not options.verbose and "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    if not options.verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow uses oneDNN by itself only on CPUs with AVX-512; on others it made
     # training 1.5 to 1.7 times as fast (docs/decisions/0005).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
+        if quiet and options.command in FRAMEWORKS:
+            import_frameworks(*FRAMEWORKS[options.command])
         return options.command(options) or 0
     except KeyboardInterrupt:
         goes_on = " The same command goes on from here."

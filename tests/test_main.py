@@ -1,11 +1,13 @@
 """The command line: words, exit codes, suggestions."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from keras_resnet.__main__ import main
+from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.config.architectures import ARCHITECTURES
 
 
@@ -92,3 +94,28 @@ def test_module_runs_as_the_command_does():
     )
     assert done.returncode == 0
     assert "resnet1202" in done.stdout
+
+
+def test_answers_come_without_tensorflows_first_lines(tmp_path):
+    command = [sys.executable, "-m", "keras_resnet", "evaluate", "nowhere"]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    options = {"capture_output": True, "text": True, "env": environment}
+    done = subprocess.run(command, **options)
+    assert done.stderr.startswith("keras-resnet: nowhere must hold a finished run")
+    assert len(done.stderr.splitlines()) == 1
+    loud = subprocess.run([*command, "--verbose"], **options).stderr
+    assert "oneDNN" in loud or "cudart" in loud
+
+
+def test_other_lines_of_an_import_are_kept(capfd, tmp_path, monkeypatch):
+    (tmp_path / "noisy.py").write_text(
+        "import os\n"
+        "os.write(2, b'I0000 00:00:1.2    9 port.cc:153] oneDNN is on.\\n')\n"
+        "os.write(2, b'a real problem\\n')\n"
+        "raise ImportError('no such thing')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match="no such thing"):
+        import_frameworks("noisy")
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "a real problem\nafterwards\n"

@@ -66,16 +66,21 @@ def command(
         epilog=f"example:\n  {example}",
         formatter_class=RAW,
     )
-    sub.set_defaults(command=function, backend=None)
+    sub.set_defaults(command=function, backend=None, verbose=False)
     return sub
 
 
-def add_backend(sub: argparse.ArgumentParser) -> None:
-    """Adds ``--backend``."""
+def add_common(sub: argparse.ArgumentParser) -> None:
+    """Adds the options of every command that computes."""
     sub.add_argument(
         "--backend",
         choices=BACKENDS,
         help="Keras's backend ($KERAS_BACKEND, else tensorflow)",
+    )
+    sub.add_argument(
+        "--verbose",
+        action="store_true",
+        help="also print the lines that TensorFlow begins with",
     )
 
 
@@ -113,7 +118,7 @@ def add_show(subparsers: Any) -> None:
         action="store_true",
         help="print a recipe in the form that `train FILE.toml` takes",
     )
-    add_backend(sub)
+    add_common(sub)
 
 
 def add_train(subparsers: Any) -> None:
@@ -158,7 +163,7 @@ def add_train(subparsers: Any) -> None:
         help="print what training would take, and train nothing",
     )
     run.add_argument("--quiet", action="store_true", help="print nothing")
-    add_backend(sub)
+    add_common(sub)
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -204,7 +209,7 @@ def add_evaluate(subparsers: Any) -> None:
     sub.add_argument(
         "--batch-size", type=int, default=256, help="images at a time (256)"
     )
-    add_backend(sub)
+    add_common(sub)
 
 
 def add_predict(subparsers: Any) -> None:
@@ -225,7 +230,7 @@ def add_predict(subparsers: Any) -> None:
         "--output", metavar="FILE", help=".csv or .json file to write instead"
     )
     sub.add_argument("--overwrite", action="store_true", help="replace that file")
-    add_backend(sub)
+    add_common(sub)
 
 
 def add_export(subparsers: Any) -> None:
@@ -267,7 +272,7 @@ def add_export(subparsers: Any) -> None:
         help="version of a SavedModel (1); TF Serving serves the highest",
     )
     sub.add_argument("--overwrite", action="store_true", help="replace what is there")
-    add_backend(sub)
+    add_common(sub)
 
 
 def add_serve(subparsers: Any) -> None:
@@ -308,7 +313,7 @@ def add_serve(subparsers: Any) -> None:
         metavar="N",
         help="processes that compute, each with a model of its own (1)",
     )
-    add_backend(sub)
+    add_common(sub)
 
 
 def add_convert(subparsers: Any) -> None:
@@ -338,4 +343,4 @@ def add_convert(subparsers: Any) -> None:
         help="library whose names a state dict gets (ours)",
     )
     sub.add_argument("--overwrite", action="store_true", help="replace OUT")
-    add_backend(sub)
+    add_common(sub)

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
+from keras_resnet.config.dilation import with_output_stride
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import default_preprocessing, for_input
-from keras_resnet.config.spec import with_output_stride
 from keras_resnet.models import resnet
 from keras_resnet.weights.load import load_weights
 

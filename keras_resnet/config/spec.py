@@ -1,7 +1,9 @@
-"""What distinguishes one published network from another: the columns of the table."""
+"""The fields that describe a residual network, and what values they can have."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
+
+from keras_resnet.config.orders import ORDERS, WHY_NOT
 
 CONVOLUTIONS = {  # Of each kind of block, on the main path.
     "basic": 2,
@@ -23,19 +25,6 @@ STEM_STRIDES = {  # Of the stem's convolutions, and of the pooling behind them.
     "darknet_timm": (1, 1),
     "highway": (1, 1),
 }
-ORDERS = (
-    "plain",
-    "original",
-    "bn_after_addition",
-    "relu_before_addition",
-    "relu_only_preactivation",
-    "preactivation",
-    "keras_v2",
-    "darknet",
-    "darknet_timm",
-    "highway",
-)
-SHORTCUTS = ("A", "B", "C", "D")
 IMAGE_SIZES = {"imagenet": 224, "cifar10": 32}
 CLASSES = {"imagenet": 1000, "cifar10": 10}
 
@@ -68,18 +57,9 @@ class Stage:
     first_dilations: tuple[int, int] | None = None
 
     def __post_init__(self):
-        if not isinstance(self.block, str) or self.block not in CONVOLUTIONS:
-            raise ValueError(
-                f"`block` must be one of {', '.join(CONVOLUTIONS)}. "
-                f"Received: block={self.block!r}."
-            )
-        numbers = ("repeats", "filters", "output_filters", "stride", "dilation")
-        for name in numbers:
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. Received: {name}={value!r}."
-                )
+        _check_choice("block", self.block, tuple(CONVOLUTIONS))
+        for name in ("repeats", "filters", "output_filters", "stride", "dilation"):
+            _check_positive(name, getattr(self, name))
         if self.block in ("basic", "conv") and self.filters != self.output_filters:
             raise ValueError(
                 f"A {self.block!r} block's `output_filters` must be its `filters`. "
@@ -220,21 +200,15 @@ class ResNetSpec:
 
     def __post_init__(self):
         _check_choice("stem", self.stem, tuple(STEM_STRIDES))
-        _check_choice("order", self.order, ORDERS)
+        _check_choice("order", self.order, tuple(ORDERS))
         _check_choice("dataset", self.dataset, tuple(CLASSES))
-        plain = self.order == "plain"
-        _check_choice("shortcut", self.shortcut, (None,) if plain else SHORTCUTS)
         if not self.stages or not all(isinstance(s, Stage) for s in self.stages):
             raise ValueError(
                 "`stages` must be a tuple of `Stage`, at least one. "
                 f"Received: stages={self.stages!r}."
             )
-        for name in ("stem_filters", "groups"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"`{name}` must be a positive integer. Received: {name}={value!r}."
-                )
+        _check_positive("stem_filters", self.stem_filters)
+        _check_positive("groups", self.groups)
         if any(s.filters % self.groups for s in self.stages):
             raise ValueError(
                 "`groups` must divide the filters of every stage. "
@@ -247,63 +221,49 @@ class ResNetSpec:
                 "`merge` must be a Scaling, an ExclusiveGate, a ShortcutGate, a "
                 f"ShortcutDropout of this module, or None. Received: merge={self.merge!r}."
             )
-        for name in ("dropout", "stochastic_depth"):
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or not 0 <= value < 1:
-                raise ValueError(
-                    f"`{name}` must be a number of at least 0 and less than 1. "
-                    f"Received: {name}={value!r}."
-                )
-        ratio = self.squeeze_excitation
-        if ratio is not None and (not isinstance(ratio, int) or ratio < 1):
-            raise ValueError(
-                "`squeeze_excitation` must be None or a positive integer, by which the "
-                f"channels are divided. Received: squeeze_excitation={ratio!r}."
-            )
+        _check_rate("dropout", self.dropout)
+        _check_rate("stochastic_depth", self.stochastic_depth)
+        if self.squeeze_excitation is not None:
+            _check_positive("squeeze_excitation", self.squeeze_excitation)
         _check_choice("zero_gamma", self.zero_gamma, (False, True))
         self._check_order()
         if self.image_size is None:
             object.__setattr__(self, "image_size", IMAGE_SIZES[self.dataset])
 
     def _check_order(self):
-        if self.dropout and self.order != "preactivation":
+        order = ORDERS[self.order]
+        if self.shortcut not in order.shortcuts:
+            possible = ", ".join(map(repr, order.shortcuts))
             raise ValueError(
-                "`dropout` lies between the convolutions of a pre-activation block. "
-                f"Received: dropout={self.dropout} with order={self.order!r}."
-            )
-        if self.zero_gamma and self.order != "original":
-            raise ValueError(
-                "`zero_gamma` needs a batch norm at the end of each residual, "
-                "order='original'. Received: "
-                f"zero_gamma={self.zero_gamma} with order={self.order!r}."
-            )
-        if self.order in ("highway", "keras_v2") and self.shortcut != "B":
-            raise ValueError(
-                f"`shortcut` must be 'B' with order={self.order!r}, which has its own. "
+                f"`shortcut` must be one of {possible} with order={self.order!r}. "
                 f"Received: shortcut={self.shortcut!r}."
             )
-        of_residuals = {
-            "plain": ("merge", "squeeze_excitation", "stochastic_depth"),
-            "highway": ("squeeze_excitation", "stochastic_depth"),
-        }
-        for name in of_residuals.get(self.order, ()):
-            if getattr(self, name):
+        for name, reason in WHY_NOT.items():
+            if getattr(self, name) and name not in order.options:
                 raise ValueError(
-                    f"A {self.order} net has no residuals, so `{name}` can't be had. "
+                    f"`{name}` can't be set with order={self.order!r}: {reason}. "
                     f"Received: {name}={getattr(self, name)!r}."
                 )
 
     @property
     def depth(self) -> int:
         """Weighted layers: convolutions on the main path plus the classifier."""
-        before = 1 if self.order.startswith("darknet") else 0
-        blocks = sum(before + s.repeats * CONVOLUTIONS[s.block] for s in self.stages)
-        return blocks + (3 if self.order == "highway" else 2)  # A 1x1 at the end.
+        order = ORDERS[self.order]
+        stages = [
+            order.before_stage + stage.repeats * CONVOLUTIONS[stage.block]
+            for stage in self.stages
+        ]
+        return 1 + sum(stages) + order.at_end + 1  # The stem and the classifier.
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks in all stages."""
+        return sum(stage.repeats for stage in self.stages)
 
     @property
     def preactivation(self) -> bool:
         """Whether batch norm and ReLU come before the convolutions (v2)."""
-        return self.order in ("preactivation", "keras_v2")
+        return ORDERS[self.order].preactivation
 
     @property
     def strides(self) -> dict[str, int]:
@@ -326,64 +286,24 @@ class ResNetSpec:
         return CLASSES[self.dataset]
 
 
+def _check_positive(name, value):
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}."
+        )
+
+
+def _check_rate(name, value):
+    if not isinstance(value, (int, float)) or not 0 <= value < 1:
+        raise ValueError(
+            f"`{name}` must be a number of at least 0 and less than 1. "
+            f"Received: {name}={value!r}."
+        )
+
+
 def _check_choice(name, value, choices):
     if value not in choices:
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}. "
             f"Received: {name}={value!r}."
         )
-
-
-def with_output_stride(spec: ResNetSpec, output_stride: int) -> ResNetSpec:
-    """The network with dilation in place of the strides beyond ``output_stride``.
-
-    The weights are the same. A stage's first block keeps the dilation of the stage
-    before in the convolution that had the stride, as in torchvision and timm.
-
-    Args:
-        spec: Of any network.
-        output_stride: Side of the image divided by the side of the last feature map.
-
-    Raises:
-        ValueError: If the network has no such stride on its way.
-    """
-    strides = sorted(set(spec.strides.values()))
-    if spec.order in ("keras_v2", "darknet", "darknet_timm", "highway"):
-        raise ValueError(
-            "`output_stride` needs a network whose blocks begin with the stride, all but "
-            "keras.applications' v2, DarkNet and Highway nets. "
-            f"Received: output_stride={output_stride} with order={spec.order!r}."
-        )
-    if output_stride not in strides:
-        raise ValueError(
-            f"`output_stride` must be one of {strides}, the strides of the network's "
-            f"feature maps. Received: output_stride={output_stride!r}."
-        )
-    first, pooling = STEM_STRIDES[spec.stem]
-    if output_stride < first * pooling:
-        raise ValueError(
-            f"`output_stride` must be at least {first * pooling}: the stem can't be "
-            f"dilated. Received: output_stride={output_stride}."
-        )
-    stages, stride, dilation = [], first * pooling, 1
-    for stage in spec.stages:
-        before = dilation
-        if stride * stage.stride > output_stride:
-            dilation *= stage.stride
-            stage = replace(stage, stride=1)
-        stride *= stage.stride
-        if dilation > 1:
-            # With the stride on the first 1x1 the 3x3 has it behind itself already.
-            behind = dilation if stage.block == "bottleneck" else before
-            stage = replace(
-                stage,
-                dilation=stage.dilation * dilation,
-                first_dilations=tuple(
-                    own * new
-                    for own, new in zip(
-                        stage.dilations(1), (behind, dilation), strict=True
-                    )
-                ),
-            )
-        stages.append(stage)
-    return replace(spec, stages=tuple(stages))

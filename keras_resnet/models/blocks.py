@@ -1,14 +1,14 @@
 """Residual blocks: which convolutions, and in which order with norm and addition.
 
-`CONVOLUTIONS` says what a block computes, `ORDERS` how batch norm, ReLU and the
-addition lie around it (He et al. 2016b, fig. 4). What else varies between published
-networks, shortcut, merge, transform, comes in as functions of `shortcuts.py`.
+`CONVOLUTIONS` says what a block computes; a function for each order, how batch norm,
+ReLU and the addition lie around it (He et al. 2016b, fig. 4). What else varies between
+published networks, shortcut, merge and transform, comes in as functions of
+`shortcuts.py`.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from keras_resnet.models.layers import (
     bn_relu,
@@ -16,7 +16,6 @@ from keras_resnet.models.layers import (
     conv,
     conv_bn,
     conv_bn_leaky,
-    conv_bn_leaky_timm,
     conv_bn_relu,
     conv_relu,
     relu,
@@ -225,17 +224,3 @@ def _joined_from(activated, x, residual, convolutions, parts, name):
     carried = x if carried is activated else carried
     residual = parts.transform(residual, name=name)
     return parts.merge(carried, residual, x=x, stride=stride, name=name)
-
-
-ORDERS = {
-    "plain": plain,
-    "original": original,
-    "bn_after_addition": bn_after_addition,
-    "relu_before_addition": relu_before_addition,
-    "relu_only_preactivation": relu_only_preactivation,
-    "preactivation": preactivation,
-    "keras_v2": keras_v2,
-    "darknet": darknet,
-    "darknet_timm": partial(darknet, unit=conv_bn_leaky_timm),
-    "highway": highway,
-}

@@ -6,30 +6,16 @@ from functools import partial
 import keras
 from keras import layers
 
-from keras_resnet.models import blocks, shortcuts
-from keras_resnet.models.layers import (
-    bn_relu,
-    conv_bn_leaky,
-    conv_bn_leaky_timm,
-    conv_relu,
-    initializer,
-    relu,
-)
+from keras_resnet.models import shortcuts
+from keras_resnet.models.blocks import CONVOLUTIONS, Parts
+from keras_resnet.models.layers import bn_relu, initializer, unchanged
+from keras_resnet.models.orders import ORDERS
 from keras_resnet.models.stems import STEMS
 
 GLOBAL_POOLING = {
     "avg": layers.GlobalAveragePooling2D,
     "max": layers.GlobalMaxPooling2D,
 }
-ENDS = {  # What follows the last block, in most cases an activation it leaves out.
-    "preactivation": bn_relu,
-    "keras_v2": bn_relu,
-    "relu_only_preactivation": relu,
-    # Of the FitNet's fully connected layer of 500 units; see _highway in architectures.
-    "highway": partial(conv_relu, filters=500, kernel_size=1),
-}
-
-DOWNSAMPLINGS = {"darknet": conv_bn_leaky, "darknet_timm": conv_bn_leaky_timm}
 
 
 def build(
@@ -123,65 +109,51 @@ def backbone(spec, *, input_shape=None, input_tensor=None, name=None):
 
 def features(x, spec):
     """The feature maps of the stem and of every stage, by name, in order."""
-    convolutions, pool = STEMS[spec.stem]
-    x = convolutions(x, spec.stem_filters)
+    stem = STEMS[spec.stem]
+    x = stem.convolutions(x, spec.stem_filters)
     maps = {"stem": x}
-    x = pool(x)
-    total = sum(stage.repeats for stage in spec.stages)
-    done = 0
+    x = stem.pool(x)
+    blocks_before = 0
     for number, stage in enumerate(spec.stages, start=1):
-        x = _stage(x, spec, number, block=done + 1, of=total)
-        done += stage.repeats
+        x = _stage(x, spec, stage, f"stage{number}", blocks_before)
         maps[f"stage{number}"] = x
-    if spec.order in ENDS:
-        maps[f"stage{number}"] = ENDS[spec.order](x, name="final")
+        blocks_before += stage.repeats
+    maps[f"stage{number}"] = ORDERS[spec.order].end(x, name="final")
     return maps
 
 
-def _stage(x, spec, number, block, of):
-    """The blocks of a stage, of which the first is the network's number ``block``."""
-    stage, name = spec.stages[number - 1], f"stage{number}"
-    convolutions = blocks.CONVOLUTIONS[stage.block]
-    order = blocks.ORDERS[spec.order]
-    if stage.block == "conv" and spec.order == "original":
-        order = blocks.plain  # The ends of dilated residual networks.
-    strided = stage.repeats if spec.order == "keras_v2" else 1
-    if spec.order in DOWNSAMPLINGS:
-        unit = DOWNSAMPLINGS[spec.order]
-        x = unit(
-            x, stage.output_filters, 3, stride=stage.stride, name=f"{name}_downsample"
-        )
-        strided = None
-    if spec.order == "highway" and stage.stride > 1:
-        x = layers.MaxPooling2D(stage.stride, name=f"{name}_pool")(x)
-        strided = None
-    for index in range(1, stage.repeats + 1):
-        stride = stage.stride if index == strided else 1
-        x = order(
+def _stage(x, spec, stage, name, blocks_before):
+    order = ORDERS[spec.order]
+    block = order.single if stage.block == "conv" else order.block
+    x = order.downsample(x, stage, name=name)
+    for index, stride in enumerate(order.strides(stage), start=1):
+        dilations = stage.dilations(index)
+        x = block(
             x,
-            convolutions(stage, stride, stage.dilations(index), spec.groups),
-            parts(spec, stage, block + index - 1, of),
+            CONVOLUTIONS[stage.block](stage, stride, dilations, spec.groups),
+            parts(spec, stage, blocks_before + index),
             name=f"{name}_block{index}",
         )
     return x
 
 
-def parts(spec, stage, block, of):
-    """The functions that a spec asks for, for block ``block`` of ``of``, in ``stage``."""
-    stem_activates = spec.stem not in ("bare", "keras_v2")
-    return blocks.Parts(
-        shortcut=shortcuts.shortcut_of(spec, stage),
+def parts(spec, stage, block):
+    """The functions that a spec asks for in one block of a stage.
+
+    Args:
+        spec: The `ResNetSpec`.
+        stage: One of its stages.
+        block: The block's number in the network, from 1.
+    """
+    activated = block == 1 and STEMS[spec.stem].activates
+    return Parts(
+        shortcut=ORDERS[spec.order].shortcut_of(spec, stage),
         merge=shortcuts.merge_of(spec),
-        transform=shortcuts.transform_of(spec, block, of),
+        transform=shortcuts.transform_of(spec, block, spec.blocks),
         last_norm=shortcuts.last_norm_of(spec),
-        activate=unchanged if block == 1 and stem_activates else bn_relu,
+        activate=unchanged if activated else bn_relu,
         between=partial(dropout, rate=spec.dropout) if spec.dropout else unchanged,
     )
-
-
-def unchanged(x, *, name):
-    """The identity."""
-    return x
 
 
 def freeze(model, stages):

@@ -96,20 +96,20 @@ SHORTCUTS = {
     "C": projection_always,
     "D": average_projection,
 }
-# Orders whose residual ends without batch norm: its projection has none either.
-BARE_PROJECTIONS = ("preactivation", "bn_after_addition")
 
 
-def shortcut_of(spec, stage):
-    """The function of a spec's shortcut, in one of its stages."""
-    if spec.order == "keras_v2":
-        return subsample_or_project
-    shortcut = SHORTCUTS[spec.shortcut]
+def shortcut_of(spec, stage, unit=conv_bn):
+    """The function of a spec's shortcut in one of its stages, projecting by ``unit``."""
+    if spec.shortcut in (None, "A"):
+        return SHORTCUTS[spec.shortcut]
     if spec.shortcut == "D" and stage.dilation > 1:
-        shortcut = dilated_average_projection
-    if spec.order in BARE_PROJECTIONS and spec.shortcut in ("B", "C", "D"):
-        return partial(shortcut, unit=conv)
-    return shortcut
+        return partial(dilated_average_projection, unit=unit)
+    return partial(SHORTCUTS[spec.shortcut], unit=unit)
+
+
+def keras_v2_shortcut_of(spec, stage):
+    """As `shortcut_of`, of keras.applications' v2, which has one of its own."""
+    return subsample_or_project
 
 
 # --- Merges (He et al. 2016b, sec. 3.1 and fig. 2) --------------------------------

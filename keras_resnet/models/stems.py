@@ -1,9 +1,11 @@
 """Stems: from the images to the first stage, in convolutions and a pooling.
 
-Each is a pair of functions of (feature map, filters), since what lies between them
-is the first of a backbone's feature maps.
+A row holds two functions, since what lies between them is the first of a backbone's
+feature maps.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from keras import layers
@@ -52,19 +54,41 @@ def pool_caffe(x):
     return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stem:
+    """The functions that make a stem.
+
+    Attributes:
+        convolutions: From the images and the number of filters to a feature map, a
+            backbone's first one.
+        pool: What follows it.
+        activates: Whether the feature map is activated, so that a first block that
+            begins with an activation needn't activate it again.
+    """
+
+    convolutions: Callable
+    pool: Callable = no_pool
+    activates: bool = True
+
+
 _seven = partial(single, kernel_size=7, stride=2)
+_three = partial(single, kernel_size=3)
 
 STEMS = {
-    "cifar": (partial(single, kernel_size=3), no_pool),
-    "imagenet": (_seven, pool),
-    "deep": (deep, pool),
-    "caffe": (_seven, pool_caffe),
-    "caffe_biased": (partial(_seven, bias=True), pool_caffe),
-    "bare": (partial(_seven, unit=conv), pool_unrectified),
+    "cifar": Stem(convolutions=_three),
+    "imagenet": Stem(convolutions=_seven, pool=pool),
+    "deep": Stem(convolutions=deep, pool=pool),
+    "caffe": Stem(convolutions=_seven, pool=pool_caffe),
+    "caffe_biased": Stem(convolutions=partial(_seven, bias=True), pool=pool_caffe),
+    "bare": Stem(
+        convolutions=partial(_seven, unit=conv), pool=pool_unrectified, activates=False
+    ),
     # Its zeros do win over negative values: keras.applications pads so.
-    "keras_v2": (partial(_seven, unit=conv, bias=True), pool),
-    "drn": (partial(single, kernel_size=7), no_pool),
-    "darknet": (partial(single, kernel_size=3, unit=conv_bn_leaky), no_pool),
-    "darknet_timm": (partial(single, kernel_size=3, unit=conv_bn_leaky_timm), no_pool),
-    "highway": (partial(single, kernel_size=3, unit=conv_relu), no_pool),
+    "keras_v2": Stem(
+        convolutions=partial(_seven, unit=conv, bias=True), pool=pool, activates=False
+    ),
+    "drn": Stem(convolutions=partial(single, kernel_size=7)),
+    "darknet": Stem(convolutions=partial(_three, unit=conv_bn_leaky)),
+    "darknet_timm": Stem(convolutions=partial(_three, unit=conv_bn_leaky_timm)),
+    "highway": Stem(convolutions=partial(_three, unit=conv_relu)),
 }

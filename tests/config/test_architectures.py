@@ -6,8 +6,9 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.dilation import with_output_stride
 from keras_resnet.config.lookup import find
-from keras_resnet.config.spec import doubling, with_output_stride
+from keras_resnet.config.spec import doubling
 from tests.helpers import paper_facts
 
 

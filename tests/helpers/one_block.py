@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 
 from keras_resnet.config.spec import ResNetSpec, Stage
-from keras_resnet.models import blocks
+from keras_resnet.models.blocks import CONVOLUTIONS
+from keras_resnet.models.orders import ORDERS
 from keras_resnet.models.resnet import parts
 from tests.helpers.reference import model_of
 
 SPEC = ResNetSpec(
     stem="cifar",
     stem_filters=16,
-    stages=(Stage(block="basic", repeats=1, filters=16, output_filters=16),),
+    stages=(Stage(block="basic", repeats=2, filters=16, output_filters=16),),
     dataset="cifar10",
     paper="none",
     source="none",
@@ -24,10 +25,10 @@ def model_of_block(kind, filters, x, *, stride=1, dilations=(1, 1), first=False,
     spec = replace(SPEC, **row)
     wide = 4 if kind.startswith("bottleneck") else 1
     stage = Stage(block=kind, repeats=1, filters=filters, output_filters=wide * filters)
-    convolutions = blocks.CONVOLUTIONS[kind](stage, stride, dilations, spec.groups)
-    functions = parts(spec, stage, block=1 if first else 2, of=2)
+    convolutions = CONVOLUTIONS[kind](stage, stride, dilations, spec.groups)
+    functions = parts(spec, stage, block=1 if first else 2)
     return model_of(
-        lambda inputs: blocks.ORDERS[spec.order](inputs, convolutions, functions, "b"),
+        lambda inputs: ORDERS[spec.order].block(inputs, convolutions, functions, "b"),
         x.shape[1:],
     )
 

@@ -6,7 +6,9 @@ import keras
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.orders import ORDERS
 from keras_resnet.config.spec import ExclusiveGate
+from keras_resnet.models import orders
 from keras_resnet.models.resnet import features
 from tests.helpers.one_block import SIZES, basic_residual, model_of_block
 from tests.helpers.reference import (
@@ -438,3 +440,7 @@ def test_the_first_block_of_drn_a_is_not_dilated():
         "stage4_block2_1_conv": 4,
         "stage4_block2_2_conv": 4,
     }
+
+
+def test_every_order_has_its_functions():
+    assert set(orders.ORDERS) == set(ORDERS)

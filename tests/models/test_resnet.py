@@ -18,11 +18,11 @@ import pytest
 import keras_resnet
 from keras_resnet.analysis.complexity import multiply_adds, parameters
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.dilation import with_output_stride
 from keras_resnet.config.spec import (
     ExclusiveGate,
     ResNetSpec,
     doubling,
-    with_output_stride,
 )
 from keras_resnet.models.resnet import build
 from tests.helpers import paper_facts

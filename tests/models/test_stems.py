@@ -18,9 +18,11 @@ from tests.helpers.reference import (
 
 def model_of_stem(name, size):
     """A model of a stem of 16 filters, its reference and images."""
-    convolutions, pool = STEMS[name]
+    stem = STEMS[name]
     x = images(2, size, size, 3)
-    model = model_of(lambda inputs: pool(convolutions(inputs, 16)), x.shape[1:])
+    model = model_of(
+        lambda inputs: stem.pool(stem.convolutions(inputs, 16)), x.shape[1:]
+    )
     return model, Reference(model), x
 
 

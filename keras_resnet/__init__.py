@@ -5,6 +5,7 @@ Keras's backend before Keras is imported.
 """
 
 import importlib
+import sys
 
 __version__ = "0.1.0"
 
@@ -43,3 +44,54 @@ def __getattr__(name):
 
 def __dir__():
     return [*globals(), *__all__]
+
+
+# The modules of the classes that Keras looks up by name when it loads a model; each of
+# them has the decorator `register_keras_serializable(package="keras_resnet")`.
+_REGISTERED = (
+    "models.layers",
+    "training.batch_norm",
+    "training.distillation",
+    "training.optimizers",
+    "training.steps",
+)
+
+
+def _register():
+    for name in _REGISTERED:
+        importlib.import_module(f"{__name__}.{name}")
+
+
+class _RegisterAfterKeras:
+    """An import finder that registers our classes once Keras has been imported.
+
+    So a model with our layers loads whichever of Keras and this package is imported
+    first, and importing this package alone imports no framework. It finds nothing by
+    itself, and removes itself when Keras is there.
+    """
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "keras":
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self]
+        found = (finder.find_spec(name, path, target) for finder in others)
+        spec = next(filter(None, found), None)
+        if spec is not None:
+            self._follow(spec.loader)
+        return spec
+
+    def _follow(self, loader):
+        execute = loader.exec_module
+
+        def exec_module(module):
+            execute(module)
+            sys.meta_path.remove(self)
+            _register()
+
+        loader.exec_module = exec_module
+
+
+if "keras" in sys.modules:
+    _register()
+else:
+    sys.meta_path.insert(0, _RegisterAfterKeras())

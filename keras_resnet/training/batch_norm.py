@@ -15,6 +15,7 @@ def batch_norms(model):
     ]
 
 
+@keras.saving.register_keras_serializable(package="keras_resnet")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's layer, whose batch statistics come from TensorFlow's one operation.
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 
+@keras.saving.register_keras_serializable(package="keras_resnet")
 class Teacher(keras.Model):
     """A frozen functional model within the one that learns from it.
 

@@ -49,6 +49,7 @@ def scaled(optimizer, model):
     return optimizer
 
 
+@keras.saving.register_keras_serializable(package="keras_resnet")
 class LossScale(keras.optimizers.LossScaleOptimizer):
     """Keras's, which leaves an update out where the gradients of any replica overflow.
 

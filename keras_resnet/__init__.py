@@ -4,45 +4,72 @@ Names are imported when they are first used, so that the command line can choose
 Keras's backend before Keras is imported.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # What editors and type checkers see of the names below.
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+    from keras_resnet.applications import (
+        ResNet18,
+        ResNet18V2,
+        ResNet34,
+        ResNet34V2,
+        ResNet50,
+        ResNet50V2,
+        ResNet101,
+        ResNet101V2,
+        ResNet152,
+        ResNet152V2,
+        ResNet200V2,
+        backbone,
+        create,
+        list_models,
+        preprocess_input,
+    )
+    from keras_resnet.reproduce import train
+    from keras_resnet.runs.load import load
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "applications": (
-        "ResNet18",
-        "ResNet34",
-        "ResNet50",
-        "ResNet101",
-        "ResNet152",
-        "ResNet18V2",
-        "ResNet34V2",
-        "ResNet50V2",
-        "ResNet101V2",
-        "ResNet152V2",
-        "ResNet200V2",
-        "backbone",
-        "create",
-        "list_models",
-        "preprocess_input",
-    ),
-    "runs.load": ("load",),
-    "reproduce": ("train",),
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+__all__ = [
+    "ResNet18",
+    "ResNet34",
+    "ResNet50",
+    "ResNet101",
+    "ResNet152",
+    "ResNet18V2",
+    "ResNet34V2",
+    "ResNet50V2",
+    "ResNet101V2",
+    "ResNet152V2",
+    "ResNet200V2",
+    "backbone",
+    "create",
+    "list_models",
+    "load",
+    "preprocess_input",
+    "train",
+]
 
-__all__ = sorted(_HOME_OF)
+_HOMES = {"load": "runs.load", "train": "reproduce"}  # Of the others: applications.
 
 
-def __getattr__(name):
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = importlib.import_module(f"{__name__}.{_HOME_OF[name]}")
-    return getattr(home, name)
+if not TYPE_CHECKING:  # Checkers would take every other name for an `Any` of it.
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = _HOMES.get(name, "applications")
+        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*globals(), *__all__]
 
 
@@ -57,7 +84,7 @@ _REGISTERED = (
 )
 
 
-def _register():
+def _register() -> None:
     for name in _REGISTERED:
         importlib.import_module(f"{__name__}.{name}")
 
@@ -70,7 +97,12 @@ class _RegisterAfterKeras:
     itself, and removes itself when Keras is there.
     """
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
         if name != "keras":
             return None
         others = [finder for finder in sys.meta_path if finder is not self]
@@ -80,10 +112,10 @@ class _RegisterAfterKeras:
             self._follow(spec.loader)
         return spec
 
-    def _follow(self, loader):
+    def _follow(self, loader: Any) -> None:
         execute = loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: ModuleType) -> None:
             execute(module)
             sys.meta_path.remove(self)
             _register()

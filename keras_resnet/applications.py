@@ -1,6 +1,9 @@
 """The networks by name: constructors as in keras.applications, `create`, the list."""
 
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any, Protocol, TypeAlias
 
 import keras
 import numpy as np
@@ -8,8 +11,14 @@ import numpy as np
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
 from keras_resnet.config.dilation import with_output_stride
 from keras_resnet.config.lookup import find
-from keras_resnet.config.preprocessing import default_preprocessing, for_input
+from keras_resnet.config.preprocessing import (
+    default_preprocessing,
+    for_input,
+    without_normalization,
+)
+from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.models import resnet
+from keras_resnet.models.preprocessing import normalized
 from keras_resnet.weights.load import load_weights
 
 __all__ = [
@@ -30,6 +39,8 @@ __all__ = [
     "preprocess_input",
 ]
 
+# A source and tag, a file, or a dict from names to arrays or tensors.
+Weights: TypeAlias = str | os.PathLike[str] | Mapping[str, Any] | None
 
 VARIATIONS = (
     "shortcut",
@@ -41,17 +52,27 @@ VARIATIONS = (
 )
 
 
-def create(network, *, weights=None, output_stride=None, **options):
-    """Builds a published network by its name.
+def create(
+    network: str | ResNetSpec,
+    *,
+    weights: Weights = None,
+    output_stride: int | None = None,
+    include_preprocessing: bool = False,
+    **options: Any,
+) -> keras.Model:
+    """Builds a published network by its name, or one that a `ResNetSpec` describes.
 
     Args:
-        network: E.g. ``"resnet110"``; `list_models` lists them.
+        network: E.g. ``"resnet110"``; `list_models` lists them. Or a `ResNetSpec`.
         weights: `None` for random weights, a source and tag such as
             ``"torchvision:IMAGENET1K_V2"``, a file or a state dict; see
             `weights.load.load_weights`. The model's ``preprocessing`` is that of
             the weights where they say, else that of the network's data set.
         output_stride: Side of the image divided by that of the last feature map, 8 or
             16: with dilation in place of the strides beyond, and the same weights.
+        include_preprocessing: Whether the network itself puts the channels in order and
+            normalizes: it takes RGB images with values from 0 to 255, of any dtype, and
+            its ``preprocessing`` says that nothing is left to normalize.
         **options: Of the network, in place of its row's: ``shortcut`` (``"A"``, ``"B"``,
             ``"C"`` or ``"D"``), ``merge``, ``squeeze_excitation``, ``dropout``,
             ``stochastic_depth``, ``zero_gamma``; see `config.spec.ResNetSpec`. And of
@@ -65,21 +86,22 @@ def create(network, *, weights=None, output_stride=None, **options):
     Raises:
         ValueError: If there is no such network, or it can't be built so.
     """
-    spec, options = _varied(network, output_stride, options)
-    options.setdefault("name", network)
-    model = resnet.build(spec, **options)
-    return _filled(model, weights, spec, network)
+    spec, network, options = _varied(network, output_stride, options)
+    return _created(
+        resnet.build, spec, network, weights, include_preprocessing, options
+    )
 
 
 def backbone(
-    network,
+    network: str | ResNetSpec,
     *,
-    weights=None,
-    features=None,
-    frozen_batch_norm=False,
-    output_stride=None,
-    **options,
-):
+    weights: Weights = None,
+    features: Iterable[str] | None = None,
+    frozen_batch_norm: bool = False,
+    output_stride: int | None = None,
+    include_preprocessing: bool = False,
+    **options: Any,
+) -> keras.Model:
     """Builds a network without its classifier that gives its feature maps.
 
     For detection and segmentation: a backbone of strides 4 to 32 is ``features=("stage1",
@@ -95,6 +117,7 @@ def backbone(
             ``"stage1"``, …; all of them by default.
         frozen_batch_norm: Whether batch norm keeps its statistics and its scales, as
             detectors train whose batches are too small to estimate them.
+        include_preprocessing: As of `create`.
         **options: As of `create`, those of the classifier aside.
 
     Returns:
@@ -105,10 +128,10 @@ def backbone(
     Raises:
         ValueError: If there is no such network or feature map, or it can't be built so.
     """
-    spec, options = _varied(network, output_stride, options)
-    options.setdefault("name", network)
-    model = resnet.backbone(spec, **options)
-    _filled(model, weights, spec, network)
+    spec, network, options = _varied(network, output_stride, options)
+    model = _created(
+        resnet.backbone, spec, network, weights, include_preprocessing, options
+    )
     maps = dict(model.output)
     names = list(maps) if features is None else list(features)
     unknown = [name for name in names if name not in maps]
@@ -130,17 +153,46 @@ def backbone(
 
 
 def _varied(network, output_stride, options):
-    """The row of a network with the variations among the options, and the others."""
-    spec = find(ARCHITECTURES, network, kind="network")
-    changes = {name: options[name] for name in VARIATIONS if name in options}
-    others = {name: options[name] for name in options if name not in changes}
+    """A network's spec with the variations among the options, its name, and the others."""
+    if isinstance(network, ResNetSpec):
+        spec, name = network, "resnet"
+    else:
+        spec, name = find(ARCHITECTURES, network, kind="network"), network
+    changes = {key: options[key] for key in VARIATIONS if key in options}
+    others = {key: options[key] for key in options if key not in changes}
     spec = replace(spec, **changes) if changes else spec
     if output_stride is not None:
         spec = with_output_stride(spec, output_stride)
-    return spec, others
+    return spec, name, {"name": name, **others}
+
+
+def _created(build, spec, network, weights, include_preprocessing, options):
+    """A model by `resnet.build` or `resnet.backbone`, with weights and preprocessing."""
+    given = options.pop("input_tensor", None)
+    if given is not None:
+        options["input_shape"] = resnet.shape_of(given)
+    # Weights are read into the network alone: they may say how it wants its images, and
+    # what the caller has put before it is not theirs.
+    alone = build(spec, **options)
+    preprocessing = _filled(alone, weights, spec, network)
+    if given is None and not include_preprocessing:
+        return alone
+    images = (
+        keras.Input(alone.input_shape[1:], name="image") if given is None else given
+    )
+    if include_preprocessing:
+        images = normalized(images, preprocessing)
+        preprocessing = without_normalization(preprocessing)
+    model = build(spec, **options, input_tensor=images)
+    for layer in alone.layers:
+        if layer.weights:
+            model.get_layer(layer.name).set_weights(layer.get_weights())
+    model.preprocessing = preprocessing
+    return model
 
 
 def _filled(model, weights, spec, network):
+    """Reads weights into a network; returns its preprocessing, which it then has too."""
     known = None
     if weights is not None:
         known = load_weights(model, weights, spec, network=network)
@@ -148,10 +200,10 @@ def _filled(model, weights, spec, network):
     model.preprocessing = for_input(
         known or default_preprocessing(spec), (height, width), channels
     )
-    return model
+    return model.preprocessing
 
 
-def list_models(*, details=False):
+def list_models(*, details: bool = False) -> list[str] | dict[str, dict[str, Any]]:
     """Lists the published networks.
 
     Args:
@@ -171,7 +223,7 @@ def list_models(*, details=False):
     }
 
 
-def preprocess_input(x, network):
+def preprocess_input(x: Any, network: str | keras.Model) -> Any:
     """Normalizes images as a network's weights expect them.
 
     There is no global default: preprocessing belongs to the weights.
@@ -216,19 +268,39 @@ def preprocess_input(x, network):
     return (keras.ops.cast(x, "float32") - mean) / std
 
 
-def _constructor(network, public_name):
+class Constructor(Protocol):
+    """Instantiates one network, by the arguments of `keras.applications.ResNet50`."""
+
+    __name__: str
+
+    def __call__(
+        self,
+        include_top: bool = True,
+        weights: Weights = None,
+        input_tensor: keras.KerasTensor | None = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | Callable | None = "softmax",
+        name: str = ...,
+    ) -> keras.Model:
+        """Instantiates the network; see the constructor's own docstring."""
+        ...
+
+
+def _constructor(network: str, public_name: str) -> Constructor:
     spec = ARCHITECTURES[network]
 
     def constructor(
-        include_top=True,
-        weights=None,
-        input_tensor=None,
-        input_shape=None,
-        pooling=None,
-        classes=1000,
-        classifier_activation="softmax",
-        name=network,
-    ):
+        include_top: bool = True,
+        weights: Weights = None,
+        input_tensor: keras.KerasTensor | None = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | Callable | None = "softmax",
+        name: str = network,
+    ) -> keras.Model:
         return create(
             network,
             weights=weights,
@@ -271,13 +343,24 @@ def _constructor(network, public_name):
 
 
 ResNet18 = _constructor("resnet18", "ResNet18")
+"""ResNet-18, v1; a `Constructor`."""
 ResNet34 = _constructor("resnet34", "ResNet34")
+"""ResNet-34, v1; a `Constructor`."""
 ResNet50 = _constructor("resnet50", "ResNet50")
+"""ResNet-50, v1; a `Constructor`."""
 ResNet101 = _constructor("resnet101", "ResNet101")
+"""ResNet-101, v1; a `Constructor`."""
 ResNet152 = _constructor("resnet152", "ResNet152")
+"""ResNet-152, v1; a `Constructor`."""
 ResNet18V2 = _constructor("resnet18_v2", "ResNet18V2")
+"""ResNet-18, v2; a `Constructor`."""
 ResNet34V2 = _constructor("resnet34_v2", "ResNet34V2")
+"""ResNet-34, v2; a `Constructor`."""
 ResNet50V2 = _constructor("resnet50_v2", "ResNet50V2")
+"""ResNet-50, v2; a `Constructor`."""
 ResNet101V2 = _constructor("resnet101_v2", "ResNet101V2")
+"""ResNet-101, v2; a `Constructor`."""
 ResNet152V2 = _constructor("resnet152_v2", "ResNet152V2")
+"""ResNet-152, v2; a `Constructor`."""
 ResNet200V2 = _constructor("resnet200_v2", "ResNet200V2")
+"""ResNet-200, v2; a `Constructor`."""

@@ -1,6 +1,7 @@
 """The public constructors, by Keras's own tests and some of ours."""
 
 import ast
+import importlib
 import inspect
 import pathlib
 import types
@@ -13,7 +14,10 @@ import pytest
 import keras_resnet
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.preprocessing import CIFAR10_MEAN, CIFAR10_STD
+from keras_resnet.runs.export import export_model
 from tests.helpers import paper_facts
+from tests.helpers.reference import called
 
 CONSTRUCTORS = {
     "ResNet18": 512,
@@ -99,10 +103,8 @@ def test_serialisation(name):
 
 def parameters_of(function, *, but):
     parameters = inspect.signature(function).parameters.values()
-    return [
-        p.replace(default=None) if p.name in but else p.replace(annotation=p.empty)
-        for p in parameters
-    ]
+    bare = [p.replace(annotation=p.empty) for p in parameters]
+    return [p.replace(default=None) if p.name in but else p for p in bare]
 
 
 @pytest.mark.parametrize("name", ["ResNet50", "ResNet101", "ResNet152"])
@@ -118,8 +120,30 @@ def test_all_constructors_have_one_signature(name):
     ours = parameters_of(constructor, but=["name"])
     assert ours == parameters_of(applications.ResNet50, but=["name"])
     assert inspect.signature(constructor).parameters["weights"].default is None
-    assert constructor.__name__ == name
+    assert (constructor.__name__, constructor.__qualname__) == (name, name)
+    assert constructor.__module__ == "keras_resnet.applications"
+    assert f"Instantiates {name} " in constructor.__doc__
     assert "Args:" in constructor.__doc__
+
+
+def test_checkers_see_the_public_names():
+    tree = ast.parse(inspect.getsource(keras_resnet))
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    seen = {
+        alias.name: node.module
+        for node in block.body
+        for alias in node.names
+        if node.module.startswith("keras_resnet")
+    }
+    assert sorted(seen) == sorted(keras_resnet.__all__)
+    for name, module in seen.items():
+        there = getattr(importlib.import_module(module), name)
+        assert getattr(keras_resnet, name) is there
+    assert set(keras_resnet.__all__) <= set(dir(keras_resnet))
 
 
 def test_there_is_no_other_constructor():
@@ -188,6 +212,66 @@ def test_list_models_with_details():
         assert row["source"] == ARCHITECTURES[name].source
 
 
+def test_a_network_by_its_spec():
+    spec = replace(ARCHITECTURES["resnet20"], zero_gamma=True)
+    model = applications.create(spec, stochastic_depth=0.2)
+    assert model.name == "resnet"
+    assert model.preprocessing == applications.create("resnet20").preprocessing
+    assert model.get_layer("stage1_block1_stochastic_depth").rate == 0.2 / 9
+    assert not keras.ops.any(model.get_layer("stage1_block1_2_bn").gamma)
+
+
+# --- Upon other tensors -----------------------------------------------------------
+
+
+def reshaped():
+    flat = keras.Input((32 * 32 * 3,))
+    return keras.layers.Reshape((32, 32, 3))(flat)
+
+
+def of_two_inputs():
+    return keras.layers.Add()([keras.Input((32, 32, 3)), keras.Input((32, 32, 3))])
+
+
+def behind_a_convolution():
+    # With weights of its own, which are not the network's.
+    return keras.layers.Conv2D(3, 1)(keras.Input((32, 32, 1)))
+
+
+@pytest.mark.parametrize("tensor", [reshaped, of_two_inputs, behind_a_convolution])
+def test_input_tensor(tensor, tmp_path):
+    plain = applications.create("resnet20")
+    plain.save_weights(tmp_path / "plain.weights.h5")
+    images = tensor()
+    inputs = keras.utils.get_source_inputs(images)
+    model = applications.create(
+        "resnet20", input_tensor=images, weights=tmp_path / "plain.weights.h5"
+    )
+    assert all(
+        ours is theirs for ours, theirs in zip(model.inputs, inputs, strict=True)
+    )
+    assert model.preprocessing == plain.preprocessing
+    rng = np.random.default_rng(0)
+    x = [rng.normal(size=(2, *i.shape[1:])).astype("float32") for i in inputs]
+    x = x[0] if len(x) == 1 else x
+    between = called(keras.Model(model.input, images), x)
+    np.testing.assert_allclose(called(model, x), called(plain, between), atol=1e-4)
+
+
+def test_input_tensor_of_a_constructor_and_of_a_backbone():
+    model = applications.ResNet18(input_tensor=reshaped(), classes=7)
+    assert (model.input_shape, model.output_shape) == ((None, 3072), (None, 7))
+    maps = applications.backbone("resnet20", input_tensor=of_two_inputs())
+    assert len(maps.inputs) == 2
+    assert maps.output["stage3"].shape == (None, 8, 8, 64)
+
+
+@pytest.mark.parametrize("tensor", [np.zeros((1, 32, 32, 3)), keras.Input((32, 32))])
+def test_what_is_no_tensor_of_images(tensor):
+    with pytest.raises(ValueError, match="`input_tensor` must be a Keras tensor of im"):
+        applications.create("resnet20", input_tensor=tensor)
+
+
 # --- Preprocessing ----------------------------------------------------------------
 
 
@@ -240,3 +324,107 @@ def test_preprocess_input_of_tensors():
     tensor = keras_resnet.preprocess_input(keras.ops.convert_to_tensor(x), model)
     expected = keras_resnet.preprocess_input(x, model)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(tensor), expected, rtol=1e-6)
+
+
+PER_PIXEL = tuple(
+    tuple((float(row), float(column), 100.0) for column in range(32))
+    for row in range(32)
+)
+
+
+@pytest.fixture(
+    params=[{}, {"channel_order": "bgr"}, {"mean": PER_PIXEL}],
+    ids=["rgb", "bgr", "a mean per pixel"],
+)
+def both(request, monkeypatch):
+    """A network, and the same with its preprocessing in the graph."""
+    default = applications.default_preprocessing(ARCHITECTURES["resnet20"])
+    known = replace(default, **request.param)
+    monkeypatch.setattr(applications, "default_preprocessing", lambda spec: known)
+    plain = applications.create("resnet20", squeeze_excitation=8)
+    model = applications.create(
+        "resnet20", squeeze_excitation=8, include_preprocessing=True
+    )
+    model.set_weights(plain.get_weights())
+    return plain, model
+
+
+def test_preprocessing_in_the_graph(both, tmp_path):
+    plain, model = both
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8")
+    expected = called(plain, keras_resnet.preprocess_input(x, plain))
+    # Nothing is left to normalize.
+    np.testing.assert_array_equal(keras_resnet.preprocess_input(x, model), x)
+    model.save(tmp_path / "model.keras")
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    for network in (model, copy, keras.saving.load_model(tmp_path / "model.keras")):
+        np.testing.assert_allclose(called(network, x), expected, atol=1e-4)
+        as_float = called(network, x.astype("float32"))
+        np.testing.assert_allclose(as_float, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="writes SavedModels"
+)
+def test_preprocessing_in_an_export(tmp_path):
+    import tensorflow as tf
+
+    model = applications.create("resnet20", include_preprocessing=True)
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8")
+    expected = called(model, x)
+    model.export(tmp_path / "keras", verbose=False)
+    served = tf.saved_model.load(tmp_path / "keras")
+    np.testing.assert_allclose(served.serve(x.astype("float32")), expected, atol=1e-4)
+    names = [str(number) for number in range(10)]
+    written = export_model(model, tmp_path / "ours", model.preprocessing, names)
+    served = tf.saved_model.load(written)
+    answers = served.signatures["images"](tf.constant(x))
+    probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(expected))
+    np.testing.assert_allclose(answers["scores"], probabilities, atol=1e-4)
+
+
+def test_preprocessing_in_a_backbone_behind_a_tensor():
+    images = keras.layers.ZeroPadding2D(1)(keras.Input((30, 30, 3)))
+    model = applications.backbone(
+        "resnet20", input_tensor=images, include_preprocessing=True
+    )
+    assert model.input_shape == (None, 30, 30, 3)
+    # The border is black, not grey.
+    normalized = keras.Model(model.input, model.get_layer("preprocessing").output)
+    corner = called(normalized, np.zeros((1, 30, 30, 3)))[0, 0, 0]
+    mean, std = (np.array(values) for values in (CIFAR10_MEAN, CIFAR10_STD))
+    np.testing.assert_allclose(corner, -mean / std, rtol=1e-5)
+
+
+def test_preprocessing_under_half_precision_and_with_channels_first():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = applications.create("resnet20", include_preprocessing=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+        keras.config.set_image_data_format("channels_last")
+    normalized = keras.Model(model.input, model.get_layer("preprocessing").output)
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype="uint8")
+    answer = called(normalized, np.moveaxis(x, -1, 1))
+    expected = keras_resnet.preprocess_input(x, "resnet20")
+    np.testing.assert_allclose(np.moveaxis(answer, 1, -1), expected, atol=1e-5)
+
+
+def test_preprocessing_of_other_channels_cannot_be_included():
+    with pytest.raises(ValueError, match="must have the channels.*Received: .*32, 5"):
+        applications.create(
+            "resnet20", input_shape=(32, 32, 5), include_preprocessing=True
+        )
+
+
+def test_the_mean_of_pixels_needs_their_size(monkeypatch):
+    known = applications.default_preprocessing(ARCHITECTURES["resnet20"])
+    known = replace(known, mean=PER_PIXEL)
+    monkeypatch.setattr(applications, "default_preprocessing", lambda spec: known)
+    with pytest.raises(ValueError, match="mean image, \\(32, 32\\).*Received: .*None"):
+        applications.create(
+            "resnet20", input_shape=(None, None, 3), include_preprocessing=True
+        )

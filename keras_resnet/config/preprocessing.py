@@ -132,6 +132,16 @@ def for_input(preprocessing: Preprocessing, size, channels: int) -> Preprocessin
     return replace(preprocessing, size=size, resize=resize)
 
 
+def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
+    """The rest of the preprocessing, where the network itself normalizes the images."""
+    return replace(
+        preprocessing,
+        mean=(0.0,) * preprocessing.channels,
+        std=(1.0,) * preprocessing.channels,
+        channel_order="rgb",
+    )
+
+
 def default_preprocessing(spec) -> Preprocessing:
     """That of the data set which a network (`ResNetSpec`) was published for."""
     if spec.dataset == "cifar10":

@@ -74,7 +74,7 @@ def build(
 
 def _input(spec, shape, tensor, include_top):
     if tensor is not None:
-        check_shape(tensor.shape[1:], spec)
+        check_shape(shape_of(tensor), spec)
         return tensor
     shape = shape or default_shape(spec, include_top)
     check_shape(shape, spec)
@@ -217,6 +217,20 @@ def image_shape(model):
     if keras.config.image_data_format() == "channels_last":
         return tuple(shape)
     return (*shape[1:], shape[0])
+
+
+def shape_of(input_tensor):
+    """Shape of one image of a Keras tensor of images.
+
+    Raises:
+        ValueError: If it is no Keras tensor, or not of images.
+    """
+    if not keras.utils.is_keras_tensor(input_tensor) or len(input_tensor.shape) != 4:
+        raise ValueError(
+            "`input_tensor` must be a Keras tensor of images with 4 dimensions, such as "
+            f"`keras.Input((224, 224, 3))`. Received: input_tensor={input_tensor!r}."
+        )
+    return tuple(input_tensor.shape[1:])
 
 
 def check_head(include_top, pooling, classes):

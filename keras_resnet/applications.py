@@ -281,7 +281,7 @@ class Constructor(Protocol):
         input_shape: tuple[int | None, ...] | None = None,
         pooling: str | None = None,
         classes: int = 1000,
-        classifier_activation: str | Callable | None = "softmax",
+        classifier_activation: str | Callable[..., Any] | None = "softmax",
         name: str = ...,
     ) -> keras.Model:
         """Instantiates the network; see the constructor's own docstring."""
@@ -298,7 +298,7 @@ def _constructor(network: str, public_name: str) -> Constructor:
         input_shape: tuple[int | None, ...] | None = None,
         pooling: str | None = None,
         classes: int = 1000,
-        classifier_activation: str | Callable | None = "softmax",
+        classifier_activation: str | Callable[..., Any] | None = "softmax",
         name: str = network,
     ) -> keras.Model:
         return create(
@@ -342,25 +342,25 @@ def _constructor(network: str, public_name: str) -> Constructor:
     return constructor
 
 
-ResNet18 = _constructor("resnet18", "ResNet18")
+ResNet18: Constructor = _constructor("resnet18", "ResNet18")
 """ResNet-18, v1; a `Constructor`."""
-ResNet34 = _constructor("resnet34", "ResNet34")
+ResNet34: Constructor = _constructor("resnet34", "ResNet34")
 """ResNet-34, v1; a `Constructor`."""
-ResNet50 = _constructor("resnet50", "ResNet50")
+ResNet50: Constructor = _constructor("resnet50", "ResNet50")
 """ResNet-50, v1; a `Constructor`."""
-ResNet101 = _constructor("resnet101", "ResNet101")
+ResNet101: Constructor = _constructor("resnet101", "ResNet101")
 """ResNet-101, v1; a `Constructor`."""
-ResNet152 = _constructor("resnet152", "ResNet152")
+ResNet152: Constructor = _constructor("resnet152", "ResNet152")
 """ResNet-152, v1; a `Constructor`."""
-ResNet18V2 = _constructor("resnet18_v2", "ResNet18V2")
+ResNet18V2: Constructor = _constructor("resnet18_v2", "ResNet18V2")
 """ResNet-18, v2; a `Constructor`."""
-ResNet34V2 = _constructor("resnet34_v2", "ResNet34V2")
+ResNet34V2: Constructor = _constructor("resnet34_v2", "ResNet34V2")
 """ResNet-34, v2; a `Constructor`."""
-ResNet50V2 = _constructor("resnet50_v2", "ResNet50V2")
+ResNet50V2: Constructor = _constructor("resnet50_v2", "ResNet50V2")
 """ResNet-50, v2; a `Constructor`."""
-ResNet101V2 = _constructor("resnet101_v2", "ResNet101V2")
+ResNet101V2: Constructor = _constructor("resnet101_v2", "ResNet101V2")
 """ResNet-101, v2; a `Constructor`."""
-ResNet152V2 = _constructor("resnet152_v2", "ResNet152V2")
+ResNet152V2: Constructor = _constructor("resnet152_v2", "ResNet152V2")
 """ResNet-152, v2; a `Constructor`."""
-ResNet200V2 = _constructor("resnet200_v2", "ResNet200V2")
+ResNet200V2: Constructor = _constructor("resnet200_v2", "ResNet200V2")
 """ResNet-200, v2; a `Constructor`."""

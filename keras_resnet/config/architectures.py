@@ -1,7 +1,9 @@
 """The published networks, as data: one row each.
 
-The multiply-adds and parameters of every row are in `complexity.json`, which
-`benchmarks/complexity.py` writes and the tests compare with built networks.
+The families stand above the table, each a function that makes its rows: one module,
+longer than others, so that a network is found in one place. The multiply-adds and
+parameters of every row are in `complexity.json`, which `benchmarks/complexity.py`
+writes and the tests compare with built networks.
 """
 
 import json
@@ -10,15 +12,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from keras_resnet.config.spec import (
+from keras_resnet.config.merges import (
     ExclusiveGate,
-    ResNetSpec,
     Scaling,
     ShortcutDropout,
     ShortcutGate,
-    Stage,
-    doubling,
 )
+from keras_resnet.config.spec import ResNetSpec, Stage, doubling
 from keras_resnet.config.values import from_values
 
 # Blocks per stage, by depth. He et al. 2016a, table 1; 200: fb.resnet.torch.
@@ -476,10 +476,12 @@ _ROWS = {
     "resnext29_8x64d":     _resnext29(8, 64),
     "resnext29_16x64d":    _resnext29(16, 64),
 }  # fmt: skip
-ARCHITECTURES = {name: replace(row, name=name) for name, row in _ROWS.items()}
+ARCHITECTURES: dict[str, ResNetSpec] = {
+    name: replace(row, name=name) for name, row in _ROWS.items()
+}
 
 
-def complexity() -> dict:
+def complexity() -> dict[str, dict[str, int]]:
     """Parameters and multiply-adds of every row, by name."""
     return json.loads(pathlib.Path(__file__).with_name("complexity.json").read_text())
 

@@ -32,7 +32,7 @@ class Order:
     at_end: int = 0
 
 
-ORDERS = {
+ORDERS: dict[str, Order] = {
     "plain": Order(shortcuts=(None,), options=()),
     "original": Order(options=(*OF_RESIDUALS, "zero_gamma")),
     "bn_after_addition": Order(),
@@ -44,7 +44,7 @@ ORDERS = {
     "darknet_timm": Order(dilates=False, before_stage=1),
     "highway": Order(shortcuts=("B",), options=("merge",), dilates=False, at_end=1),
 }
-WHY_NOT = {  # An order can't have an option of these.
+WHY_NOT: dict[str, str] = {  # An order can't have an option of these.
     "merge": "only residuals are merged with a shortcut",
     "squeeze_excitation": "it scales residuals, of which there are none",
     "stochastic_depth": "it leaves out residuals, of which there are none",

@@ -7,7 +7,9 @@ accuracy than by any other mistake.
 
 import reprlib
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+from keras_resnet.config.spec import ResNetSpec
 
 CHOICES = {"channel_order": ("rgb", "bgr"), "interpolation": ("bilinear", "bicubic")}
 
@@ -33,13 +35,13 @@ class Preprocessing:
     channels: int
     resize: int | None
     size: tuple[int, int]
-    mean: tuple
+    mean: tuple[Any, ...]
     std: tuple[float, ...]
     # With defaults, since earlier records don't have them.
     channel_order: Literal["rgb", "bgr"] = "rgb"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(
@@ -70,12 +72,12 @@ class Preprocessing:
                 f"Received: resize={self.resize}, size={self.size}."
             )
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """The values as `json.dumps` takes them."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: dict) -> "Preprocessing":
+    def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
         """The inverse of `as_json`, after a round trip through JSON."""
         return cls(**{name: _as_tuple(value) for name, value in values.items()})
 
@@ -97,14 +99,18 @@ def _as_tuple(value):
 
 # Channel statistics of the training sets, in pixel values from 0 to 255.
 # ImageNet: torchvision's (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225).
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
+IMAGENET_MEAN: tuple[float, ...] = (123.675, 116.28, 103.53)
+IMAGENET_STD: tuple[float, ...] = (58.395, 57.12, 57.375)
 # CIFAR-10: fb.resnet.torch, datasets/cifar10.lua.
-CIFAR10_MEAN = (125.3, 123.0, 113.9)
-CIFAR10_STD = (63.0, 62.1, 66.7)
+CIFAR10_MEAN: tuple[float, ...] = (125.3, 123.0, 113.9)
+CIFAR10_STD: tuple[float, ...] = (63.0, 62.1, 66.7)
 
 
-def for_input(preprocessing: Preprocessing, size, channels: int) -> Preprocessing:
+def for_input(
+    preprocessing: Preprocessing,
+    size: tuple[int | None, int | None],
+    channels: int,
+) -> Preprocessing:
     """The preprocessing for a network whose input has another size or one channel.
 
     Args:
@@ -142,7 +148,7 @@ def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
     )
 
 
-def default_preprocessing(spec) -> Preprocessing:
+def default_preprocessing(spec: ResNetSpec) -> Preprocessing:
     """That of the data set which a network (`ResNetSpec`) was published for."""
     if spec.dataset == "cifar10":
         return Preprocessing(

@@ -3,16 +3,19 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from keras_resnet.config.merges import Merge
 from keras_resnet.config.orders import ORDERS, WHY_NOT
 
-CONVOLUTIONS = {  # Of each kind of block, on the main path.
+CONVOLUTIONS: dict[str, int] = {  # Of each kind of block, on the main path.
     "basic": 2,
     "bottleneck": 3,
     "bottleneck_v1_5": 3,
     "darknet": 2,
     "conv": 1,
 }
-STEM_STRIDES = {  # Of the stem's convolutions, and of the pooling behind them.
+STEM_STRIDES: dict[
+    str, tuple[int, int]
+] = {  # Of the stem's convolutions, and of the pooling behind them.
     "cifar": (1, 1),
     "imagenet": (2, 2),
     "deep": (2, 2),
@@ -25,8 +28,8 @@ STEM_STRIDES = {  # Of the stem's convolutions, and of the pooling behind them.
     "darknet_timm": (1, 1),
     "highway": (1, 1),
 }
-IMAGE_SIZES = {"imagenet": 224, "cifar10": 32}
-CLASSES = {"imagenet": 1000, "cifar10": 10}
+IMAGE_SIZES: dict[str, int] = {"imagenet": 224, "cifar10": 32}
+CLASSES: dict[str, int] = {"imagenet": 1000, "cifar10": 10}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +59,7 @@ class Stage:
     dilation: int = 1
     first_dilations: tuple[int, int] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_choice("block", self.block, tuple(CONVOLUTIONS))
         for name in ("repeats", "filters", "output_filters", "stride", "dilation"):
             _check_positive(name, getattr(self, name))
@@ -74,7 +77,12 @@ class Stage:
         return (self.dilation, self.dilation)
 
 
-def doubling(block, repeats, filters, output_filters=None) -> tuple[Stage, ...]:
+def doubling(
+    block: str,
+    repeats: tuple[int, ...],
+    filters: int,
+    output_filters: int | None = None,
+) -> tuple[Stage, ...]:
     """Stages that halve the resolution and double the filters, one after the other.
 
     Args:
@@ -101,48 +109,6 @@ def doubling(block, repeats, filters, output_filters=None) -> tuple[Stage, ...]:
         )
         for number, count in enumerate(repeats)
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scaling:
-    """Constant factors of shortcut and residual: ``s x + r F(x)``.
-
-    He et al. 2016b, sec. 3.1.
-    """
-
-    shortcut: float
-    residual: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExclusiveGate:
-    """``(1 - g) x + g F(x)``, g a sigmoid of a convolution of x. Sec. 3.1.
-
-    Attributes:
-        bias: Initial bias of the gate; the more negative, the more is carried.
-        kernel_size: Of the convolution.
-    """
-
-    bias: float
-    kernel_size: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShortcutGate:
-    """``(1 - g) x + F(x)``: "shortcut-only gating", sec. 3.1.
-
-    Attributes:
-        bias: Initial bias of the gate; the more negative, the more is carried.
-    """
-
-    bias: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShortcutDropout:
-    """Dropout of the shortcut, with the given rate. Sec. 3.1."""
-
-    rate: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +153,7 @@ class ResNetSpec:
     stages: tuple[Stage, ...]
     order: str = "original"
     shortcut: str | None = "B"
-    merge: Scaling | ExclusiveGate | ShortcutGate | ShortcutDropout | None = None
+    merge: Merge | None = None
     groups: int = 1
     squeeze_excitation: int | None = None
     dropout: float = 0.0
@@ -198,7 +164,7 @@ class ResNetSpec:
     paper: str
     source: str
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check_choice("stem", self.stem, tuple(STEM_STRIDES))
         _check_choice("order", self.order, tuple(ORDERS))
         _check_choice("dataset", self.dataset, tuple(CLASSES))
@@ -215,11 +181,11 @@ class ResNetSpec:
                 f"Received: groups={self.groups}, "
                 f"filters={[s.filters for s in self.stages]}."
             )
-        kinds = Scaling | ExclusiveGate | ShortcutGate | ShortcutDropout | None
-        if not isinstance(self.merge, kinds):
+        if not isinstance(self.merge, Merge | None):
             raise ValueError(
-                "`merge` must be a Scaling, an ExclusiveGate, a ShortcutGate, a "
-                f"ShortcutDropout of this module, or None. Received: merge={self.merge!r}."
+                "`merge` must be a Scaling, an ExclusiveGate, a ShortcutGate or a "
+                "ShortcutDropout of `config.merges`, or None. "
+                f"Received: merge={self.merge!r}."
             )
         _check_rate("dropout", self.dropout)
         _check_rate("stochastic_depth", self.stochastic_depth)
@@ -230,7 +196,7 @@ class ResNetSpec:
         if self.image_size is None:
             object.__setattr__(self, "image_size", IMAGE_SIZES[self.dataset])
 
-    def _check_order(self):
+    def _check_order(self) -> None:
         order = ORDERS[self.order]
         if self.shortcut not in order.shortcuts:
             possible = ", ".join(map(repr, order.shortcuts))
@@ -286,14 +252,14 @@ class ResNetSpec:
         return CLASSES[self.dataset]
 
 
-def _check_positive(name, value):
+def _check_positive(name: str, value: object) -> None:
     if not isinstance(value, int) or value < 1:
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}."
         )
 
 
-def _check_rate(name, value):
+def _check_rate(name: str, value: object) -> None:
     if not isinstance(value, (int, float)) or not 0 <= value < 1:
         raise ValueError(
             f"`{name}` must be a number of at least 0 and less than 1. "
@@ -301,7 +267,7 @@ def _check_rate(name, value):
         )
 
 
-def _check_choice(name, value, choices):
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     if value not in choices:
         raise ValueError(
             f"`{name}` must be one of {', '.join(map(repr, choices))}. "

@@ -9,8 +9,13 @@ published networks, shortcut, merge and transform, comes in as functions of
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
+import keras
+
+from keras_resnet.config.spec import Stage
 from keras_resnet.models.layers import (
+    TensorFunction,
     bn_relu,
     channels,
     conv,
@@ -21,10 +26,15 @@ from keras_resnet.models.layers import (
     relu,
 )
 
+# The arguments of `layers.conv` for each convolution of a block.
+Convolutions: TypeAlias = tuple[dict[str, int], ...]
+
 # --- What a block computes --------------------------------------------------------
 
 
-def _three(filters, stride=1, dilation=1, groups=1):
+def _three(
+    filters: int, stride: int = 1, dilation: int = 1, groups: int = 1
+) -> dict[str, int]:
     return {
         "filters": filters,
         "kernel_size": 3,
@@ -34,11 +44,13 @@ def _three(filters, stride=1, dilation=1, groups=1):
     }
 
 
-def _one(filters, stride=1):
+def _one(filters: int, stride: int = 1) -> dict[str, int]:
     return {"filters": filters, "kernel_size": 1, "stride": stride}
 
 
-def basic(stage, stride, dilations, groups):
+def basic(
+    stage: Stage, stride: int, dilations: tuple[int, int], groups: int
+) -> Convolutions:
     """3x3, 3x3 (He et al. 2016a, fig. 5 left)."""
     first, second = dilations
     return (
@@ -47,7 +59,9 @@ def basic(stage, stride, dilations, groups):
     )
 
 
-def bottleneck(stage, stride, dilations, groups):
+def bottleneck(
+    stage: Stage, stride: int, dilations: tuple[int, int], groups: int
+) -> Convolutions:
     """1x1, 3x3, 1x1, the stride on the first (He et al. 2016a, fig. 5 right)."""
     return (
         _one(stage.filters, stride),
@@ -56,7 +70,9 @@ def bottleneck(stage, stride, dilations, groups):
     )
 
 
-def bottleneck_v1_5(stage, stride, dilations, groups):
+def bottleneck_v1_5(
+    stage: Stage, stride: int, dilations: tuple[int, int], groups: int
+) -> Convolutions:
     """`bottleneck` with the stride on the 3x3 (fb.resnet.torch, torchvision)."""
     return (
         _one(stage.filters),
@@ -65,17 +81,21 @@ def bottleneck_v1_5(stage, stride, dilations, groups):
     )
 
 
-def darknet_pair(stage, stride, dilations, groups):
+def darknet_pair(
+    stage: Stage, stride: int, dilations: tuple[int, int], groups: int
+) -> Convolutions:
     """1x1 to half the filters, 3x3 (Redmon & Farhadi 2018, table 1)."""
     return (_one(stage.filters // 2), _three(stage.filters, stride))
 
 
-def single(stage, stride, dilations, groups):
+def single(
+    stage: Stage, stride: int, dilations: tuple[int, int], groups: int
+) -> Convolutions:
     """3x3, without a shortcut: the ends of dilated residual networks."""
     return (_three(stage.filters, stride, dilations[0], groups),)
 
 
-CONVOLUTIONS = {
+CONVOLUTIONS: dict[str, Callable[..., Convolutions]] = {
     "basic": basic,
     "bottleneck": bottleneck,
     "bottleneck_v1_5": bottleneck_v1_5,
@@ -101,15 +121,17 @@ class Parts:
         between: What comes before a pre-activation block's last convolution.
     """
 
-    shortcut: Callable
-    merge: Callable
-    transform: Callable
-    last_norm: Callable
-    activate: Callable
-    between: Callable
+    shortcut: TensorFunction
+    merge: TensorFunction
+    transform: TensorFunction
+    last_norm: TensorFunction
+    activate: TensorFunction
+    between: TensorFunction
 
 
-def original(x, convolutions, parts, name):
+def original(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """Conv-BN-ReLU, …, conv-BN, addition, ReLU: fig. 4a, ResNet v1.
 
     Args:
@@ -129,20 +151,26 @@ def original(x, convolutions, parts, name):
     return relu(_joined(x, residual, convolutions, parts, name), name=name)
 
 
-def bn_after_addition(x, convolutions, parts, name):
+def bn_after_addition(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """Conv-BN-ReLU, …, conv, addition, BN, ReLU: fig. 4b."""
     residual = _all_but_last(conv_bn_relu, x, convolutions, name)
     residual = conv(residual, **convolutions[-1], name=f"{name}_{len(convolutions)}")
     return bn_relu(_joined(x, residual, convolutions, parts, name), name=name)
 
 
-def relu_before_addition(x, convolutions, parts, name):
+def relu_before_addition(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """Conv-BN-ReLU, …, conv-BN-ReLU, addition: fig. 4c."""
     residual = _each(conv_bn_relu, x, convolutions, name)
     return _joined(x, residual, convolutions, parts, name)
 
 
-def relu_only_preactivation(x, convolutions, parts, name):
+def relu_only_preactivation(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """ReLU-conv-BN, …, ReLU-conv-BN, addition: fig. 4d."""
     activated = residual = relu(x, name=f"{name}_0")
     for number, convolution in enumerate(convolutions, start=1):
@@ -152,7 +180,9 @@ def relu_only_preactivation(x, convolutions, parts, name):
     return _joined_from(activated, x, residual, convolutions, parts, name)
 
 
-def preactivation(x, convolutions, parts, name):
+def preactivation(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """BN-ReLU-conv, …, BN-ReLU-conv, addition: fig. 4e, ResNet v2.
 
     A shortcut that changes the shape starts from the activated input, one that does
@@ -165,7 +195,9 @@ def preactivation(x, convolutions, parts, name):
     return _joined_from(activated, x, residual, convolutions, parts, name)
 
 
-def keras_v2(x, convolutions, parts, name):
+def keras_v2(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """`preactivation` as in keras.applications.
 
     The last convolution has a bias, and a shortcut that subsamples starts from the
@@ -179,13 +211,21 @@ def keras_v2(x, convolutions, parts, name):
     return _joined_from(start, x, residual, convolutions, parts, name)
 
 
-def darknet(x, convolutions, parts, name, unit=conv_bn_leaky):
+def darknet(
+    x: keras.KerasTensor,
+    convolutions: Convolutions,
+    parts: Parts,
+    name: str,
+    unit: TensorFunction = conv_bn_leaky,
+) -> keras.KerasTensor:
     """Conv-BN-leaky ReLU, twice, addition (Redmon & Farhadi 2018)."""
     residual = _each(unit, x, convolutions, name)
     return _joined(x, residual, convolutions, parts, name)
 
 
-def highway(x, convolutions, parts, name):
+def highway(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """Conv-ReLU behind a gate; without one where the width changes.
 
     Srivastava et al. 2015, eq. 3, with biases and without batch norm.
@@ -196,27 +236,52 @@ def highway(x, convolutions, parts, name):
     return parts.merge(x, y, x=x, stride=1, name=name)
 
 
-def plain(x, convolutions, parts, name):
+def plain(
+    x: keras.KerasTensor, convolutions: Convolutions, parts: Parts, name: str
+) -> keras.KerasTensor:
     """Conv-BN-ReLU, …, without a shortcut (He et al. 2016a, fig. 3 middle)."""
     return _each(conv_bn_relu, x, convolutions, name)
 
 
-def _each(unit, x, convolutions, name):
+def _each(
+    unit: TensorFunction,
+    x: keras.KerasTensor,
+    convolutions: Convolutions,
+    name: str,
+) -> keras.KerasTensor:
     for number, convolution in enumerate(convolutions, start=1):
         x = unit(x, **convolution, name=f"{name}_{number}")
     return x
 
 
-def _all_but_last(unit, x, convolutions, name):
+def _all_but_last(
+    unit: TensorFunction,
+    x: keras.KerasTensor,
+    convolutions: Convolutions,
+    name: str,
+) -> keras.KerasTensor:
     return _each(unit, x, convolutions[:-1], name)
 
 
-def _joined(x, residual, convolutions, parts, name):
+def _joined(
+    x: keras.KerasTensor,
+    residual: keras.KerasTensor,
+    convolutions: Convolutions,
+    parts: Parts,
+    name: str,
+) -> keras.KerasTensor:
     """The shortcut from the block's input, and the residual."""
     return _joined_from(x, x, residual, convolutions, parts, name)
 
 
-def _joined_from(activated, x, residual, convolutions, parts, name):
+def _joined_from(
+    activated: keras.KerasTensor,
+    x: keras.KerasTensor,
+    residual: keras.KerasTensor,
+    convolutions: Convolutions,
+    parts: Parts,
+    name: str,
+) -> keras.KerasTensor:
     """The shortcut from ``activated``, or ``x`` itself where it keeps its shape."""
     stride = math.prod(convolution["stride"] for convolution in convolutions)
     filters = convolutions[-1]["filters"]

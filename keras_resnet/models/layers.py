@@ -6,23 +6,27 @@ where Keras is configured so. The constants of the framework are written here, o
 
 import contextlib
 import contextvars
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any, TypeAlias
 
 import keras
 from keras import layers
 
+TensorFunction: TypeAlias = Callable[..., keras.KerasTensor]
 
-def channel_axis():
+
+def channel_axis() -> int:
     """The axis of the channels under Keras's configured data format."""
     return -1 if keras.config.image_data_format() == "channels_last" else 1
 
 
-def channels(x):
+def channels(x: keras.KerasTensor) -> int:
     """Number of channels of a feature map."""
     return x.shape[channel_axis()]
 
 
-def initializer():
+def initializer() -> keras.initializers.Initializer:
     """N(0, 2 / fan_in), He et al. 2015 ("MSRA"): Keras's HeNormal is truncated."""
     return keras.initializers.VarianceScaling(2.0, "fan_in", "untruncated_normal")
 
@@ -31,7 +35,7 @@ _apart = contextvars.ContextVar("groups_apart", default=False)
 
 
 @contextlib.contextmanager
-def groups_apart():
+def groups_apart() -> Iterator[None]:
     """Has graphs that are traced here convolve each group by itself, on GPUs too.
 
     Whatever serves or converts a graph would have to compile Keras's grouped
@@ -55,9 +59,9 @@ class GroupedConv2D(layers.Conv2D):
     the same.
     """
 
-    computes_as = layers.Conv2D  # What `export.fold` asks.
+    computes_as: type[keras.layers.Layer] = layers.Conv2D  # What `export.fold` asks.
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolves; see `keras.layers.Conv2D`."""
         on_torch = keras.backend.backend() == "torch"
         if on_torch or not (_apart.get() or _only_cpus()):
@@ -74,17 +78,27 @@ class GroupedConv2D(layers.Conv2D):
         return keras.ops.concatenate(convolved, axis=axis)
 
 
-def _only_cpus():
+def _only_cpus() -> bool:
     """Whether Keras (on TensorFlow or JAX) computes on CPUs alone."""
     return all("cpu" in device.lower() for device in keras.distribution.list_devices())
 
 
-def unchanged(x, *, name):
+def unchanged(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     """Returns its input."""
     return x
 
 
-def conv(x, filters, kernel_size, *, stride=1, dilation=1, groups=1, bias=False, name):
+def conv(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    *,
+    stride: int = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+    name: str,
+) -> keras.KerasTensor:
     """Applies a convolution, padded symmetrically; without bias unless told.
 
     Symmetric as in Caffe and PyTorch: Keras's "same" pads a strided convolution at
@@ -108,7 +122,9 @@ def conv(x, filters, kernel_size, *, stride=1, dilation=1, groups=1, bias=False,
     )(x)
 
 
-def batch_norm(x, *, name, gamma="ones"):
+def batch_norm(
+    x: keras.KerasTensor, *, name: str, gamma: str = "ones"
+) -> keras.KerasTensor:
     """Applies batch normalization with the constants of Caffe and Torch."""
     return layers.BatchNormalization(
         axis=channel_axis(),
@@ -119,22 +135,26 @@ def batch_norm(x, *, name, gamma="ones"):
     )(x)
 
 
-def relu(x, *, name):
+def relu(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     """Applies ReLU."""
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def bn_relu(x, *, name):
+def bn_relu(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     """Applies batch normalization, then ReLU."""
     return relu(batch_norm(x, name=name), name=name)
 
 
-def conv_bn(x, filters, kernel_size, *, name, **options):
+def conv_bn(
+    x: keras.KerasTensor, filters: int, kernel_size: int, *, name: str, **options: Any
+) -> keras.KerasTensor:
     """Applies a convolution, then batch normalization."""
     return batch_norm(conv(x, filters, kernel_size, name=name, **options), name=name)
 
 
-def conv_bn_relu(x, filters, kernel_size, *, name, **options):
+def conv_bn_relu(
+    x: keras.KerasTensor, filters: int, kernel_size: int, *, name: str, **options: Any
+) -> keras.KerasTensor:
     """Applies a convolution, batch normalization and ReLU, in the order of v1.
 
     Batch normalization sits right after each convolution and before the
@@ -143,24 +163,34 @@ def conv_bn_relu(x, filters, kernel_size, *, name, **options):
     return bn_relu(conv(x, filters, kernel_size, name=name, **options), name=name)
 
 
-def conv_relu(x, filters, kernel_size, *, name, **options):
+def conv_relu(
+    x: keras.KerasTensor, filters: int, kernel_size: int, *, name: str, **options: Any
+) -> keras.KerasTensor:
     """Applies a biased convolution and ReLU, as before there was batch norm."""
     return relu(
         conv(x, filters, kernel_size, bias=True, name=name, **options), name=name
     )
 
 
-def conv_bn_leaky(x, filters, kernel_size, *, name, slope=0.1, **options):
+def conv_bn_leaky(
+    x: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    *,
+    name: str,
+    slope: float = 0.1,
+    **options: Any,
+) -> keras.KerasTensor:
     """As `conv_bn_relu`, with DarkNet's leaky ReLU."""
     x = conv_bn(x, filters, kernel_size, name=name, **options)
     return layers.LeakyReLU(negative_slope=slope, name=f"{name}_relu")(x)
 
 
 # timm's darknet53 has the default slope of PyTorch's leaky ReLU.
-conv_bn_leaky_timm = partial(conv_bn_leaky, slope=0.01)
+conv_bn_leaky_timm: TensorFunction = partial(conv_bn_leaky, slope=0.01)
 
 
-def max_pool(x, *, border, name):
+def max_pool(x: keras.KerasTensor, *, border: float, name: str) -> keras.KerasTensor:
     """Applies 3x3 max pooling of stride 2, with one pixel of ``border`` all around."""
     axis = channel_axis()
     padding = [(1, 1)] * 4

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from keras import KerasTensor, layers
+import keras
+from keras import layers
 
 from keras_resnet.config.spec import Stage
 from keras_resnet.models import blocks, shortcuts
 from keras_resnet.models.layers import (
+    TensorFunction,
     bn_relu,
     conv,
     conv_bn_leaky,
@@ -43,21 +45,25 @@ def no_block(stage: Stage) -> list[int]:
 # --- What comes before a stage's blocks -------------------------------------------
 
 
-def nothing(x: KerasTensor, stage: Stage, *, name: str) -> KerasTensor:
+def nothing(x: keras.KerasTensor, stage: Stage, *, name: str) -> keras.KerasTensor:
     """Returns its input: the blocks have the stride."""
     return x
 
 
 def strided_convolution(
-    x: KerasTensor, stage: Stage, *, name: str, unit: Callable = conv_bn_leaky
-) -> KerasTensor:
+    x: keras.KerasTensor,
+    stage: Stage,
+    *,
+    name: str,
+    unit: TensorFunction = conv_bn_leaky,
+) -> keras.KerasTensor:
     """Applies a 3x3 convolution with the stage's stride and output filters."""
     return unit(
         x, stage.output_filters, 3, stride=stage.stride, name=f"{name}_downsample"
     )
 
 
-def max_pooling(x: KerasTensor, stage: Stage, *, name: str) -> KerasTensor:
+def max_pooling(x: keras.KerasTensor, stage: Stage, *, name: str) -> keras.KerasTensor:
     """Applies max pooling with the stage's stride, if it has one."""
     if stage.stride == 1:
         return x
@@ -80,15 +86,15 @@ class Order:
         end: Comes after the last block, in most cases an activation it leaves out.
     """
 
-    block: Callable
-    single: Callable = blocks.plain
+    block: TensorFunction
+    single: TensorFunction = blocks.plain
     strides: Callable[[Stage], list[int]] = first_block
-    downsample: Callable = nothing
-    shortcut_of: Callable = shortcuts.shortcut_of
-    end: Callable = unchanged
+    downsample: TensorFunction = nothing
+    shortcut_of: Callable[..., TensorFunction] = shortcuts.shortcut_of
+    end: TensorFunction = unchanged
 
 
-def _darknet(unit: Callable) -> Order:
+def _darknet(unit: TensorFunction) -> Order:
     return Order(
         block=partial(blocks.darknet, unit=unit),
         strides=no_block,
@@ -99,7 +105,7 @@ def _darknet(unit: Callable) -> Order:
 # Where the residual ends without batch norm, its projection has none either.
 _bare_projection = partial(shortcuts.shortcut_of, unit=conv)
 
-ORDERS = {
+ORDERS: dict[str, Order] = {
     "plain": Order(block=blocks.plain),
     "original": Order(block=blocks.original),
     "bn_after_addition": Order(

@@ -2,13 +2,14 @@
 
 import keras
 import numpy as np
-from keras import KerasTensor
 
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.models.layers import channel_axis, channels
 
 
-def normalized(images: KerasTensor, preprocessing: Preprocessing) -> KerasTensor:
+def normalized(
+    images: keras.KerasTensor, preprocessing: Preprocessing
+) -> keras.KerasTensor:
     """Puts channels in order, subtracts the mean, divides by the standard deviation.
 
     In float32 whatever Keras's dtype policy is: half precision would round the images.

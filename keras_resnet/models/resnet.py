@@ -1,34 +1,37 @@
 """The one builder: from a row of `config/architectures.py` to a Keras model."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 from keras import layers
 
-from keras_resnet.models import shortcuts
+from keras_resnet.config.spec import ResNetSpec, Stage
+from keras_resnet.models import merges, shortcuts
 from keras_resnet.models.blocks import CONVOLUTIONS, Parts
 from keras_resnet.models.layers import bn_relu, initializer, unchanged
 from keras_resnet.models.orders import ORDERS
 from keras_resnet.models.stems import STEMS
 
-GLOBAL_POOLING = {
+GLOBAL_POOLING: dict[str, type[keras.layers.Layer]] = {
     "avg": layers.GlobalAveragePooling2D,
     "max": layers.GlobalMaxPooling2D,
 }
 
 
 def build(
-    spec,
+    spec: ResNetSpec,
     *,
-    input_shape=None,
-    input_tensor=None,
-    include_top=True,
-    pooling=None,
-    classes=None,
-    classifier_activation=None,
-    name=None,
-):
+    input_shape: tuple[int | None, ...] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    include_top: bool = True,
+    pooling: str | None = None,
+    classes: int | None = None,
+    classifier_activation: str | Callable[..., Any] | None = None,
+    name: str | None = None,
+) -> keras.Model:
     """Builds the network that a spec describes, as a functional model.
 
     Args:
@@ -72,7 +75,12 @@ def build(
     return _model(input_tensor, x, name)
 
 
-def _input(spec, shape, tensor, include_top):
+def _input(
+    spec: ResNetSpec,
+    shape: tuple[int | None, ...] | None,
+    tensor: keras.KerasTensor | None,
+    include_top: bool,
+) -> keras.KerasTensor:
     if tensor is not None:
         check_shape(shape_of(tensor), spec)
         return tensor
@@ -81,13 +89,23 @@ def _input(spec, shape, tensor, include_top):
     return keras.Input(shape, name="image")
 
 
-def _model(input_tensor, outputs, name):
+def _model(
+    input_tensor: keras.KerasTensor,
+    outputs: keras.KerasTensor | dict[str, keras.KerasTensor],
+    name: str | None,
+) -> keras.Model:
     inputs = keras.utils.get_source_inputs(input_tensor)
     # A list of one would make Keras warn at every call with a bare array.
     return keras.Model(inputs[0] if len(inputs) == 1 else inputs, outputs, name=name)
 
 
-def backbone(spec, *, input_shape=None, input_tensor=None, name=None):
+def backbone(
+    spec: ResNetSpec,
+    *,
+    input_shape: tuple[int | None, ...] | None = None,
+    input_tensor: keras.KerasTensor | None = None,
+    name: str | None = None,
+) -> keras.Model:
     """Builds the network without its classifier, with all its feature maps.
 
     Args:
@@ -107,7 +125,7 @@ def backbone(spec, *, input_shape=None, input_tensor=None, name=None):
     return _model(input_tensor, features(input_tensor, spec), name)
 
 
-def features(x, spec):
+def features(x: keras.KerasTensor, spec: ResNetSpec) -> dict[str, keras.KerasTensor]:
     """The feature maps of the stem and of every stage, by name, in order."""
     stem = STEMS[spec.stem]
     x = stem.convolutions(x, spec.stem_filters)
@@ -122,7 +140,9 @@ def features(x, spec):
     return maps
 
 
-def _stage(x, spec, stage, name, blocks_before):
+def _stage(
+    x: keras.KerasTensor, spec: ResNetSpec, stage: Stage, name: str, blocks_before: int
+) -> keras.KerasTensor:
     order = ORDERS[spec.order]
     block = order.single if stage.block == "conv" else order.block
     x = order.downsample(x, stage, name=name)
@@ -137,7 +157,7 @@ def _stage(x, spec, stage, name, blocks_before):
     return x
 
 
-def parts(spec, stage, block):
+def parts(spec: ResNetSpec, stage: Stage, block: int) -> Parts:
     """The functions that a spec asks for in one block of a stage.
 
     Args:
@@ -148,7 +168,7 @@ def parts(spec, stage, block):
     activated = block == 1 and STEMS[spec.stem].activates
     return Parts(
         shortcut=ORDERS[spec.order].shortcut_of(spec, stage),
-        merge=shortcuts.merge_of(spec),
+        merge=merges.merge_of(spec),
         transform=shortcuts.transform_of(spec, block, spec.blocks),
         last_norm=shortcuts.last_norm_of(spec),
         activate=unchanged if activated else bn_relu,
@@ -156,7 +176,7 @@ def parts(spec, stage, block):
     )
 
 
-def freeze(model, stages):
+def freeze(model: keras.Model, stages: int) -> None:
     """Keeps the stem and the first stages of a network as they are in training.
 
     Their weights do not move, and their batch norms use and keep their statistics.
@@ -182,12 +202,12 @@ def freeze(model, stages):
             layer.trainable = False
 
 
-def dropout(x, *, rate, name):
+def dropout(x: keras.KerasTensor, *, rate: float, name: str) -> keras.KerasTensor:
     """Dropout between convolutions (Zagoruyko & Komodakis 2016, sec. 2.4)."""
     return layers.Dropout(rate, name=f"{name}_dropout")(x)
 
 
-def allow_depth(depth):
+def allow_depth(depth: int) -> None:
     """Lets Python recurse as deep as Keras does over a network of ``depth`` layers.
 
     Keras goes through a graph with a call within a call for every node, when it
@@ -198,20 +218,22 @@ def allow_depth(depth):
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 1000 + 5 * depth))
 
 
-def default_shape(spec, include_top):
+def default_shape(spec: ResNetSpec, include_top: bool) -> tuple[int | None, ...]:
     """Shape of one RGB image, in Keras's data format."""
     size = spec.image_size if include_top else None
     return with_channels((size, size), 3)
 
 
-def with_channels(size, channels):
+def with_channels(
+    size: tuple[int | None, int | None], channels: int
+) -> tuple[int | None, ...]:
     """``(height, width)`` and channels in the order of Keras's data format."""
     if keras.config.image_data_format() == "channels_last":
         return (*size, channels)
     return (channels, *size)
 
 
-def image_shape(model):
+def image_shape(model: keras.Model) -> tuple[int | None, ...]:
     """Height, width and channels of a model's input; `None` for any height or width."""
     _, *shape = model.input_shape
     if keras.config.image_data_format() == "channels_last":
@@ -219,7 +241,7 @@ def image_shape(model):
     return (*shape[1:], shape[0])
 
 
-def shape_of(input_tensor):
+def shape_of(input_tensor: keras.KerasTensor) -> tuple[int | None, ...]:
     """Shape of one image of a Keras tensor of images.
 
     Raises:
@@ -233,7 +255,7 @@ def shape_of(input_tensor):
     return tuple(input_tensor.shape[1:])
 
 
-def check_head(include_top, pooling, classes):
+def check_head(include_top: bool, pooling: str | None, classes: int) -> None:
     """Raises `ValueError` unless the end of the network can be built."""
     if pooling not in (None, *GLOBAL_POOLING):
         raise ValueError(
@@ -245,7 +267,7 @@ def check_head(include_top, pooling, classes):
         )
 
 
-def check_shape(shape, spec):
+def check_shape(shape: tuple[int | None, ...], spec: ResNetSpec) -> None:
     """Raises `ValueError` unless images of this shape can pass all stages."""
     if not isinstance(shape, (tuple, list)) or len(shape) != 3:
         raise ValueError(

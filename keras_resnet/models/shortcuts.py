@@ -1,8 +1,7 @@
-"""What a residual is added to, and how: shortcuts, merges, and what is done to it.
+"""What a residual is added to, and what is done to it before.
 
 A shortcut is a function (x, filters, stride, name) that brings ``x`` to the shape of
-the residual; a merge joins the two, given the block's input; a transform changes the
-residual before.
+the residual; a transform changes the residual.
 """
 
 from functools import partial
@@ -10,13 +9,9 @@ from functools import partial
 import keras
 from keras import layers
 
-from keras_resnet.config.spec import (
-    ExclusiveGate,
-    Scaling,
-    ShortcutDropout,
-    ShortcutGate,
-)
+from keras_resnet.config.spec import ResNetSpec, Stage
 from keras_resnet.models.layers import (
+    TensorFunction,
     batch_norm,
     channel_axis,
     channels,
@@ -27,7 +22,9 @@ from keras_resnet.models.layers import (
 # --- Shortcuts (He et al. 2016a, sec. 3.3) ----------------------------------------
 
 
-def zero_padding(x, filters, *, stride, name):
+def zero_padding(
+    x: keras.KerasTensor, filters: int, *, stride: int, name: str
+) -> keras.KerasTensor:
     """Option A: subsamples, and pads the channels with zeros after the others.
 
     As fb.resnet.torch does it; it has no parameters.
@@ -42,19 +39,40 @@ def zero_padding(x, filters, *, stride, name):
     return x
 
 
-def projection(x, filters, *, stride, name, unit=conv_bn):
+def projection(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    stride: int,
+    name: str,
+    unit: TensorFunction = conv_bn,
+) -> keras.KerasTensor:
     """Option B: projects with a 1x1 convolution where shapes differ."""
     if stride == 1 and channels(x) == filters:
         return x
     return unit(x, filters, 1, stride=stride, name=f"{name}_shortcut")
 
 
-def projection_always(x, filters, *, stride, name, unit=conv_bn):
+def projection_always(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    stride: int,
+    name: str,
+    unit: TensorFunction = conv_bn,
+) -> keras.KerasTensor:
     """Option C: projects in every block."""
     return unit(x, filters, 1, stride=stride, name=f"{name}_shortcut")
 
 
-def average_projection(x, filters, *, stride, name, unit=conv_bn):
+def average_projection(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    stride: int,
+    name: str,
+    unit: TensorFunction = conv_bn,
+) -> keras.KerasTensor:
     """Option D: averages 2x2, then projects, so that no pixel is skipped.
 
     He et al. 2019, fig. 2c. An odd side's last row and column are averages of what
@@ -67,7 +85,14 @@ def average_projection(x, filters, *, stride, name, unit=conv_bn):
     return projection(x, filters, stride=1, name=name, unit=unit)
 
 
-def dilated_average_projection(x, filters, *, stride, name, unit=conv_bn):
+def dilated_average_projection(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    stride: int,
+    name: str,
+    unit: TensorFunction = conv_bn,
+) -> keras.KerasTensor:
     """Option D where dilation has replaced the stride: averages on, as timm does.
 
     There zeros behind the last row and column count in the average.
@@ -80,7 +105,9 @@ def dilated_average_projection(x, filters, *, stride, name, unit=conv_bn):
     return projection(x, filters, stride=1, name=name, unit=unit)
 
 
-def subsample_or_project(x, filters, *, stride, name):
+def subsample_or_project(
+    x: keras.KerasTensor, filters: int, *, stride: int, name: str
+) -> keras.KerasTensor:
     """keras.applications' v2: a biased projection, or every second pixel."""
     if channels(x) != filters:
         return conv(x, filters, 1, stride=stride, bias=True, name=f"{name}_shortcut")
@@ -89,7 +116,7 @@ def subsample_or_project(x, filters, *, stride, name):
     return x
 
 
-SHORTCUTS = {
+SHORTCUTS: dict[str | None, TensorFunction | None] = {
     None: None,
     "A": zero_padding,
     "B": projection,
@@ -98,7 +125,9 @@ SHORTCUTS = {
 }
 
 
-def shortcut_of(spec, stage, unit=conv_bn):
+def shortcut_of(
+    spec: ResNetSpec, stage: Stage, unit: TensorFunction = conv_bn
+) -> TensorFunction:
     """The function of a spec's shortcut in one of its stages, projecting by ``unit``."""
     if spec.shortcut in (None, "A"):
         return SHORTCUTS[spec.shortcut]
@@ -107,84 +136,17 @@ def shortcut_of(spec, stage, unit=conv_bn):
     return partial(SHORTCUTS[spec.shortcut], unit=unit)
 
 
-def keras_v2_shortcut_of(spec, stage):
+def keras_v2_shortcut_of(spec: ResNetSpec, stage: Stage) -> TensorFunction:
     """As `shortcut_of`, of keras.applications' v2, which has one of its own."""
     return subsample_or_project
-
-
-# --- Merges (He et al. 2016b, sec. 3.1 and fig. 2) --------------------------------
-
-
-def add(carried, residual, *, x, stride, name):
-    """Adds them."""
-    return layers.Add(name=f"{name}_add")([carried, residual])
-
-
-def scaled_add(carried, residual, *, x, stride, name, scaling):
-    """Adds them with constant factors."""
-    carried = layers.Rescaling(scaling.shortcut, name=f"{name}_carried")(carried)
-    residual = layers.Rescaling(scaling.residual, name=f"{name}_scaled")(residual)
-    return layers.Add(name=f"{name}_add")([carried, residual])
-
-
-def exclusive_gate(carried, residual, *, x, stride, name, gate):
-    """``(1 - g) carried + g residual``, as ``carried + g (residual - carried)``."""
-    g = _gate(x, channels(residual), stride, gate.bias, name, gate.kernel_size)
-    change = layers.Subtract(name=f"{name}_change")([residual, carried])
-    change = layers.Multiply(name=f"{name}_gated")([g, change])
-    return layers.Add(name=f"{name}_add")([carried, change])
-
-
-def shortcut_gate(carried, residual, *, x, stride, name, gate):
-    """``(1 - g) carried + residual``."""
-    g = _gate(x, channels(residual), stride, gate.bias, name)
-    lost = layers.Multiply(name=f"{name}_gated")([g, carried])
-    carried = layers.Subtract(name=f"{name}_carried")([carried, lost])
-    return layers.Add(name=f"{name}_add")([carried, residual])
-
-
-def dropped_add(carried, residual, *, x, stride, name, dropout):
-    """Adds the residual to a shortcut with dropout.
-
-    As in Caffe of that time the shortcut keeps a factor of ``1 - rate`` on the average,
-    which is what the paper blames for the failure; Keras's dropout makes up for it.
-    """
-    carried = layers.Dropout(dropout.rate, name=f"{name}_dropout")(carried)
-    carried = layers.Rescaling(1 - dropout.rate, name=f"{name}_carried")(carried)
-    return layers.Add(name=f"{name}_add")([carried, residual])
-
-
-def _gate(x, filters, stride, bias, name, kernel_size=1):
-    return layers.Conv2D(
-        filters,
-        kernel_size,
-        strides=stride,
-        padding="same",
-        activation="sigmoid",
-        bias_initializer=keras.initializers.Constant(bias),
-        name=f"{name}_gate",
-    )(x)
-
-
-def merge_of(spec):
-    """The function of a spec's merge."""
-    match spec.merge:
-        case None:
-            return add
-        case Scaling():
-            return partial(scaled_add, scaling=spec.merge)
-        case ExclusiveGate():
-            return partial(exclusive_gate, gate=spec.merge)
-        case ShortcutGate():
-            return partial(shortcut_gate, gate=spec.merge)
-        case ShortcutDropout():
-            return partial(dropped_add, dropout=spec.merge)
 
 
 # --- Transforms of the residual ---------------------------------------------------
 
 
-def squeeze_and_excite(x, *, ratio, name):
+def squeeze_and_excite(
+    x: keras.KerasTensor, *, ratio: int, name: str
+) -> keras.KerasTensor:
     """Scales each channel by what a small net makes of all channels' averages.
 
     Hu et al. 2018, sec. 3; the reduced channels are rounded to multiples of 8, as in
@@ -200,7 +162,7 @@ def squeeze_and_excite(x, *, ratio, name):
     return layers.Multiply(name=f"{name}_se")([x, s])
 
 
-def drop_residual(x, *, rate, name):
+def drop_residual(x: keras.KerasTensor, *, rate: float, name: str) -> keras.KerasTensor:
     """Leaves the residual out for a random share of the images, in training.
 
     Huang et al. 2016, sec. 3: what is kept is scaled up in training here, instead of
@@ -211,11 +173,11 @@ def drop_residual(x, *, rate, name):
     )(x)
 
 
-def transform_of(spec, block, blocks):
+def transform_of(spec: ResNetSpec, block: int, blocks: int) -> TensorFunction:
     """What is done to the residual of block number ``block`` of ``blocks``, from 1."""
     rate = spec.stochastic_depth * block / blocks
 
-    def transform(x, *, name):
+    def transform(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
         if spec.squeeze_excitation:
             x = squeeze_and_excite(x, ratio=spec.squeeze_excitation, name=name)
         if rate:
@@ -225,6 +187,6 @@ def transform_of(spec, block, blocks):
     return transform
 
 
-def last_norm_of(spec):
+def last_norm_of(spec: ResNetSpec) -> TensorFunction:
     """The batch norm that ends a residual; with a scale of 0 at first if asked for."""
     return partial(batch_norm, gamma="zeros") if spec.zero_gamma else batch_norm

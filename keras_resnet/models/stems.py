@@ -4,13 +4,14 @@ A row holds two functions, since what lies between them is the first of a backbo
 feature maps.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import keras
 from keras import layers
 
 from keras_resnet.models.layers import (
+    TensorFunction,
     conv,
     conv_bn_leaky,
     conv_bn_leaky_timm,
@@ -20,35 +21,43 @@ from keras_resnet.models.layers import (
 )
 
 
-def single(x, filters, *, kernel_size, stride=1, unit=conv_bn_relu, bias=False):
+def single(
+    x: keras.KerasTensor,
+    filters: int,
+    *,
+    kernel_size: int,
+    stride: int = 1,
+    unit: TensorFunction = conv_bn_relu,
+    bias: bool = False,
+) -> keras.KerasTensor:
     """One convolution, with what follows it in ``unit``."""
     options = {"bias": True} if bias else {}
     return unit(x, filters, kernel_size, stride=stride, name="stem", **options)
 
 
-def deep(x, filters):
+def deep(x: keras.KerasTensor, filters: int) -> keras.KerasTensor:
     """Three 3x3 in place of the 7x7: ResNet-C and D (He et al. 2019, fig. 2b)."""
     x = conv_bn_relu(x, filters // 2, 3, stride=2, name="stem_1")
     x = conv_bn_relu(x, filters // 2, 3, name="stem_2")
     return conv_bn_relu(x, filters, 3, name="stem_3")
 
 
-def no_pool(x):
+def no_pool(x: keras.KerasTensor) -> keras.KerasTensor:
     """The identity."""
     return x
 
 
-def pool(x):
+def pool(x: keras.KerasTensor) -> keras.KerasTensor:
     """Max pooling with a border that never wins: 0 is the least behind a ReLU."""
     return max_pool(x, border=0, name="stem")
 
 
-def pool_unrectified(x):
+def pool_unrectified(x: keras.KerasTensor) -> keras.KerasTensor:
     """Max pooling with a border of minus infinity, as timm's where no ReLU comes."""
     return max_pool(x, border=float("-inf"), name="stem")
 
 
-def pool_caffe(x):
+def pool_caffe(x: keras.KerasTensor) -> keras.KerasTensor:
     """Max pooling without padding that rounds up: a border at bottom and right."""
     x = layers.ZeroPadding2D(((0, 1), (0, 1)), name="stem_pool_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name="stem_pool")(x)
@@ -66,15 +75,15 @@ class Stem:
             begins with an activation needn't activate it again.
     """
 
-    convolutions: Callable
-    pool: Callable = no_pool
+    convolutions: TensorFunction
+    pool: TensorFunction = no_pool
     activates: bool = True
 
 
 _seven = partial(single, kernel_size=7, stride=2)
 _three = partial(single, kernel_size=3)
 
-STEMS = {
+STEMS: dict[str, Stem] = {
     "cifar": Stem(convolutions=_three),
     "imagenet": Stem(convolutions=_seven, pool=pool),
     "deep": Stem(convolutions=deep, pool=pool),

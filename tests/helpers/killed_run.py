@@ -14,10 +14,11 @@ import keras
 from keras_resnet import reproduce
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.augmentations import PadCropFlip
+from keras_resnet.config.merges import ShortcutDropout
 from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.schedules import StepDecay
-from keras_resnet.config.spec import ShortcutDropout, doubling
+from keras_resnet.config.spec import doubling
 from keras_resnet.data import sources
 from keras_resnet.training import checkpoint
 from tests.helpers.small_splits import small_splits

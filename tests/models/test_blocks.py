@@ -6,8 +6,8 @@ import keras
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.merges import ExclusiveGate
 from keras_resnet.config.orders import ORDERS
-from keras_resnet.config.spec import ExclusiveGate
 from keras_resnet.models import orders
 from keras_resnet.models.resnet import features
 from tests.helpers.one_block import SIZES, basic_residual, model_of_block

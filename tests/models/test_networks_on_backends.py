@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.spec import CONVOLUTIONS, Scaling, ShortcutDropout
+from keras_resnet.config.merges import Scaling, ShortcutDropout
+from keras_resnet.config.spec import CONVOLUTIONS
 from keras_resnet.models.resnet import build
 from tests.helpers.cut import cut
 from tests.helpers.reference import called, images

@@ -19,8 +19,8 @@ import keras_resnet
 from keras_resnet.analysis.complexity import multiply_adds, parameters
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.dilation import with_output_stride
+from keras_resnet.config.merges import ExclusiveGate
 from keras_resnet.config.spec import (
-    ExclusiveGate,
     ResNetSpec,
     doubling,
 )

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.config.spec import (
+from keras_resnet.config.merges import (
     ExclusiveGate,
     Scaling,
     ShortcutDropout,
     ShortcutGate,
 )
-from keras_resnet.models import shortcuts
+from keras_resnet.models import merges, shortcuts
 from tests.helpers.one_block import SIZES, basic_residual, model_of_block
 from tests.helpers.reference import (
     Reference,
@@ -80,9 +80,7 @@ def test_shortcut_only_gating(stride):
 @pytest.mark.parametrize("gate", [ExclusiveGate, ShortcutGate])
 def test_gates_begin_with_the_given_bias(gate):
     inputs = keras.Input((8, 8, 16))
-    merge = (
-        shortcuts.exclusive_gate if gate is ExclusiveGate else shortcuts.shortcut_gate
-    )
+    merge = merges.exclusive_gate if gate is ExclusiveGate else merges.shortcut_gate
     out = merge(inputs, inputs, x=inputs, stride=1, name="b", gate=gate(bias=-6.0))
     bias = keras.Model(inputs, out).get_layer("b_gate").bias
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(bias), np.full(16, -6.0))

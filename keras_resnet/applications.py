@@ -1,4 +1,7 @@
-"""The networks by name: constructors as in keras.applications, `create`, the list."""
+"""Networks by their names: constructors as in keras.applications, `create`, `backbone`.
+
+Longer than other modules by the docstrings and signatures of these public functions.
+"""
 
 import os
 from collections.abc import Callable, Iterable, Mapping

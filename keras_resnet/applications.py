@@ -158,7 +158,7 @@ def backbone(
 def _varied(network, output_stride, options):
     """A network's spec with the variations among the options, its name, and the others."""
     if isinstance(network, ResNetSpec):
-        spec, name = network, "resnet"
+        spec, name = network, network.name
     else:
         spec, name = find(ARCHITECTURES, network, kind="network"), network
     changes = {key: options[key] for key in VARIATIONS if key in options}

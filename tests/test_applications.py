@@ -213,9 +213,9 @@ def test_list_models_with_details():
 
 
 def test_a_network_by_its_spec():
-    spec = replace(ARCHITECTURES["resnet20"], zero_gamma=True)
+    spec = replace(ARCHITECTURES["resnet20"], name="mine", zero_gamma=True)
     model = applications.create(spec, stochastic_depth=0.2)
-    assert model.name == "resnet"
+    assert model.name == "mine"
     assert model.preprocessing == applications.create("resnet20").preprocessing
     assert model.get_layer("stage1_block1_stochastic_depth").rate == 0.2 / 9
     assert not keras.ops.any(model.get_layer("stage1_block1_2_bn").gamma)

@@ -26,6 +26,12 @@ from keras_resnet.config.augmentations import (
     ScaleCropFlip,
 )
 from keras_resnet.config.datasets import DATASETS, DatasetSpec
+from keras_resnet.config.merges import (
+    ExclusiveGate,
+    Scaling,
+    ShortcutDropout,
+    ShortcutGate,
+)
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.protocols import PROTOCOLS, Protocol
 from keras_resnet.config.recipe import Distillation, Recipe, Target, WeightAverage
@@ -37,15 +43,7 @@ from keras_resnet.config.schedules import (
     PolynomialDecay,
     StepDecay,
 )
-from keras_resnet.config.spec import (
-    ExclusiveGate,
-    ResNetSpec,
-    Scaling,
-    ShortcutDropout,
-    ShortcutGate,
-    Stage,
-    doubling,
-)
+from keras_resnet.config.spec import ResNetSpec, Stage, doubling
 
 __all__ = [
     "ARCHITECTURES",

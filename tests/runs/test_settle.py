@@ -14,13 +14,13 @@ from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices.find import Devices
 from keras_resnet.runs.build import as_weights_want
+from keras_resnet.runs.choose import with_lengths
 from keras_resnet.runs.job import equal_batches
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import (
     check_batch_size,
     check_steps_per_execution,
     settle,
-    with_lengths,
 )
 
 ONE = Devices("cpu", ("cpu:0",))

@@ -1,0 +1,210 @@
+"""The recipe, the network and the data that a `TrainRequest` asks for."""
+
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from keras_resnet.config.adapted import for_own_images, on_other_data, with_steps
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.lookup import find
+from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
+from keras_resnet.config.recipe import MOST_STEPS, Recipe
+from keras_resnet.config.recipe_files import changed, read_recipe
+from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.data import folders, sources
+from keras_resnet.data.examples import Splits
+from keras_resnet.data.images import per_pixel_mean
+from keras_resnet.runs.request import TrainRequest, where
+
+# Options of their own for fields that `changes` could name as well.
+FIELDS = {
+    "steps": ("steps", "epochs"),
+    "batch_size": ("batch_size",),
+    "network": ("network",),
+    "schedule.learning_rate": ("learning_rate",),
+}
+
+
+def asked_recipe(request: TrainRequest) -> Recipe | None:
+    """The recipe that is asked for by name, file or object, with the asked changes.
+
+    Returns:
+        The `Recipe`, or `None` where own images are trained on without one.
+    """
+    asked = request.recipe
+    if asked is None:
+        if request.changes:
+            raise ValueError(
+                "`changes` (--set) change a recipe: name one. "
+                f"Received: {dict(request.changes)} and no recipe."
+            )
+        return None
+    if isinstance(asked, Recipe):
+        recipe = asked
+        _check_own_name(recipe, RECIPES, "recipe", "a `Recipe`")
+    elif isinstance(asked, os.PathLike) or str(asked).endswith(".toml"):
+        recipe = read_recipe(asked)
+    else:
+        recipe = find(RECIPES, asked, kind="recipe")
+    if request.changes:
+        _check_given_once(request)
+        recipe = changed(recipe, request.changes)
+    if request.network is not None:
+        recipe = replace(recipe, network=request.network)
+    spec_of(recipe)  # Raises an error if there is no such network.
+    return recipe
+
+
+def _check_own_name(
+    row: Any, table: Mapping[str, Any], kind: str, article: str
+) -> None:
+    """Raises `ValueError` if an object has the name of a row that it isn't."""
+    if table.get(row.name, row) != row:
+        raise ValueError(
+            f"{article.capitalize()} of your own needs a name of its own, so that its "
+            f"results aren't taken for those of the published {kind}: "
+            f"dataclasses.replace({kind}, name=…). Received: name={row.name!r}."
+        )
+
+
+def _check_given_once(request: TrainRequest) -> None:
+    for field, options in FIELDS.items():
+        for option in options:
+            if field in request.changes and getattr(request, option) is not None:
+                raise ValueError(
+                    f"`{field}` must be given once: by `changes` (--set) or by "
+                    f"`{option}` (--{option.replace('_', '-')}). Received: "
+                    f"{request.changes[field]!r} and {getattr(request, option)!r}."
+                )
+
+
+def spec_of(recipe: Recipe) -> ResNetSpec:
+    """The network that a recipe trains, with what the recipe changes of it.
+
+    Raises:
+        ValueError: If there is no such network.
+    """
+    spec = recipe.network
+    if isinstance(spec, ResNetSpec):
+        _check_own_name(spec, ARCHITECTURES, "network", "a `ResNetSpec`")
+    else:
+        spec = find(ARCHITECTURES, spec, kind="network")
+    return replace(
+        spec,
+        zero_gamma=recipe.zero_gamma or spec.zero_gamma,
+        dropout=recipe.dropout or spec.dropout,
+    )
+
+
+def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
+    """The data that is asked for, else the recipe's own."""
+    data = request.data
+    if data is None:
+        data = recipe.dataset
+    if data in DATASETS:
+        return sources.load(data, data_dir=request.data_dir)
+    if not isinstance(data, os.PathLike) and not pathlib.Path(data).is_dir():
+        find(DATASETS, str(data), kind="data set, and no folder of that name:")
+    if request.val_fraction is not None:
+        folders.check_val_fraction(data, request.val_fraction)
+    return folders.load(
+        data, val_fraction=val_fraction(request) or folders.VAL_FRACTION
+    )
+
+
+def val_fraction(request: TrainRequest) -> float | None:
+    """The share of a folder's images that is kept for validation."""
+    if not request.has_own_images:
+        return None
+    return request.val_fraction or folders.VAL_FRACTION
+
+
+def on_the_data(
+    request: TrainRequest, recipe: Recipe | None, splits: Splits
+) -> tuple[str, Recipe]:
+    """The name of the run and its recipe, for as many epochs on the data at hand."""
+    if recipe is None:
+        recipe = _recipe_for_own_images(request, splits)
+        # Not a recipe's name: "resnet20_cifar10" is the paper's.
+        return f"{recipe.network_name}_on_{splits.name}", recipe
+    if request.data is None:
+        return recipe.name, recipe
+    if recipe.batch_size > splits.train.size and request.batch_size is None:
+        size = 2 ** max(0, int(math.log2(max(1, splits.train.size // 4))))
+        rate = recipe.schedule.learning_rate * size / recipe.batch_size
+        raise ValueError(
+            f"A batch must not exceed the {splits.train.size} training images of "
+            f"{splits.name}. Received: batch_size={recipe.batch_size} of "
+            f"{recipe.name!r}. Give, for example, --batch-size {size} with the rate that "
+            f"goes with it, --learning-rate {rate:.3g}."
+        )
+    moved = on_other_data(
+        recipe, where(request.data), splits.train.size, request.batch_size
+    )
+    return f"{recipe.name}_on_{splits.name}", moved
+
+
+def _recipe_for_own_images(request: TrainRequest, splits: Splits) -> Recipe:
+    network, data = request.network, where(request.data)
+    spec = spec_of(replace(RECIPES["quickstart"], network=network))
+    return for_own_images(
+        network=network,
+        small=spec.dataset == "cifar10",
+        channels=DATASETS[data].preprocessing.channels if data in DATASETS else 3,
+        dataset=data,
+        batch_size=request.batch_size,
+        examples=splits.train.size,
+        pretrained=request.weights is not None,
+    )
+
+
+def with_lengths(recipe: Recipe, examples: int, request: TrainRequest) -> Recipe:
+    """The recipe with the length, batch size and learning rate that were asked for."""
+    steps = request.steps
+    if request.batch_size is not None:
+        recipe = replace(recipe, batch_size=request.batch_size)
+    if request.learning_rate is not None:
+        ratio = request.learning_rate / recipe.schedule.learning_rate
+        warmup = recipe.warmup_learning_rate
+        recipe = replace(
+            recipe,
+            schedule=replace(recipe.schedule, learning_rate=request.learning_rate),
+            warmup_learning_rate=warmup and ratio * warmup,
+        )
+    if request.epochs is not None:
+        wanted = request.epochs * examples / recipe.batch_size
+        if not 0 < wanted < MOST_STEPS - 1:
+            raise ValueError(
+                f"`epochs` must be positive and make fewer than {MOST_STEPS:,} updates. "
+                f"Received: epochs={request.epochs}."
+            )
+        steps = math.ceil(wanted)
+    return recipe if steps is None else with_steps(recipe, steps)
+
+
+def preprocessing_of(recipe: Recipe, spec: ResNetSpec, splits: Splits) -> Preprocessing:
+    """How the images are prepared for this network on this data."""
+    if recipe.preprocessing is not None:
+        known = recipe.preprocessing
+    elif recipe.dataset in DATASETS:
+        known = DATASETS[recipe.dataset].preprocessing
+        if spec.dataset == "imagenet" and known.resize is None:
+            # A stem of stride 4 leaves nothing of a small image.
+            own = default_preprocessing(spec)
+            known = replace(
+                own, channels=known.channels, mean=known.mean, std=known.std
+            )
+        elif spec.dataset == "cifar10" and known.resize is not None:
+            known = replace(known, resize=32, size=(32, 32))
+    else:
+        known = default_preprocessing(spec)
+        if spec.dataset == "cifar10":
+            known = replace(known, resize=32)
+    if recipe.mean == "pixel":
+        known = replace(known, mean=per_pixel_mean(splits.train))
+    return known

@@ -1,8 +1,9 @@
-"""Writes README.md's tables, saved_models/README.md and docs/ledger.md from their sources.
+"""Writes the tables of README.md, docs/ and saved_models/README.md from their sources.
 
     python -m benchmarks.tables
 
-The sources are results/*.json, the records in saved_models/ and the networks' rows.
+The sources are results/*.json, the records in saved_models/ and the rows of networks and
+recipes, whose pages are in `catalogue.py`.
 `tests/test_readme.py` checks that the files are current.
 """
 
@@ -11,8 +12,9 @@ import pathlib
 import re
 import statistics
 
+from benchmarks import catalogue
+from benchmarks.catalogue import markdown
 from benchmarks.ledger_rows import ROWS
-from keras_resnet.applications import list_models
 from keras_resnet.runs.record import read_record
 from keras_resnet.runs.tables import table as table_of
 
@@ -24,12 +26,6 @@ PEER = "keras.applications, SavedModel"
 def load(name):
     """A benchmark's results."""
     return json.loads((RESULTS / f"{name}.json").read_text())
-
-
-def markdown(header, rows):
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
 
 
 def machine(result):
@@ -84,21 +80,6 @@ def runs():
     """Other recorded runs."""
     found = sorted((RESULTS / "runs").glob("*.json"))
     return table_of(read_record(path) for path in found)
-
-
-def networks():
-    """Every network with its counts."""
-    rows = [
-        (
-            f"`{name}`",
-            f"{row['parameters']:,}",
-            f"{row['multiply_adds'] / 1e9:.4g} G",
-            f"{row['image_size']}²",
-            row["paper"],
-        )
-        for name, row in list_models(details=True).items()
-    ]
-    return markdown(["name", "parameters", "multiply-adds", "image", "paper"], rows)
 
 
 def benchmarks():
@@ -209,7 +190,7 @@ def serving():
         f"`model.export`; medians of {speeds['rounds']} interleaved rounds, "
         f"`benchmarks/serving.py`. {machine(speeds)}. The best form to the "
         f"SavedModel: goals {goals}. With AVX2 alone, which has no unit for 8 bits, "
-        f"{without} ×: [docs/LOG.md](docs/LOG.md).\n\n"
+        f"{without} ×: [the log](LOG.md).\n\n"
         f"In 8 bits `{quantized['run']}` (Keras: {keras:.2f} % of {images:,} images) has "
         f"{accuracies}, `benchmarks/quantized.py`. {machine(quantized)}.\n\n"
         f"Files of {decoding['bytes'] / 1000:.0f} kB in place of decoded images cost "
@@ -225,27 +206,57 @@ def serving():
     )
 
 
-def readme(text):
-    """README.md with its generated parts renewed."""
-    for name, part in {
-        "results": results,
+# The generated parts of each page, by the names in its `<!-- begin NAME -->`.
+PARTS = {
+    "README.md": {"results": results, "families": catalogue.family_table},
+    "docs/benchmarks.md": {
         "runs": runs,
-        "networks": networks,
         "benchmarks": benchmarks,
         "serving": serving,
-    }.items():
+    },
+    "docs/networks.md": {"networks": catalogue.networks},
+    "docs/recipes.md": {
+        "recipes": catalogue.recipes,
+        "defaults": catalogue.defaults,
+        "each recipe": catalogue.each_recipe,
+    },
+    "docs/citing.md": {"papers": catalogue.papers},
+}
+
+
+def renewed(text, parts):
+    """A page with its generated parts renewed.
+
+    Args:
+        text: The page, which holds ``<!-- begin NAME -->`` and ``<!-- end NAME -->`` once
+            for each part.
+        parts: Functions that make the parts, by name.
+    """
+    for name, part in parts.items():
         marks = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-        pattern = f"{marks[0]}\n.*?{marks[1]}"
         # A function, since a string's backslashes would be read as groups.
         text, count = re.subn(
-            pattern,
+            f"{marks[0]}\n.*?{marks[1]}",
             lambda _, m=marks, p=part: f"{m[0]}\n{p()}{m[1]}",
             text,
             flags=re.DOTALL,
         )
         if count != 1:
-            raise ValueError(f"README.md must hold {marks[0]!r} and {marks[1]!r} once.")
+            raise ValueError(f"The page must hold {marks[0]!r} and {marks[1]!r} once.")
     return text
+
+
+def pages():
+    """The generated files: their contents by path in the repository."""
+    marked = {
+        name: renewed((REPOSITORY / name).read_text(), parts)
+        for name, parts in PARTS.items()
+    }
+    return {
+        **marked,
+        "docs/ledger.md": ledger(),
+        "saved_models/README.md": saved_models(),
+    }
 
 
 def saved_models():
@@ -331,11 +342,9 @@ def draw_ledger():
 
 def main():
     """Renews the files."""
-    (REPOSITORY / "docs" / "ledger.md").write_text(ledger())
+    for name, text in pages().items():
+        (REPOSITORY / name).write_text(text)
     draw_ledger()
-    path = REPOSITORY / "README.md"
-    path.write_text(readme(path.read_text()))
-    (REPOSITORY / "saved_models" / "README.md").write_text(saved_models())
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ from tests.helpers.shards import (  # noqa: F401
     pytest_report_header,
 )
 
+pytest_plugins = ["tests.helpers.skipped"]
+
 # Before TensorFlow is imported: oneDNN of TF 2.21 corrupts memory in strided 1x1
 # convolutions of few channels and odd batches, and answers empty batches wrongly.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

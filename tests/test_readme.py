@@ -1,29 +1,31 @@
-"""The generated tables are current, and CI runs the very commands of the README."""
+"""README.md is current, and its commands are those that CI runs."""
 
 import json
 import re
 
-from benchmarks import tables
+import pytest
+
+from benchmarks import catalogue, tables
+from keras_resnet.config.architectures import ARCHITECTURES
 from tests.conftest import REPOSITORY
 
 README = REPOSITORY / "README.md"
 
 
-def test_readme_tables_are_current():
-    text = README.read_text()
-    assert tables.readme(text) == text, "run `python -m benchmarks.tables`"
-
-
-def test_saved_models_readme_is_current():
-    path = REPOSITORY / "saved_models" / "README.md"
-    assert tables.saved_models() == path.read_text(), (
+@pytest.mark.parametrize("page", tables.pages())
+def test_generated_pages_are_current(page):
+    assert tables.pages()[page] == (REPOSITORY / page).read_text(), (
         "run `python -m benchmarks.tables`"
     )
 
 
-def test_the_ledgers_page_is_current():
-    path = REPOSITORY / "docs" / "ledger.md"
-    assert tables.ledger() == path.read_text(), "run `python -m benchmarks.tables`"
+def test_each_network_has_a_family_and_a_paper():
+    assert sum(map(len, catalogue.families().values())) == len(ARCHITECTURES)
+    without = [name for name in ARCHITECTURES if not catalogue.papers_of(name)]
+    assert not without
+
+
+def test_the_ledgers_curves_are_drawn():
     finished = [path.stem for path in (tables.RESULTS / "ledger").glob("*.json")]
     drawn = {path.stem for path in (REPOSITORY / "docs" / "ledger").glob("*.png")}
     assert set(finished) <= drawn
@@ -48,6 +50,10 @@ def test_a_finished_run_of_the_ledger_is_a_line_of_its_page(tmp_path, monkeypatc
     assert "2.0 h in 2 stretches" in line
 
 
+def test_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 200
+
+
 def test_first_commands_do_the_main_job_and_the_tests():
     blocks = re.findall(r"^```bash\n(.*?)^```$", README.read_text(), re.M | re.S)
     assert blocks[0].strip() == (
@@ -67,6 +73,12 @@ def test_saved_models_are_small_and_complete():
 
 
 def test_readme_links_lead_somewhere():
-    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+    """The site's own links are checked where it is built."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#([^)]+))?\)", README.read_text())
     assert links
-    assert not [link for link in links if not (REPOSITORY / link).exists()]
+    for path, fragment in links:
+        target = REPOSITORY / path
+        assert target.exists(), path
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.M)
+            assert fragment in map(catalogue.anchor, headings), f"{path}#{fragment}"

@@ -1,0 +1,148 @@
+"""The documentation: every public name is in it, and its commands and code are real."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import shlex
+import tomllib
+
+import pytest
+import yaml
+
+import keras_resnet
+from keras_resnet.cli.arguments import parser
+from tests.conftest import REPOSITORY
+
+DOCS = REPOSITORY / "docs"
+PAGES = [
+    REPOSITORY / "README.md",
+    *sorted(DOCS.glob("*.md")),
+    *sorted(DOCS.glob("guides/*.md")),
+]
+# Modules of public dataclasses; the names in `__all__` are public wherever they are.
+CONFIG = ("datasets", "preprocessing", "recipe", "spec")
+PUBLIC_MODULES = ("optimizers", "callbacks", "layers")
+
+
+def public_names():
+    """Public objects by the name that a user writes."""
+    found = {
+        f"keras_resnet.{n}": getattr(keras_resnet, n) for n in keras_resnet.__all__
+    }
+    for name in PUBLIC_MODULES:
+        if importlib.util.find_spec(f"keras_resnet.{name}"):
+            module = importlib.import_module(f"keras_resnet.{name}")
+            found |= {
+                f"{module.__name__}.{n}": getattr(module, n) for n in module.__all__
+            }
+    for name in CONFIG:
+        module = importlib.import_module(f"keras_resnet.config.{name}")
+        found |= {
+            f"{module.__name__}.{n}": value
+            for n, value in vars(module).items()
+            if dataclasses.is_dataclass(value) and value.__module__ == module.__name__
+        }
+    return found
+
+
+def test_every_public_name_is_in_the_reference():
+    text = "".join(path.read_text() for path in (DOCS / "reference").glob("*.md"))
+    documented = re.findall(r"^::: (?:\w+\.)+(\w+)$", text, re.M)
+    names = [name.rpartition(".")[2] for name in public_names()]
+    assert sorted(set(documented) - {"Run"}) == sorted(set(names) - {"Run"})
+    assert len(documented) == len(set(documented))
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_every_public_name_has_a_docstring(name):
+    value = public_names()[name]
+    own = value.__doc__
+    # `dataclass` makes one of the signature.
+    assert own and not own.startswith(f"{name.rpartition('.')[2]}("), name
+    if inspect.isfunction(value) and inspect.signature(value).parameters:
+        assert "Args:" in own, name
+    for member, of in vars(value).items() if inspect.isclass(value) else ():
+        if not member.startswith("_") and (
+            inspect.isfunction(of) or type(of) is property
+        ):
+            assert of.__doc__, f"{name}.{member}"
+
+
+def blocks(path, language):
+    """The code blocks of a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", path.read_text(), re.M | re.S)
+
+
+def commands(path):
+    """The calls of the command line on a page, as lists of words."""
+    for block in [*blocks(path, "console"), *blocks(path, "bash")]:
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if "keras-resnet" in words and "…" not in line:
+                words = words[words.index("keras-resnet") + 1 :]
+                ends = [i for i, w in enumerate(words) if w in ("&&", "|", ";")]
+                yield words[: ends[0]] if ends else words
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_commands_are_those_of_the_command_line(path):
+    for words in commands(path):
+        try:
+            parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{path.name}: keras-resnet {shlex.join(words)}")
+
+
+def test_there_are_commands_to_check():
+    assert sum(len(list(commands(path))) for path in PAGES) > 40
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_python_names_what_there_is(path):
+    for block in blocks(path, "python"):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                if node.value.id == "keras_resnet":
+                    assert hasattr(keras_resnet, node.attr), node.attr
+            if isinstance(node, ast.ImportFrom) and node.module.startswith(
+                "keras_resnet"
+            ):
+                module = importlib.import_module(node.module)
+                assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+# --- Files that name versions ------------------------------------------------------
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["version"] == keras_resnet.__version__
+
+
+def test_the_linters_have_one_version():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    pins = dict(pin.split("==") for pin in project["optional-dependencies"]["lint"])
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
+    revisions = {
+        repo["repo"].rpartition("/")[2]: repo["rev"].removeprefix("v")
+        for repo in hooks["repos"]
+    }
+    assert revisions["ruff-pre-commit"] == pins["ruff"]
+    assert revisions["codespell"] == pins["codespell"]
+
+
+def test_the_workflows_run_what_the_readme_says():
+    """Each command of the README's bash blocks is a line of a workflow, and no other."""
+    shown = "".join(blocks(REPOSITORY / "README.md", "bash"))
+    runs = [
+        step["run"]
+        for path in (REPOSITORY / ".github" / "workflows").glob("*.yml")
+        for job in yaml.safe_load(path.read_text())["jobs"].values()
+        for step in job["steps"]
+        if "run" in step
+    ]
+    ran = "\n".join(runs).replace("${{ matrix.shard }}", "auto").splitlines()
+    for line in shown.replace(" && ", "\n").splitlines():
+        assert line in ran, line

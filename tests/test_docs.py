@@ -6,8 +6,11 @@ import importlib
 import inspect
 import re
 import shlex
+import shutil
 import tomllib
 
+import matplotlib.image
+import numpy as np
 import pytest
 import yaml
 
@@ -113,6 +116,29 @@ def test_python_names_what_there_is(path):
                 assert all(hasattr(module, alias.name) for alias in node.names)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "path",
+    # serving.md has a module of its own, tests/test_serving.py.
+    [p for p in PAGES if blocks(p, "python") and p.stem != "serving"],
+    ids=lambda path: path.stem,
+)
+def test_python_runs(path, tmp_path, monkeypatch):
+    """The blocks of a page, one after the other, with random weights."""
+    monkeypatch.chdir(tmp_path)
+    trained = REPOSITORY / "saved_models" / "quickstart_seed0"
+    for run in ("quickstart_seed1", "resnet18_on_photos_seed0"):
+        shutil.copytree(trained, tmp_path / "runs" / run)
+    pixels = np.zeros((28, 28), "uint8")
+    for name in ("cat.jpg", "shoe.png"):
+        matplotlib.image.imsave(name, pixels)
+    names = {"images": np.zeros((2, 224, 224, 3), "uint8")}
+    # Finished, so that nothing is trained.
+    monkeypatch.setattr(keras_resnet, "train", lambda recipe, seed: None, raising=False)
+    for block in blocks(path, "python"):
+        exec(re.sub(r'weights="[^"]*"', "weights=None", block), names)
+
+
 # --- Files that name versions ------------------------------------------------------
 
 
@@ -134,7 +160,7 @@ def test_the_linters_have_one_version():
 
 
 def test_the_workflows_run_what_the_readme_says():
-    """Each command of the README's bash blocks is a line of a workflow, and no other."""
+    """Each command of the README's bash blocks is a line of a workflow."""
     shown = "".join(blocks(REPOSITORY / "README.md", "bash"))
     runs = [
         step["run"]

@@ -114,8 +114,8 @@ def families():
 
 def papers_of(name):
     """The keys of `PAPERS` that a network's row names."""
-    paper = ARCHITECTURES[name].paper
-    return [key for key in PAPERS if re.search(rf"(^|; ){re.escape(key)}\b", paper)]
+    parts = ARCHITECTURES[name].paper.split("; ")
+    return [key for part in parts for key in PAPERS if re.match(rf"{key}\b", part)]
 
 
 def anchor(heading):

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import pkgutil
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ import pytest
 import yaml
 
 import keras_resnet
+from keras_resnet import config
 from keras_resnet.cli.arguments import parser
 from tests.conftest import REPOSITORY
 
@@ -24,13 +26,14 @@ PAGES = [
     *sorted(DOCS.glob("*.md")),
     *sorted(DOCS.glob("guides/*.md")),
 ]
-# Modules of public dataclasses; the names in `__all__` are public wherever they are.
-CONFIG = ("datasets", "preprocessing", "recipe", "spec")
 PUBLIC_MODULES = ("optimizers", "callbacks", "layers")
 
 
 def public_names():
-    """Public objects by the name that a user writes."""
+    """Public objects by the name that a user writes.
+
+    They are what the public modules' `__all__` name, and the dataclasses of `config`.
+    """
     found = {
         f"keras_resnet.{n}": getattr(keras_resnet, n) for n in keras_resnet.__all__
     }
@@ -40,8 +43,8 @@ def public_names():
             found |= {
                 f"{module.__name__}.{n}": getattr(module, n) for n in module.__all__
             }
-    for name in CONFIG:
-        module = importlib.import_module(f"keras_resnet.config.{name}")
+    for found_module in pkgutil.iter_modules(config.__path__, "keras_resnet.config."):
+        module = importlib.import_module(found_module.name)
         found |= {
             f"{module.__name__}.{n}": value
             for n, value in vars(module).items()

@@ -18,7 +18,7 @@ from keras_resnet.files import replaced
 History: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 # Okabe and Ito's colours, told apart by colour-blind readers too. Nothing is said by
 # colour alone: lines also differ in style, wrong predictions carry a mark.
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#595959"
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#595959"
 
 
 def training_curves(
@@ -75,7 +75,7 @@ def training_errors(
     Raises:
         ValueError: If there are more than four histories, or none.
     """
-    styles = [(c, s) for s in ("--", "-") for c in (BLUE, VERMILION)]
+    styles = [(c, s) for s in ("--", "-") for c in (BLUE, VERMILLION)]
     if not 1 <= len(histories) <= len(styles):
         raise ValueError(
             f"`histories` must be 1 to {len(styles)}. Received: {list(histories)}."
@@ -205,7 +205,7 @@ def _points(rows, name, transform):
 def _curves(axis, rows, name, form, transform):
     kinds = (
         ("training", name, {"color": BLUE, "linestyle": "--", "linewidth": 1.3}),
-        ("validation", f"val_{name}", {"color": VERMILION, "linewidth": 1.8}),
+        ("validation", f"val_{name}", {"color": VERMILLION, "linewidth": 1.8}),
     )
     for label, column, style in kinds:
         steps, values = _points(rows, column, transform)
@@ -248,7 +248,7 @@ def _image(axis, image, *, framed):
     )
     axis.set_axis_on()
     axis.set(xticks=[], yticks=[])
-    axis.spines[:].set(color=VERMILION if framed else "0.8", linewidth=4 * framed + 1)
+    axis.spines[:].set(color=VERMILLION if framed else "0.8", linewidth=4 * framed + 1)
 
 
 def _caption(axis, names, predicted, label, probability):
@@ -257,7 +257,7 @@ def _caption(axis, names, predicted, label, probability):
     axis.set_title(
         line if right else f"{line}\ntrue: {_short(names[label])}",
         fontsize=9,
-        color="black" if right else VERMILION,
+        color="black" if right else VERMILLION,
         fontweight="normal" if right else "bold",
         parse_math=False,  # A class may be called "$".
     )

@@ -1,10 +1,11 @@
 """Parts of the documentation that are made of rows: networks, recipes, papers."""
 
 import re
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
 from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.recipe_files import described
 from keras_resnet.config.recipes import RECIPES
 
 # Each network belongs to the one family whose pattern its whole name matches.
@@ -194,7 +195,7 @@ def _network(name):
         "<br>".join(stages).replace(" ", "\N{NO-BREAK SPACE}"),
         f"`{spec.order}`",
         spec.shortcut or "none",
-        "<br>".join(f"{k} {_value(v)}" for k, v in more.items() if v) or "–",
+        "<br>".join(f"{k} {v}" for k, v in more.items() if v) or "–",
     )
 
 
@@ -227,7 +228,8 @@ def defaults():
     rows = [
         (f"`{field.name}`", _value(field.default))
         for field in fields(Recipe)
-        if field.default is not MISSING and field.name != "deviations"
+        if field.default is not MISSING
+        and field.name not in ("name", "source", "deviations")
     ]
     return markdown(("field", "value"), rows)
 
@@ -238,18 +240,17 @@ def each_recipe():
 
 
 def _target(recipe):
-    target = recipe.target
-    return "–" if target is None else f"{getattr(target, 'error', target):g}"
+    return "–" if recipe.target is None else f"{recipe.target.error:g}"
 
 
 def _recipe(name, recipe):
-    skipped = {"source", "deviations", "target"}
+    own = {f.name for f in fields(Recipe) if getattr(recipe, f.name) != f.default}
+    own = (own | {"epochs"}) - {"name", "source", "deviations"}
     rows = [
-        (f"`{field.name}`", _value(getattr(recipe, field.name)))
-        for field in fields(Recipe)
-        if field.name not in skipped and getattr(recipe, field.name) != field.default
+        (f"`{field}`", value)
+        for field, value in described(recipe)
+        if field.partition(".")[0] in own
     ]
-    rows += [("published test error, %", _target(recipe))]
     text = f"## {name}\n\n{recipe.source}.\n\n{markdown(('field', 'value'), rows)}"
     if recipe.deviations:
         deviations = "".join(f"- {line}\n" for line in recipe.deviations)
@@ -258,23 +259,9 @@ def _recipe(name, recipe):
 
 
 def _value(value):
-    """A field's value as a reader wants to see it."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return _inside(value) if value != () else "none"
-
-
-def _inside(value):
-    """The same in a list, where commas part the items."""
-    if is_dataclass(value):
-        pairs = ((f.name, getattr(value, f.name)) for f in fields(value))
-        inside = ", ".join(f"{name} {_inside(value)}" for name, value in pairs)
-        return f"{type(value).__name__}({inside})"
-    if isinstance(value, tuple | list):
-        return f"({', '.join(map(_inside, value))})"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return {None: "none", True: "yes", False: "no"}.get(value, str(value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value in (None, ()) else value
 
 
 # --- Papers -----------------------------------------------------------------------

@@ -88,7 +88,7 @@ def commands(path):
             words = shlex.split(line.removeprefix("$ "), comments=True)
             if "keras-resnet" in words and "…" not in line:
                 words = words[words.index("keras-resnet") + 1 :]
-                ends = [i for i, w in enumerate(words) if w in ("&&", "|", ";")]
+                ends = [i for i, w in enumerate(words) if w in ("&&", "|", ";", ">")]
                 yield words[: ends[0]] if ends else words
 
 
@@ -137,7 +137,7 @@ def test_python_runs(path, tmp_path, monkeypatch):
         matplotlib.image.imsave(name, pixels)
     names = {"images": np.zeros((2, 224, 224, 3), "uint8")}
     # Finished, so that nothing is trained.
-    monkeypatch.setattr(keras_resnet, "train", lambda recipe, seed: None, raising=False)
+    monkeypatch.setattr(keras_resnet, "train", lambda recipe, **options: None, raising=False)
     for block in blocks(path, "python"):
         exec(re.sub(r'weights="[^"]*"', "weights=None", block), names)
 

@@ -27,6 +27,7 @@ PAGES = [
     *sorted(DOCS.glob("guides/*.md")),
 ]
 PUBLIC_MODULES = ("optimizers", "callbacks", "layers")
+TESTED_ELSEWHERE = {"serving", "your_own_loop"}
 INTERNAL = {"Order"}  # Dataclasses of `config` that only the package itself makes.
 
 
@@ -127,8 +128,7 @@ def test_python_names_what_there_is(path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    # serving.md has a module of its own, tests/test_serving.py.
-    [p for p in PAGES if blocks(p, "python") and p.stem != "serving"],
+    [p for p in PAGES if blocks(p, "python") and p.stem not in TESTED_ELSEWHERE],
     ids=lambda path: path.stem,
 )
 def test_python_runs(path, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""How a run goes on after it was stopped: what is saved, when, and atomically.
+"""Checkpoints: what is saved so that training can go on, when, and how it is read back.
 
 A checkpoint is a folder ``step_<updates>`` with the variables of model, optimizer and
 metrics, and the state of the callbacks. It appears under that name only when it is
@@ -8,19 +8,23 @@ complete.
 import contextlib
 import errno
 import json
+import pathlib
 import shutil
 import signal
 import threading
 import time
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from keras_resnet.devices import distribute
-from keras_resnet.devices.find import ALONE
+from keras_resnet.devices.find import ALONE, Devices
 from keras_resnet.files import WRITING, replaced
-from keras_resnet.training.callbacks import synchronize
+from keras_resnet.training.callbacks import Logs, Steps, synchronize
 from keras_resnet.training.distillation import teacher_of, without_teacher
 
 KEPT = 2  # The last, and one more should the disk have lost the last.
@@ -30,6 +34,22 @@ SECONDS_BETWEEN = 600  # At most so much work is done twice after a power cut.
 SIGNALS = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP")
 # Updates between two questions of several workers whether one of them was asked to end.
 ASKED_EVERY = 10
+
+
+class Stateful(Protocol):
+    """What has a state that a checkpoint holds, such as many of our callbacks."""
+
+    def state(self) -> dict[str, Any]:
+        """Values that JSON can hold, and under ``"arrays"`` a list of NumPy arrays."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` returned."""
+        ...
+
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model, as of `keras.callbacks.Callback`."""
+        ...
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -52,18 +72,27 @@ class Checkpoint(keras.callbacks.Callback):
         devices: `devices.find.Devices`. Of several workers, the chief alone writes.
     """
 
-    def __init__(self, folder, stateful, steps, epoch_ends, metrics=(), devices=ALONE):
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        stateful: Mapping[str, Stateful],
+        steps: Steps,
+        epoch_ends: Callable[[int], bool],
+        metrics: Sequence[np.ndarray] = (),
+        devices: Devices = ALONE,
+    ) -> None:
         super().__init__()
-        self.folder = folder
-        self.stateful = stateful
-        self.steps = steps
-        self.epoch_ends = epoch_ends
-        self.metrics = metrics
-        self.devices = devices
-        self.received = None
-        self.handlers = {}
+        self.folder: pathlib.Path = folder
+        self.stateful: Mapping[str, Stateful] = stateful
+        self.steps: Steps = steps
+        self.epoch_ends: Callable[[int], bool] = epoch_ends
+        self.metrics: Sequence[np.ndarray] = metrics
+        self.devices: Devices = devices
+        self.saved: float = 0.0
+        self.received: int | None = None
+        self.handlers: dict[int, Any] = {}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.saved = time.monotonic()
         # Python allows handlers in the main thread alone.
         if self.handlers or threading.current_thread() != threading.main_thread():
@@ -76,7 +105,7 @@ class Checkpoint(keras.callbacks.Callback):
                 continue  # As `nohup` wants it.
             self.handlers[number] = signal.signal(number, self._receive)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         # `fit` has just set them to zero.
         for variable, array in zip(
             self.model.metrics_variables, self.metrics, strict=bool(self.metrics)
@@ -84,7 +113,7 @@ class Checkpoint(keras.callbacks.Callback):
             distribute.write(variable, array)
         self.metrics = ()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         if self.epoch_ends(self.steps.done):
             return
         due = self.devices.workers == 1 or self.steps.done % ASKED_EVERY == 0
@@ -95,33 +124,33 @@ class Checkpoint(keras.callbacks.Callback):
         if asked:
             self.leave_if_asked()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._save()
         self.leave_if_asked()
 
-    def release(self):
+    def release(self) -> None:
         """Gives signals back to those who handled them before training."""
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
 
-    def _receive(self, number, frame):
+    def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received:
             self._leave(number)
         self.received = number
 
-    def _save(self):
+    def _save(self) -> None:
         synchronize(self.model)
         if self.devices.chief:
             states = {name: one.state() for name, one in self.stateful.items()}
             save(self.folder, self.model, states, self.steps.done)
         self.saved = time.monotonic()
 
-    def _asked(self):
+    def _asked(self) -> int:
         """The signal that came, here or to another worker; 0 if none."""
         return max(distribute.everyones(self.received or 0, self.devices))
 
-    def leave_if_asked(self):
+    def leave_if_asked(self) -> None:
         """Ends the process if a signal has come, and the other workers' with it.
 
         They get here when the chief has saved.
@@ -130,21 +159,26 @@ class Checkpoint(keras.callbacks.Callback):
         if number:
             self._leave(number)
 
-    def _leave(self, number):
+    def _leave(self, number: int) -> None:
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
 
-def save(folder, model, states, step):
+def save(
+    folder: pathlib.Path,
+    model: keras.Model,
+    states: Mapping[str, dict[str, Any]],
+    step: int,
+) -> None:
     """Writes a checkpoint.
 
     Args:
         folder: Where checkpoints lie; older ones but `KEPT` are removed.
         model: Compiled.
-        states: What else must survive, by name: as JSON takes it, but for a list of
-            NumPy arrays under ``"arrays"``.
-        step: Steps done.
+        states: What else must survive, by name: values that JSON can hold, and a list
+            of NumPy arrays under ``"arrays"``.
+        step: Number of updates done.
 
     Raises:
         FloatingPointError: If a weight is not finite. Those written before stay.
@@ -184,7 +218,7 @@ def save(folder, model, states, step):
         shutil.rmtree(old)
 
 
-def _groups(model):
+def _groups(model: keras.Model) -> dict[str, list[keras.Variable]]:
     """The variables that decide how a run goes on, in an order that stays."""
     return {
         # With the states of random generators.
@@ -194,38 +228,40 @@ def _groups(model):
     }
 
 
-def _teacher(model):
+def _teacher(model: keras.Model) -> dict[str, str]:
     """What tells whether a run goes on with the teacher that it began with."""
     teacher = teacher_of(model)
     return {} if teacher is None else {"sha256": teacher.sha256}
 
 
-def checkpoints(folder):
+def checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
     """The complete checkpoints in a folder, oldest first."""
     return sorted(folder.glob("step_*"))
 
 
-def updates_done(folder):
-    """Updates until the last checkpoint in a folder, 0 if there is none."""
+def updates_done(folder: pathlib.Path) -> int:
+    """The number of updates until the last checkpoint in a folder, 0 if there is none."""
     return max(map(_step, checkpoints(folder)), default=0)
 
 
-def _step(checkpoint):
+def _step(checkpoint: pathlib.Path) -> int:
     return int(checkpoint.name.removeprefix("step_"))
 
 
-def advice(folder):
+def advice(folder: pathlib.Path) -> str:
     """What to do after divergence, in a sentence that names the last checkpoint."""
     last = [path.name for path in checkpoints(folder)[-1:]]
     where = f"The last checkpoint, {last[0]}, is good" if last else "None was saved"
     return (
-        f" {where}. The same command would likely come to the same end: train from the "
-        "beginning in another --output-dir with a lower --learning-rate, or with "
-        "--precision float32 if the precision was mixed."
+        f" {where}. The same training would likely come to the same end: begin anew in "
+        "another folder (--output-dir) with a lower learning rate (--learning-rate), or "
+        "in float32 (--precision float32) if the precision was mixed."
     )
 
 
-def restore(folder, model, stateful):
+def restore(
+    folder: pathlib.Path, model: keras.Model, stateful: Mapping[str, Stateful]
+) -> tuple[int, list[np.ndarray]]:
     """Brings a compiled model and its callbacks to the last readable checkpoint.
 
     Args:
@@ -242,47 +278,71 @@ def restore(folder, model, stateful):
             one holds something else than what training goes on with.
     """
     model.optimizer.build(model.trainable_variables)
-    # Half-written ones of a process that was killed.
+    found = read_last(folder)
+    if found is None:
+        return 0, []
+    checkpoint, states, arrays = found
+    _assign(model, arrays, checkpoint)
+    _give_states(stateful, model, states, arrays, checkpoint)
+    if states.get("teacher", {}) != _teacher(model):
+        raise ValueError(
+            f"{checkpoint} must have been saved with the teacher that training goes "
+            "on with. Received: one of other weights. Give the run's folder "
+            "(--teacher) as it was when training began."
+        )
+    return _step(checkpoint), _group(arrays, "metrics")
+
+
+def read_last(
+    folder: pathlib.Path,
+) -> tuple[pathlib.Path, dict[str, Any], dict[str, np.ndarray]] | None:
+    """Reads the last checkpoint in a folder that can be read.
+
+    Those behind it are said to be damaged, and renamed; what a process that was killed
+    has left half-written is removed.
+
+    Returns:
+        The checkpoint's folder, the states and the arrays that `save` wrote; `None` if
+        there is no checkpoint.
+
+    Raises:
+        ValueError: If there are checkpoints and none of them can be read.
+    """
     for temporary in folder.glob(f"{WRITING}step_*"):
         shutil.rmtree(temporary, ignore_errors=True)
-    found = checkpoints(folder)
-    for checkpoint in reversed(found):
+    failure = None
+    for checkpoint in reversed(checkpoints(folder)):
         try:
             states = json.loads((checkpoint / "state.json").read_text())
             with np.load(checkpoint / "variables.npz") as file:
-                arrays = dict(file)
+                return checkpoint, states, dict(file)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             failure = error
             print(f"{checkpoint} can't be read ({error}) and is passed over.")
             with contextlib.suppress(OSError):
                 # Else it would count as the last one, and as good.
                 checkpoint.rename(folder / f"damaged_{checkpoint.name}")
-            continue
-        _assign(model, arrays, checkpoint)
-        _give_states(stateful, model, states, arrays, checkpoint)
-        if states.get("teacher", {}) != _teacher(model):
-            raise ValueError(
-                f"{checkpoint} must have been saved with the teacher that training goes "
-                "on with. Received: one of other weights. Give the run's folder "
-                "(--teacher) as it was when training began."
-            )
-        done = _step(checkpoint)
-        return done, _group(arrays, "metrics")
-    if found:
+    if failure is not None:
         raise ValueError(
             f"None of the checkpoints in {folder} can be read ({failure}). Remove that "
             "folder to train from the beginning."
         )
-    return 0, []
+    return None
 
 
-def _group(arrays, name):
+def _group(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
     """The arrays of one group, in their order."""
     count = sum(key.rpartition(".")[0] == name for key in arrays)
     return [arrays[f"{name}.{index}"] for index in range(count)]
 
 
-def _give_states(stateful, model, states, arrays, checkpoint):
+def _give_states(
+    stateful: Mapping[str, Stateful],
+    model: keras.Model,
+    states: Mapping[str, dict[str, Any]],
+    arrays: Mapping[str, np.ndarray],
+    checkpoint: pathlib.Path,
+) -> None:
     """Gives the callbacks the states of a checkpoint."""
     try:
         for name, callback in stateful.items():
@@ -293,20 +353,29 @@ def _give_states(stateful, model, states, arrays, checkpoint):
         raise ValueError(
             f"{checkpoint / 'state.json'} must hold the state of {', '.join(stateful)} "
             f"as this version of keras_resnet saves it, and it doesn't ({error!r}). Go "
-            f"on with the version that saved it, or remove {checkpoint}: training then "
-            "goes on from the checkpoint before, or from the beginning."
+            "on with the callbacks and the version that saved it, or remove "
+            f"{checkpoint}: training then goes on from the checkpoint before, or from "
+            "the beginning."
         ) from error
 
 
-def _assign(model, arrays, checkpoint):
+def _assign(
+    model: keras.Model, arrays: Mapping[str, np.ndarray], checkpoint: pathlib.Path
+) -> None:
     """Gives model and optimizer the values of a checkpoint."""
     for name, variables in list(_groups(model).items())[:2]:
         values = _group(arrays, name)
-        if len(values) != len(variables):
+        # Replicas may have values of their own, stacked in front.
+        fits = len(values) == len(variables) and all(
+            value.shape[value.ndim - len(variable.shape) :] == tuple(variable.shape)
+            for value, variable in zip(values, variables, strict=True)
+        )
+        if not fits:
             raise ValueError(
-                f"{checkpoint} must have been saved under the precision that training "
-                f"goes on with: its {name} has {len(values)} variables instead of "
-                f"{len(variables)}. Give what the run began with."
+                f"{checkpoint} must have been saved of the network, the optimizer and the "
+                f"precision that training goes on with: its {name} has {len(values)} "
+                f"variables, where there are {len(variables)} now, or other shapes. Give "
+                "what training began with."
             )
         for variable, value in zip(variables, values, strict=True):
             distribute.write(variable, value)

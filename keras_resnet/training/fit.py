@@ -135,7 +135,14 @@ def fit(
     saving = checkpoint.Checkpoint(
         checkpoints, stateful, steps, epoch_ends, in_epoch, devices
     )
-    progress = Progress(recipe, data.examples, steps, redraw=verbose == 1)
+    progress = Progress(
+        steps,
+        total=recipe.steps,
+        batch_size=recipe.batch_size,
+        examples=data.examples,
+        image_sizes=recipe.image_sizes,
+        redraw=verbose == 1,
+    )
     chosen = [
         steps,
         callbacks.StopAtNaN(steps, lambda: checkpoint.advice(checkpoints)),
@@ -213,7 +220,9 @@ def stateful_callbacks(
     )
     stateful = {"history": log, **reactive_schedules(recipe)}
     if recipe.average:
-        stateful["average"] = AverageWeights(recipe.average, steps)
+        stateful["average"] = AverageWeights(
+            recipe.average.decay, recipe.average.every, steps=steps, keep=False
+        )
         stateful["average"].set_model(model)  # Also of a run that is trained.
     return stateful
 

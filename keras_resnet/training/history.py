@@ -1,12 +1,20 @@
-"""``history.csv``: a row for every validation, written and read."""
+"""``history.csv``: a row for every epoch or validation, written and read."""
 
 import csv
+import os
+import pathlib
 import time
+from typing import Any
 
 import keras
 
 from keras_resnet.files import replaced
-from keras_resnet.training.callbacks import last_learning_rate
+from keras_resnet.training.callbacks import (
+    Logs,
+    Steps,
+    last_learning_rate,
+    updates_done,
+)
 
 HISTORY = (
     "step",
@@ -21,91 +29,121 @@ HISTORY = (
 
 
 class HistoryLog(keras.callbacks.Callback):
-    """Writes ``history.csv``: a row for every validation, with the columns `HISTORY`.
+    """Writes a CSV file with a row for every epoch of `fit`.
 
-    ``loss`` and ``accuracy`` (a fraction) are running means over the training batches
-    since the last validation, ``learning_rate`` that of the last update.
+    The columns are `HISTORY` as far as there is something to write, then whatever else
+    the model measures. ``step`` counts updates; ``loss`` and ``accuracy`` (a fraction)
+    are running means over the batches of the epoch; ``learning_rate`` is that of the
+    last update.
 
-    The rows belong to the state that checkpoints hold, and the file is written from
-    them, so a run that goes on has neither gaps nor doubles, whatever became of the file.
+    The file is written whole at the end of each epoch, from rows that belong to the
+    callback's state: training that goes on leaves neither gaps nor doubles, whatever
+    became of the file.
 
     Args:
-        path: The file.
-        steps: `Steps`.
-        batch_size: Images per update.
-        examples: Images per epoch.
+        path: The file; its folder is made if there is none.
+        steps: `Steps` that count the updates; `None` asks the optimizer.
+        batch_size: Images per update. Without, there is no ``images_per_second``.
+        examples: Images per pass over the training data, of which ``epoch`` then is a
+            fraction. Without, ``epoch`` counts those of `fit`, from 1.
 
     Attributes:
-        rows: So far, over all parts of the run.
-        seconds: Of training and validation so far, over all parts of the run.
+        rows: The rows so far, over all parts of the training.
+        seconds: Duration of training and validation so far, over all parts.
     """
 
-    def __init__(self, path, steps, *, batch_size, examples):
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        steps: Steps | None = None,
+        *,
+        batch_size: int | None = None,
+        examples: int | None = None,
+    ) -> None:
         super().__init__()
-        self.path = path
-        self.steps = steps
-        self.batch_size = batch_size
-        self.examples = examples
-        self.rows = []
-        self.seconds = 0.0
-        self.started = None
+        self.path: pathlib.Path = pathlib.Path(path)
+        self.steps: Steps | None = steps
+        self.batch_size: int | None = batch_size
+        self.examples: int | None = examples
+        self.rows: list[dict[str, Any]] = []
+        self.seconds: float = 0.0
+        self.started: float | None = None
+        self.batches: int = 0
+        self.first: tuple[int, float] | None = None
+        self.trained: float | None = None
 
-    def state(self):
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to go on."""
         seconds = self.seconds + self._of_this_epoch()
         return {"rows": list(self.rows), "seconds": seconds}
 
-    def restore(self, state):
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` returned."""
         self.rows = list(state["rows"])
         self.seconds = state["seconds"]
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches, self.first = 0, None
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.batches, self.first, self.trained = 0, None, None
         self.started = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.batches = batch + 1
         if self.first is None:  # The first execution also traces and compiles.
             self.first = self.batches, time.perf_counter()
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs = None) -> None:
         self.trained = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
-        step = self.steps.done
-        untimed, since = self.first
-        if untimed == self.batches:
-            untimed, since = 0, self.started
-        speed = (self.batches - untimed) * self.batch_size / (self.trained - since)
-        row = {
-            "step": step,
-            "epoch": round(step * self.batch_size / self.examples, 3),
-            **{name: f"{logs[name]:.6g}" for name in HISTORY[2:6]},
-            "learning_rate": f"{last_learning_rate(self.model.optimizer):.6g}",
-            "images_per_second": f"{speed:.1f}",
-        }
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        step = updates_done(self.steps, self.model)
+        row: dict[str, Any] = {"step": step, "epoch": epoch + 1}
+        if self.batch_size and self.examples:
+            row["epoch"] = round(step * self.batch_size / self.examples, 3)
+        row |= {name: f"{value:.6g}" for name, value in (logs or {}).items()}
+        row["learning_rate"] = f"{last_learning_rate(self.model.optimizer):.6g}"
+        if self.batch_size:
+            row["images_per_second"] = (
+                f"{self._batches_per_second() * self.batch_size:.1f}"
+            )
         self.rows.append(row)
         self.write()
         self.seconds += self._of_this_epoch()
         self.started = None
 
-    def write(self):
+    def write(self) -> None:
         """Writes the file, whatever has become of it."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        columns = [name for name in HISTORY if name in names or not names]
+        columns += [name for name in names if name not in HISTORY]
         with replaced(self.path) as new, new.open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY)
+            writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
 
-    def _of_this_epoch(self):
+    def _batches_per_second(self) -> float:
+        """Of the epoch that ends; without its first execution, unless it is the only."""
+        untimed, since = self.first or (0, self.started)
+        if untimed == self.batches:
+            untimed, since = 0, self.started
+        until = time.perf_counter() if self.trained is None else self.trained
+        return (self.batches - untimed) / (until - since)
+
+    def _of_this_epoch(self) -> float:
         return 0.0 if self.started is None else time.perf_counter() - self.started
 
 
-def read_history(path):
-    """The rows of a ``history.csv``, values as numbers."""
+def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
+    """The rows of a file that `HistoryLog` wrote, with their values as numbers.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
     with open(path, newline="") as file:
         return [
             {
                 name: int(value) if name == "step" else float(value)
                 for name, value in row.items()
+                if value != ""  # Not every row has to have every column.
             }
             for row in csv.DictReader(file)
         ]

@@ -1,104 +1,162 @@
-"""One readable line on how training goes."""
+"""A callback that prints one readable line on how training goes."""
 
 import datetime
 import os
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any, TextIO
 
 import keras
 import numpy as np
 
 from keras_resnet.config.recipe import first_steps
-from keras_resnet.training.callbacks import last_learning_rate, synchronize
+from keras_resnet.training.callbacks import (
+    Logs,
+    Steps,
+    last_learning_rate,
+    synchronize,
+    updates_done,
+)
 
 SECONDS_BETWEEN = 0.5  # Of a line that redraws itself.
 SECONDS_BETWEEN_LINES = 60.0  # Of lines in a file or over a slow connection.
 
 
 class Progress(keras.callbacks.Callback):
-    """Says how far training is, how fast it goes and when it will end.
+    """Prints how far training is, how fast it goes and when it will end.
 
-    Loss and accuracy are running means since the last validation; the speed is that of
-    the last seconds. The time left counts validations in, and updates by the pixels of
-    their images where a recipe trains on several sizes.
+    Loss and metrics are running means over the epoch; the speed is that of the last
+    seconds. The time left includes validation, and where the images change their size
+    it takes an update to last as long as it has pixels. Pass ``verbose=0`` to `fit`, or
+    Keras prints its own line as well.
 
     Args:
-        recipe: A `Recipe`.
-        examples: Images per epoch.
-        steps: `callbacks.Steps`.
+        steps: `Steps` that count the updates; `None` asks the optimizer.
+        total: Updates in total; `None` takes those of `fit`'s epochs, where Keras knows
+            how many there are.
+        batch_size: Images per update; without, the speed is in updates per second.
+        examples: Images per pass over the training data; without, ``epoch`` is `fit`'s.
+        image_sizes: Sides of the training images: pairs of the share of the updates
+            from which on, rising from 0, and pixels. Empty for images of one size.
         redraw: Whether one line is drawn over and over, as a terminal and a notebook
-            can, or a new one written every minute.
-        file: Where to; standard output by default.
+            can, or a new one printed every minute. `None` asks whether ``file`` is a
+            terminal.
+        file: Where to print; standard output by default.
     """
 
-    def __init__(self, recipe, examples, steps, *, redraw, file=None):
+    def __init__(
+        self,
+        steps: Steps | None = None,
+        *,
+        total: int | None = None,
+        batch_size: int | None = None,
+        examples: int | None = None,
+        image_sizes: Sequence[tuple[float, int]] = (),
+        redraw: bool | None = None,
+        file: TextIO | None = None,
+    ) -> None:
         super().__init__()
-        self.steps = steps
-        self.recipe = recipe
-        self.examples = examples
-        self.redraw = redraw
-        self.file = file or sys.stdout
-        self.width = 0
-        pixels = np.ones(recipe.steps)
-        begins = first_steps(recipe.image_sizes, recipe.steps)
-        for begin, (_, side) in zip(begins, recipe.image_sizes, strict=True):
-            pixels[begin:] = side**2
-        self.pixels = np.concatenate([[0], np.cumsum(pixels)])  # Until each update.
+        self.steps: Steps | None = steps
+        self.given_total: int | None = total
+        self.batch_size: int | None = batch_size
+        self.examples: int | None = examples
+        self.image_sizes: Sequence[tuple[float, int]] = image_sizes
+        self.file: TextIO = file or sys.stdout
+        self.redraw: bool = self.file.isatty() if redraw is None else redraw
+        self.width: int = 0
+        self.epoch: int = 0
+        self.total: int | None = None
+        self.pixels: np.ndarray = np.zeros(1)
+        self.first: int | None = None  # Updates before those whose time is taken.
+        self.began: float | None = None
+        self.drawn: float = 0.0
+        self.drawn_at: int = 0
+        self.last: tuple[dict[str, Any], float] = {}, 0.0
 
-    def on_train_begin(self, logs=None):
-        self.first = self.steps.done
-        self.began = None
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.first, self.began = None, None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        self.epoch = epoch
+        done = updates_done(self.steps, self.model)
+        if self.first is None:
+            self.first = done
+            self._set_total(done)
         # After what the last one ended with: validation, saving, others' logs.
-        self.drawn, self.drawn_at = time.monotonic(), self.steps.done
+        self.drawn, self.drawn_at = time.monotonic(), done
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         now = time.monotonic()
+        self.last = logs or {}, now
         if self.began is None:  # The first update also traces and compiles.
-            self.began, self.first = now, self.steps.done
-            self.drawn, self.drawn_at = now, self.steps.done
+            done = updates_done(self.steps, self.model)
+            self.began, self.first = now, done
+            self.drawn, self.drawn_at = now, done
         elif now - self.drawn >= self._between():
-            self._write(self._line(logs, now), final=not self.redraw)
-            self.drawn, self.drawn_at = now, self.steps.done
-        self.last = logs, now
+            self._write(self._line(*self.last), final=not self.redraw)
+            self.drawn, self.drawn_at = now, updates_done(self.steps, self.model)
 
-    def on_epoch_end(self, epoch, logs=None):
-        validation = (
-            f"  validation: loss {logs['val_loss']:.4f}, "
-            f"accuracy {100 * logs['val_accuracy']:.2f} %"
-        )
-        self._write(self._line(*self.last) + validation, final=True)
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        line = self._line(*self.last)
+        validation = {
+            name.removeprefix("val_"): value
+            for name, value in (logs or {}).items()
+            if name.startswith("val_")
+        }
+        if validation:
+            line += f"  validation: {', '.join(_named(validation))}"
+        self._write(line, final=True)
 
-    def _between(self):
+    def _set_total(self, done: int) -> None:
+        """Notes the updates in total, and the pixels of all images until each of them."""
+        self.total = self.given_total
+        params = self.params or {}
+        if self.total is None and params.get("steps") and params.get("epochs"):
+            self.total = done + (params["epochs"] - self.epoch) * params["steps"]
+        if self.total is None:
+            return
+        pixels = np.ones(self.total)
+        begins = first_steps(self.image_sizes, self.total)
+        for begin, (_, side) in zip(begins, self.image_sizes, strict=True):
+            pixels[begin:] = side**2
+        self.pixels = np.concatenate([[0], np.cumsum(pixels)])
+
+    def _between(self) -> float:
         return SECONDS_BETWEEN if self.redraw else SECONDS_BETWEEN_LINES
 
-    def _line(self, logs, now):
-        recipe, done = self.recipe, self.steps.done
+    def _line(self, logs: dict[str, Any], now: float) -> str:
         synchronize(self.model)
+        done = updates_done(self.steps, self.model)
         rate = last_learning_rate(self.model.optimizer)
-        parts = [
-            f"update {done:,}/{recipe.steps:,}",
-            f"epoch {done * recipe.batch_size / self.examples:.1f}",
-            f"loss {float(logs['loss']):.4f}",
-            f"accuracy {100 * float(logs['accuracy']):.2f} %",
-            f"lr {rate:.4g}",
-        ]
+        of_all = "" if self.total is None else f"/{self.total:,}"
+        epoch = f"{self.epoch + 1}"
+        if self.batch_size and self.examples:
+            epoch = f"{done * self.batch_size / self.examples:.1f}"
+        parts = [f"update {done:,}{of_all}", f"epoch {epoch}", *_named(logs)]
+        parts.append(f"lr {rate:.4g}")
         seconds = now - self.drawn
         if seconds > 0 and done > self.drawn_at:
-            speed = (done - self.drawn_at) * recipe.batch_size / seconds
-            parts.append(f"{speed:,.0f} images/s")
-        if self.began is not None and done > self.first:
-            left = self._left(now - self.began)
+            speed = (done - self.drawn_at) / seconds
+            parts.append(
+                f"{speed * self.batch_size:,.0f} images/s"
+                if self.batch_size
+                else f"{speed:.3g} updates/s"
+            )
+        if self.total and self.began is not None and done > self.first:
+            left = self._left(now - self.began, done)
             parts.append(f"{datetime.timedelta(seconds=round(left))} left")
         return "  ".join(parts)
 
-    def _left(self, seconds):
+    def _left(self, seconds: float, done: int) -> float:
         """Seconds to the end, after so many since the first update."""
-        done, first = self.pixels[[self.steps.done, self.first]]
-        return seconds / (done - first) * (self.pixels[-1] - done)
+        last = len(self.pixels) - 1  # Training may be longer than `total` says.
+        first, here = self.pixels[[min(self.first or 0, last), min(done, last)]]
+        return (
+            seconds / (here - first) * (self.pixels[-1] - here) if here > first else 0
+        )
 
-    def _write(self, line, final):
+    def _write(self, line: str, final: bool) -> None:
         if self.redraw:
             # Blanks over what a longer line has left.
             line, self.width = "\r" + line.ljust(self.width), len(line)
@@ -109,3 +167,14 @@ class Progress(keras.callbacks.Callback):
             self.file.flush()
         except OSError:  # Nobody reads any more, which is no reason to stop.
             self.file = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _named(logs: dict[str, Any]) -> list[str]:
+    """Each metric with its name, the loss first, an accuracy in percent."""
+    names = sorted(logs, key=lambda name: (name != "loss", name))
+    return [
+        f"{name} {100 * float(logs[name]):.2f} %"
+        if name.endswith("accuracy")
+        else f"{name} {float(logs[name]):.4f}"
+        for name in names
+    ]

@@ -14,7 +14,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.devices import distribute
 from keras_resnet.devices.find import Devices, find_devices
 from keras_resnet.training import batch_norm
@@ -56,7 +55,7 @@ def train(
 ):
     """The weights, and their moving averages."""
     steps = Steps(two_devices.STEPS)
-    averages = AverageWeights(WeightAverage(decay=0.5, every=at_a_time), steps)
+    averages = AverageWeights(0.5, at_a_time, steps=steps, keep=False)
     with distribute.distribution(devices):
         model = make()
         model.set_weights(initial)

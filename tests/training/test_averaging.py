@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 
-from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.callbacks import Steps
 
@@ -39,7 +38,7 @@ class Weights(keras.callbacks.Callback):
 def test_the_average_is_the_sum_it_should_be_statistics_too():
     model, notes = small_model(), Weights()
     steps = Steps(8)
-    callback = AverageWeights(WeightAverage(decay=0.5, every=2), steps)
+    callback = AverageWeights(0.5, 2, steps=steps, keep=False)
     x, y = data(8)
     model.fit(
         x,
@@ -74,7 +73,7 @@ def test_the_average_is_the_sum_it_should_be_statistics_too():
 def test_an_average_that_never_moved_changes_nothing():
     model = small_model()
     before = model.get_weights()
-    callback = AverageWeights(WeightAverage(decay=0.5, every=100), Steps(8))
+    callback = AverageWeights(0.5, 100, steps=Steps(8))
     callback.set_model(model)
     callback.put_in()
     for weight, own in zip(model.get_weights(), before, strict=True):

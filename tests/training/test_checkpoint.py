@@ -150,7 +150,7 @@ def test_another_precisions_checkpoint_is_refused(tmp_path):
     scaled.compile(
         keras.optimizers.LossScaleOptimizer(CoupledSGD(0.1, momentum=0.9)), "mse"
     )
-    with pytest.raises(ValueError, match="saved under the precision"):
+    with pytest.raises(ValueError, match="the precision that training goes on with"):
         checkpoint.restore(tmp_path, scaled, {})
 
 

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.training import checkpoint
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.callbacks import Steps
@@ -81,7 +80,7 @@ def taught(teacher_seed=2):
         run_eagerly=True,
     )
     steps = Steps(8)
-    return model, steps, AverageWeights(WeightAverage(decay=0.5, every=1), steps)
+    return model, steps, AverageWeights(0.5, steps=steps, keep=False)
 
 
 def fit(model, steps, averages, first, last):

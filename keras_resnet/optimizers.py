@@ -1,0 +1,5 @@
+"""The papers' SGD, and their learning rates as Keras's schedules."""
+
+from keras_resnet.training.optimizers import BurnIn, CoupledSGD, learning_rate
+
+__all__ = ["BurnIn", "CoupledSGD", "learning_rate"]

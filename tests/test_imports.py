@@ -23,6 +23,10 @@ MAY_IMPORT = {
     "export": BELOW | {"devices"},
     "serving": BELOW | {"devices", "export"},
     "weights": BELOW | {"models"},
+    # Public faces, where users of Keras look for these.
+    "optimizers.py": {"training"},
+    "callbacks.py": {"training"},
+    "layers.py": {"data", "models", "training"},
     "applications.py": BELOW | {"models", "weights"},
     "runs": BELOW
     | {

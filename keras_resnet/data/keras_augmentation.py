@@ -1,35 +1,102 @@
-"""Keras's random layers as functions of a seed.
+"""From a recipe's augmentation to a Keras layer, and from Keras's to functions of a seed.
 
 Keras's layers draw from a state that they count up, in whatever order the threads of
-`tf.data` come by. Here each call draws from a seed of its own: the same seed gives the
-same result, whatever ran before.
+`tf.data` come by. In the functions each call draws from a seed of its own: the same seed
+gives the same result, whatever ran before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 
-from keras_resnet.config.augmentations import CutMix, MixUp, RandAugment
+from keras_resnet.config.augmentations import (
+    CutMix,
+    InceptionCrop,
+    MixUp,
+    PadCropFlip,
+    RandAugment,
+    ScaleCropFlip,
+)
+from keras_resnet.data.random_crops import RandomInceptionCrop, RandomScaleCrop
+from keras_resnet.data.random_layers import (
+    RandomColorBlend,
+    RandomPadCropFlip,
+    RandomPCAColor,
+)
 from keras_resnet.devices.host import Tensor, tensorflow
+
+
+def augmentation_layer(
+    augmentation: PadCropFlip | ScaleCropFlip | InceptionCrop,
+    size: int | tuple[int, int] | None = None,
+    seed: int | None = None,
+) -> keras.layers.Layer:
+    """The layer that does to images what a recipe's augmentation says.
+
+    Each image is drawn for by itself, as in the recipe's own pipeline. The crops are
+    antialiased as Pillow's, where the pipeline shrinks by area, which is faster.
+
+    Args:
+        augmentation: A `PadCropFlip`, for normalized images, or a `ScaleCropFlip` or
+            `InceptionCrop`, for RGB images of values from 0 to 255.
+        size: Height and width of the crops, or the side of a square; not for a
+            `PadCropFlip`, which keeps the images' size.
+        seed: Integer, or `None` for another one each time.
+
+    Returns:
+        A layer from images, one or a batch, to images.
+
+    Raises:
+        ValueError: If ``size`` is missing, or given to a `PadCropFlip`.
+        TypeError: If ``augmentation`` is something else.
+    """
+    if (size is None) != isinstance(augmentation, PadCropFlip):
+        raise ValueError(
+            "`size` belongs to an augmentation that resizes, and to no other. Received: "
+            f"size={size}, augmentation={augmentation!r}."
+        )
+
+    def seed_of(number: int) -> int | None:
+        return None if seed is None else seed + number  # Each layer has another.
+
+    match augmentation:
+        case PadCropFlip(padding=padding, mode=mode, flip=flip):
+            return RandomPadCropFlip(padding, mode, flip, seed=seed)
+        case ScaleCropFlip(shorter_side=shorter_side):
+            layers = [RandomScaleCrop(size, shorter_side, seed=seed)]
+        case InceptionCrop(area=area, aspect=aspect):
+            layers = [RandomInceptionCrop(size, area, aspect, seed=seed)]
+        case _:
+            raise TypeError(
+                "`augmentation` must be a PadCropFlip, a ScaleCropFlip or an "
+                f"InceptionCrop. Received: {augmentation!r}."
+            )
+    layers.append(keras.layers.RandomFlip("horizontal", seed=seed_of(1)))
+    if isinstance(augmentation, InceptionCrop) and augmentation.jitter:
+        layers.append(RandomColorBlend(augmentation.jitter, seed=seed_of(2)))
+    if augmentation.color:
+        layers.append(RandomPCAColor(augmentation.color, seed=seed_of(3)))
+    return keras.layers.Pipeline(layers)
 
 
 class _Draws(keras.random.SeedGenerator):
     """Numbers the draws of one call, and folds the numbers into its seed."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: Any) -> None:
         # Not the base's: it makes a variable, and this is without state between calls.
         self.seed, self.count = seed, 0
 
-    def next(self, ordered=True):
+    def next(self, ordered: bool = True) -> Any:
         """The seed, int32 (2,), of the next draw."""
         tf = tensorflow()
         self.count += 1
         return tf.random.fold_in(self.seed, self.count)
 
 
-def _seeded(layer, seed):
+def _seeded(layer: keras.layers.Layer, seed: Any) -> keras.layers.Layer:
     """The layer, drawing from this seed; Keras asks its layers by this method."""
     draws = _Draws(seed)
     layer._get_seed_generator = lambda backend=None: draws
@@ -69,7 +136,7 @@ def mix(
     return mixed
 
 
-def _mixer(row):
+def _mixer(row: MixUp | CutMix) -> keras.layers.Layer:
     if isinstance(row, CutMix):
         # Keras draws alpha between two ends; the papers have one alpha.
         return keras.layers.CutMix(factor=(row.alpha, row.alpha), dtype="float32")

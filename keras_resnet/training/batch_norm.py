@@ -1,12 +1,17 @@
-"""Batch norm in training: computed fast, over all devices, averaged, taken anew."""
+"""Batch norm in training: faster, over all devices, averaged, and taken anew after it."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_resnet.devices import distribute
+from keras_resnet.devices.find import Devices
+from keras_resnet.training.callbacks import Logs
 
 
-def batch_norms(model):
+def batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     """The batch normalization layers of a functional model."""
     return [
         layer
@@ -17,15 +22,17 @@ def batch_norms(model):
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras's layer, whose batch statistics come from TensorFlow's one operation.
+    """Keras's batch normalization, in one operation of TensorFlow while it trains.
 
     Keras 3 takes the moments and normalizes in operations of their own, in float32
     whatever the images are in. This is one operation forward and one backward, which
-    reads bfloat16 as it is. docs/LOG.md says what it gave.
+    reads bfloat16 as it is; docs/LOG.md says how much faster it is. It is for batches of
+    images with their channels last. On other backends it is Keras's layer.
     """
 
-    def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        if not (training and self.trainable and on_tensorflow):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
@@ -49,7 +56,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def fused(model):
+def fused(model: keras.Model) -> keras.Model:
     """A functional model with the same weights, that trains faster on TensorFlow.
 
     Its batch norms are `FusedBatchNormalization` where their channels are last. On
@@ -75,7 +82,7 @@ def fused(model):
     return clone
 
 
-def synchronize(model, synchronized):
+def synchronize(model: keras.Model, synchronized: bool) -> None:
     """Makes batch norms take their statistics over all replicas, or no longer.
 
     Raises:
@@ -100,29 +107,29 @@ class AverageBatchNorm(keras.callbacks.Callback):
     validation and at the end of each epoch: place it before what saves.
     """
 
-    def on_train_begin(self, logs=None):
-        self.average = averaging(self.model)
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self.average: Callable[[], None] = averaging(self.model)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs = None) -> None:
         self.average()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.average()
 
 
-def replica_callbacks(devices):
-    """What `fit` needs so that replicas agree: nothing on one device or on JAX."""
+def replica_callbacks(devices: Devices) -> list[keras.callbacks.Callback]:
+    """The callbacks that make replicas agree: none on one device or on JAX."""
     mirrored = devices.replicas > 1 and keras.backend.backend() == "tensorflow"
     return [AverageBatchNorm()] if mirrored else []
 
 
-def average(model):
+def average(model: keras.Model) -> None:
     """Averages a model's batch-norm statistics over its replicas, if it has several."""
     if any(distribute.replicas_of(variable) for variable in model.weights):
         averaging(model)()
 
 
-def averaging(model):
+def averaging(model: keras.Model) -> Callable[[], None]:
     """A function that averages batch-norm statistics over a mirrored model's replicas."""
     import tensorflow as tf
 
@@ -152,7 +159,7 @@ def averaging(model):
     return average
 
 
-def recompute(model, batches):
+def recompute(model: keras.Model, batches: Iterable[Any]) -> None:
     """Takes batch-norm statistics over whole training images instead of moving ones.
 
     He et al. 2016a did so "after training" (KaimingHe/deep-residual-networks, README);

@@ -1,6 +1,8 @@
-"""Learning from a teacher's logits besides the labels."""
+"""Distillation: a network learns from another one's logits as well as from labels."""
 
 import hashlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,32 +13,35 @@ class Teacher(keras.Model):
     """A frozen functional model within the one that learns from it.
 
     Attributes:
-        sha256: Fingerprint of its weights, which come from a run of its own.
+        sha256: Fingerprint of its weights, which were trained elsewhere.
     """
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.trainable = False
         digest = hashlib.sha256()
         for weight in self.get_weights():
             digest.update(np.ascontiguousarray(weight))
-        self.sha256 = digest.hexdigest()
+        self.sha256: str = digest.hexdigest()
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         # As at inference always: the model around it would hand on its own `training`,
         # and dropout would make another teacher for each batch.
         return super().call(inputs, training=False, mask=mask)
 
 
-def teacher_of(model):
+def teacher_of(model: keras.Model) -> Teacher | None:
     """The `Teacher` in a model, or `None`."""
     return next((layer for layer in model.layers if isinstance(layer, Teacher)), None)
 
 
-def without_teacher(variables, model):
+def without_teacher(
+    variables: Sequence[keras.Variable], model: keras.Model
+) -> list[keras.Variable]:
     """Those of a model's variables that are not its teacher's, in their order.
 
-    A teacher stays as it is: there is no use in saving or averaging ResNet-152-D's 240 MB.
+    A teacher doesn't change, so its weights, 240 MB of ResNet-152-D, are neither saved
+    nor averaged.
     """
     teacher = teacher_of(model)
     foreign = set() if teacher is None else {id(one) for one in teacher.variables}
@@ -45,21 +50,21 @@ def without_teacher(variables, model):
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
 class DistillationLoss(keras.layers.Layer):
-    """Hands the student's logits on, and adds what they differ from the teacher's by.
+    """Returns the student's logits, and adds their distance from the teacher's to the loss.
 
-    ``T**2`` times the cross-entropy of ``softmax(student / T)`` against
+    The distance is ``T**2`` times the cross-entropy of ``softmax(student / T)`` against
     ``softmax(teacher / T)``: Hinton et al. 2015, sec. 2; He et al. 2019, sec. 5.3. It
-    is added in training alone.
+    is added during training only.
 
     Args:
         temperature: The ``T``.
     """
 
-    def __init__(self, temperature, **kwargs):
+    def __init__(self, temperature: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.temperature = temperature
+        self.temperature: float = temperature
 
-    def call(self, logits, teacher_logits, training=False):
+    def call(self, logits: Any, teacher_logits: Any, training: bool = False) -> Any:
         if training:
             temperature = self.temperature
             targets = keras.ops.softmax(
@@ -71,12 +76,14 @@ class DistillationLoss(keras.layers.Layer):
             self.add_loss(temperature**2 * keras.ops.mean(loss))
         return logits
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"temperature": self.temperature}
 
 
-def with_teacher(student, teacher, temperature):
-    """A model to compile and fit: the student, whose loss also heeds a teacher.
+def with_teacher(
+    student: keras.Model, teacher: keras.Model, temperature: float
+) -> keras.Model:
+    """A model to compile and fit: the student, with a teacher's logits in its loss.
 
     Args:
         student: Functional model from images to logits ``(batch, classes)``.

@@ -1,45 +1,62 @@
-"""The rows of a run's history in other people's tools, if they are installed.
+"""Callbacks that log a run to other tools: TensorBoard, Weights & Biases, MLflow.
 
-A row is logged when it is in ``history.csv``, under its step. When a run goes on, what
-the process before logged after its last checkpoint is replaced, not doubled.
+They log the rows of ``history.csv``, each under its step. When a run goes on, what the
+process before has logged after its last checkpoint is replaced, not doubled.
 """
 
 import importlib
+import pathlib
 import shutil
 import uuid
 import warnings
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import keras
+import numpy as np
 
 from keras_resnet.config.lookup import find
+from keras_resnet.training.callbacks import Logs
 from keras_resnet.training.history import read_history
 
 
 class _RowLogger(keras.callbacks.Callback):
-    """Logs the rows of the history; those of before the start first."""
+    """Logs the rows of a run's history, first those from before the start."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: pathlib.Path) -> None:
         super().__init__()
-        self.folder = folder
-        self.rows = None
-        self.failed = False
+        self.folder: pathlib.Path = folder
+        self.rows: int | None = None
+        self.failed: bool = False
 
-    def on_train_begin(self, logs=None):
+    def begin(self) -> None:
+        """Opens the other tool's log."""
+        raise NotImplementedError
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Logs one row."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Closes the other tool's log."""
+        raise NotImplementedError
+
+    def on_train_begin(self, logs: Logs = None) -> None:
         if self.rows is None:  # A run that goes on calls `fit` more than once.
             self.rows = 0
             self._try(self.begin)
             self._try(self._log_new)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self._try(self._log_new)
 
-    def end(self):
-        """Closes what `begin` opened."""
+    def end(self) -> None:
+        """Closes what `begin` opened, if it did."""
         if self.rows is not None:
             self._try(self.close)
 
-    def identity(self, tool):
-        """Of the run in the other tool, kept in the run's folder.
+    def identity(self, tool: str) -> str:
+        """The run's id in the other tool, which is kept in the run's folder.
 
         A folder that is removed and made again, or one of the same name on another
         machine, holds another run; a copy of a folder is the same run.
@@ -49,8 +66,8 @@ class _RowLogger(keras.callbacks.Callback):
             path.write_text(uuid.uuid4().hex)
         return path.read_text()
 
-    def _try(self, function):
-        # No training ends because someone else can't be told of it.
+    def _try(self, function: Callable[[], None]) -> None:
+        # A tool that fails is no reason to end the training.
         if self.failed:
             return
         try:
@@ -58,12 +75,12 @@ class _RowLogger(keras.callbacks.Callback):
         except Exception as error:
             self.failed = True
             warnings.warn(
-                f"{type(self).__name__} can't be told of {self.folder} any more "
-                f"({type(error).__name__}: {error}); training goes on without.",
+                f"{type(self).__name__} can't log {self.folder} any more "
+                f"({type(error).__name__}: {error}); training goes on without it.",
                 stacklevel=2,
             )
 
-    def _log_new(self):
+    def _log_new(self) -> None:
         rows = read_history(self.folder / "history.csv")
         for row in rows[self.rows :]:
             self.log(int(row["step"]), {k: v for k, v in row.items() if k != "step"})
@@ -71,18 +88,19 @@ class _RowLogger(keras.callbacks.Callback):
 
 
 class TensorBoard(_RowLogger):
-    """Scalars, training images and the graph, under ``tensorboard/`` in the run.
+    """Writes scalars, images and the graph to ``tensorboard/`` in the run's folder.
 
     Args:
-        folder: The run's.
+        folder: The run's folder.
         images: uint8 images ``(n, height, width, channels)`` as training sees them.
     """
 
-    def __init__(self, folder, images=None):
+    def __init__(self, folder: pathlib.Path, images: np.ndarray | None = None) -> None:
         super().__init__(folder)
-        self.images = images
+        self.images: np.ndarray | None = images
+        self.writer: Any = None
 
-    def begin(self):
+    def begin(self) -> None:
         import tensorflow as tf
 
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
@@ -96,7 +114,7 @@ class TensorBoard(_RowLogger):
                 signature = tf.TensorSpec(shape, tf.float32)
                 tf.summary.graph(forward.get_concrete_function(signature).graph)
 
-    def log(self, step, values):
+    def log(self, step: int, values: Mapping[str, float]) -> None:
         import tensorflow as tf
 
         with self.writer.as_default(step=step):
@@ -104,14 +122,16 @@ class TensorBoard(_RowLogger):
                 tf.summary.scalar(name, value)
         self.writer.flush()
 
-    def close(self):
+    def close(self) -> None:
         self.writer.close()
 
 
 class WeightsAndBiases(_RowLogger):
-    """A run of Weights & Biases, named like the run's folder."""
+    """Logs to a run of Weights & Biases that is named like the run's folder."""
 
-    def begin(self):
+    run: Any = None
+
+    def begin(self) -> None:
         import wandb
 
         self.run = wandb.init(
@@ -122,19 +142,19 @@ class WeightsAndBiases(_RowLogger):
             resume="allow",
         )
 
-    def log(self, step, values):
+    def log(self, step: int, values: Mapping[str, float]) -> None:
         # Steps that it has already, it leaves as they are.
         if step > self.run.step or step == 0:
             self.run.log(values, step=step)
 
-    def close(self):
+    def close(self) -> None:
         self.run.finish()
 
 
 class MLflow(_RowLogger):
-    """A run of MLflow, named like the run's folder."""
+    """Logs to a run of MLflow that is named like the run's folder."""
 
-    def begin(self):
+    def begin(self) -> None:
         import mlflow
 
         mlflow.set_experiment("keras_resnet")
@@ -149,26 +169,26 @@ class MLflow(_RowLogger):
             mlflow.delete_run(run.info.run_id)
         mlflow.start_run(run_name=self.folder.name, tags=tags)
 
-    def log(self, step, values):
+    def log(self, step: int, values: Mapping[str, float]) -> None:
         import mlflow
 
         mlflow.log_metrics(values, step=step)
 
-    def close(self):
+    def close(self) -> None:
         import mlflow
 
         mlflow.end_run()
 
 
-LOGGERS = {
+LOGGERS: dict[str, type[_RowLogger]] = {
     "tensorboard": TensorBoard,
     "wandb": WeightsAndBiases,
     "mlflow": MLflow,
 }
 
 
-def check(names):
-    """Raises an error unless there are loggers of these names, and they can log.
+def check(names: Iterable[str]) -> None:
+    """Raises an error unless there are loggers of these names, with their packages.
 
     Raises:
         ValueError: If there is no such logger.

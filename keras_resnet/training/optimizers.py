@@ -1,4 +1,7 @@
-"""SGD with weight decay as the papers meant it, and their learning rates."""
+"""SGD with the papers' weight decay, and their learning rates as Keras's schedules."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -6,6 +9,7 @@ from keras_resnet.config.schedules import (
     CosineDecay,
     PlateauDecay,
     PolynomialDecay,
+    Schedule,
     StepDecay,
 )
 
@@ -34,14 +38,14 @@ class CoupledSGD(keras.optimizers.SGD):
 
     def __init__(
         self,
-        learning_rate=0.01,
-        momentum=0.0,
-        nesterov=False,
-        coupled_weight_decay=0.0,
-        exclude_from_decay=(),
-        name="coupled_sgd",
-        **kwargs,
-    ):
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        coupled_weight_decay: float = 0.0,
+        exclude_from_decay: Sequence[str] = (),
+        name: str = "coupled_sgd",
+        **kwargs: Any,
+    ) -> None:
         if kwargs.get("weight_decay") is not None:
             raise ValueError(
                 "`weight_decay` is Keras's decoupled decay: give "
@@ -56,14 +60,18 @@ class CoupledSGD(keras.optimizers.SGD):
         super().__init__(
             learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs
         )
-        self.coupled_weight_decay = coupled_weight_decay
-        self.exclude_from_decay = tuple(exclude_from_decay)
+        self.coupled_weight_decay: float = coupled_weight_decay
+        self.exclude_from_decay: tuple[str, ...] = tuple(exclude_from_decay)
 
-    def build(self, variables):
+    def build(self, variables: list[keras.Variable]) -> None:
         super().build(variables)
-        self._decays = [v.name not in self.exclude_from_decay for v in variables]
+        self._decays: list[bool] = [
+            v.name not in self.exclude_from_decay for v in variables
+        ]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Any, variable: keras.Variable, learning_rate: Any
+    ) -> None:
         if (
             self.coupled_weight_decay
             and self._decays[self._get_variable_index(variable)]
@@ -72,7 +80,7 @@ class CoupledSGD(keras.optimizers.SGD):
             gradient = gradient + self.coupled_weight_decay * weight
         super().update_step(gradient, variable, learning_rate)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "coupled_weight_decay": self.coupled_weight_decay,
             "exclude_from_decay": self.exclude_from_decay,
@@ -81,42 +89,62 @@ class CoupledSGD(keras.optimizers.SGD):
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
 class BurnIn(keras.optimizers.schedules.LearningRateSchedule):
-    """Darknet's polynomial decay: a rise with a power, then a fall with the same.
+    """Darknet's polynomial decay with burn-in: a rise, then a fall by the same power.
+
+    The rate is ``learning_rate * (step / warmup_steps)**power`` during the first
+    ``warmup_steps`` updates and ``learning_rate * (1 - step / steps)**power`` after
+    them (src/network.c, get_current_rate).
 
     Args:
-        learning_rate: That both are a share of.
+        learning_rate: The rate that both are a share of.
         steps: Updates in total.
-        warmup_steps: Updates of the rise, after which the fall is where it would be
-            without one.
-        power: Of both.
+        warmup_steps: Updates of the rise, 0 for none.
+        power: The power of both.
     """
 
-    def __init__(self, learning_rate, steps, warmup_steps, power):
-        self.learning_rate = learning_rate
-        self.steps = steps
-        self.warmup_steps = warmup_steps
-        self.power = power
+    def __init__(
+        self,
+        learning_rate: float,
+        steps: int,
+        warmup_steps: int = 0,
+        power: float = 4.0,
+    ) -> None:
+        self.learning_rate: float = learning_rate
+        self.steps: int = steps
+        self.warmup_steps: int = warmup_steps
+        self.power: float = power
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
+        """The learning rate of the update after ``step`` others, a scalar tensor."""
         step = keras.ops.cast(step, "float32")
         rise = step / max(1, self.warmup_steps)
         fall = keras.ops.maximum(0.0, 1 - step / self.steps)
         share = keras.ops.where(step < self.warmup_steps, rise, fall)
         return self.learning_rate * share**self.power
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return dict(vars(self))
 
 
-def learning_rate(schedule, steps):
-    """The Keras form of a recipe's schedule: a float or a `LearningRateSchedule`.
+def learning_rate(
+    schedule: Schedule, steps: int
+) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate for a Keras optimizer that a recipe's schedule means.
 
     Args:
-        schedule: One of `config/recipe.py`; a `PlateauDecay` begins as a float that
-            the callback `ReduceOnPlateau` lowers.
+        schedule: A `StepDecay`, `CosineDecay` (with a linear warm-up, if it has one),
+            `PolynomialDecay` (with burn-in, if it has one) or `PlateauDecay`.
         steps: Updates in total.
+
+    Returns:
+        A `keras.optimizers.schedules.LearningRateSchedule`, which serializes. A float for
+        a rate that doesn't change by itself: of a `StepDecay` without steps, and of a
+        `PlateauDecay`, which the callback `ReduceOnPlateau` lowers.
+
+    Raises:
+        TypeError: If ``schedule`` is something else.
     """
-    rate = schedule.learning_rate
+    rate = getattr(schedule, "learning_rate", 0.0)
     match schedule:
         case PlateauDecay():
             return rate

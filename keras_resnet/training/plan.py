@@ -1,25 +1,29 @@
-"""What a run would take, from a few updates that are made and thrown away."""
+"""Estimates time and memory of a run from a few updates that are thrown away."""
 
 import datetime
 import math
 import statistics
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
-from keras_resnet.devices.find import peak_memory
+from keras_resnet.config.recipe import Recipe
+from keras_resnet.devices.find import Devices, peak_memory
+from keras_resnet.training.callbacks import Logs
 
 TIMED = 5  # Updates, after the first, which also traces and compiles.
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The updates of a run on images of one size, by a few of them.
+    """How long a run's updates on images of one size take, measured on a few of them.
 
     Attributes:
-        side: Of the images in pixels, `None` where the recipe names none.
-        updates: That are to be made.
+        side: Side of the images in pixels, `None` where the recipe names none.
+        updates: Number of updates to make.
         first: Seconds of the first execution, with tracing and compilation.
         update: Seconds of an update after that; the median of `TIMED`.
     """
@@ -30,20 +34,20 @@ class Stage:
     update: float
 
     @property
-    def seconds(self):
-        """That all its updates take."""
+    def seconds(self) -> float:
+        """How long all its updates take."""
         return self.first + self.updates * self.update
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Of a few updates of each stage and batches of validation.
+    """What a few updates of each stage and a few batches of validation took.
 
     Attributes:
-        stages: `Stage`, one after the other.
+        stages: Each `Stage`, in their order.
         validation_batch: Seconds of a batch of validation.
-        memory: Bytes at the most: of the process on a CPU, allocated on the device with
-            the most on GPUs. `None` where the backend doesn't say.
+        memory: Highest number of bytes in use: by the process on a CPU, on GPUs by the
+            device that used most. `None` where the backend doesn't tell.
     """
 
     stages: tuple[Stage, ...]
@@ -52,37 +56,46 @@ class Measured:
 
 
 class _Clock(keras.callbacks.Callback):
-    def __init__(self):
+    """Notes when each batch has ended."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.times = []
+        self.times: list[float] = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self.times = [time.perf_counter()]
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs = None) -> None:
         self.times = [time.perf_counter()]
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.times.append(time.perf_counter())
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.times.append(time.perf_counter())
 
-    def seconds(self):
-        """Of the first, and of the median of the others."""
+    def seconds(self) -> tuple[float, float]:
+        """Seconds of the first batch, and the median of the others."""
         lengths = [b - a for a, b in zip(self.times, self.times[1:], strict=False)]
         return lengths[0], statistics.median(lengths[1:] or lengths)
 
 
-def measure(model, batches, validation, devices, *, stages):
-    """Trains a compiled model for a few updates: afterwards it is of no other use.
+def measure(
+    model: keras.Model,
+    batches: Callable[[int], Iterable[Any]],
+    validation: Iterable[Any],
+    devices: Devices,
+    *,
+    stages: Iterable[tuple[int, int, int | None]],
+) -> Measured:
+    """Trains a compiled model for a few updates, after which it is of no other use.
 
     Args:
         model: As `compile_model` left it.
         batches: Function from the updates done to the batches that remain.
-        validation: Batches.
-        devices: `devices.find.Devices`.
-        stages: Of the run, triples: the first update, the end, and the images' side.
+        validation: Batches to validate with.
+        devices: The `devices.find.Devices` that it is trained on.
+        stages: The run's stages: the first update, the end, and the images' side of each.
 
     Returns:
         A `Measured`.
@@ -112,29 +125,29 @@ def measure(model, batches, validation, devices, *, stages):
 
 
 def text(
-    name,
-    recipe,
-    devices,
-    measured,
+    name: str,
+    recipe: Recipe,
+    devices: Devices,
+    measured: Measured,
     *,
-    done,
-    examples,
-    validation_batches,
-    computing,
-    notes,
-):
-    """The plan, for people.
+    done: int,
+    examples: int,
+    validation_batches: int,
+    computing: str,
+    notes: Iterable[str],
+) -> str:
+    """The plan as text.
 
     Args:
-        name: Of the run.
-        recipe: A `Recipe`.
-        devices: `devices.find.Devices`.
-        measured: A `Measured`.
-        done: Updates that have been made already.
+        name: The run's name.
+        recipe: Its `Recipe`.
+        devices: The `devices.find.Devices` that it is trained on.
+        measured: What `measure` returned.
+        done: Number of updates that have been made already.
         examples: Number of training images.
-        validation_batches: Batches of a validation.
-        computing: Of precision, XLA and backend, a line.
-        notes: What of the recipe can't be honoured here, and why.
+        validation_batches: Number of batches of a validation.
+        computing: Backend, precision and XLA, in words.
+        notes: What is done otherwise here than in the recipe, and why.
     """
     validations = math.ceil(recipe.steps / recipe.validate_every)
     to_come = validations - done // recipe.validate_every

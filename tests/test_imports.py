@@ -138,3 +138,11 @@ def test_import_pulls_in_no_framework():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("face", ["optimizers", "callbacks", "layers"])
+def test_public_faces_only_name_what_lies_elsewhere(face):
+    module = __import__(f"keras_resnet.{face}", fromlist=["__all__"])
+    imported = {name.rpartition(".")[2] for _, name in imports(PACKAGE / f"{face}.py")}
+    assert set(module.__all__) == imported
+    assert module.__all__ == sorted(module.__all__)

@@ -14,6 +14,7 @@ from keras_resnet.devices.find import ALONE, Devices
 from keras_resnet.training import callbacks, checkpoint, history, optimizers
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.progress import Progress
+from keras_resnet.training.saving import Checkpoint
 from keras_resnet.training.steps import scaled
 
 NO_DECAY = ("gamma", "beta", "bias")
@@ -132,9 +133,7 @@ def fit(
         return step % recipe.validate_every == 0 or step == recipe.steps
 
     in_epoch = () if epoch_ends(steps.done) else metrics
-    saving = checkpoint.Checkpoint(
-        checkpoints, stateful, steps, epoch_ends, in_epoch, devices
-    )
+    saving = Checkpoint(checkpoints, stateful, steps, epoch_ends, in_epoch, devices)
     progress = Progress(
         steps,
         total=recipe.steps,

@@ -17,6 +17,7 @@ from keras_resnet.devices.find import Devices, find_devices
 from keras_resnet.devices.workers import Workers
 from keras_resnet.training import callbacks, checkpoint
 from keras_resnet.training.history import read_history
+from keras_resnet.training.saving import ASKED_EVERY, Checkpoint
 
 NOTICED = 90  # Seconds; docs/distributed.md says so.
 TF_CONFIG = {
@@ -300,7 +301,7 @@ def test_a_signal_to_another_worker_is_met_at_the_same_update(
 ):
     steps = callbacks.Steps(100)
     two = Devices("cpu", ("cpu:0",), workers=2, worker=worker)
-    saving = checkpoint.Checkpoint(tmp_path, {}, steps, lambda step: False, devices=two)
+    saving = Checkpoint(tmp_path, {}, steps, lambda step: False, devices=two)
     saved = []
     monkeypatch.setattr(checkpoint, "save", lambda *args: saved.append(args[-1]))
     monkeypatch.setattr(distribute, "everyones", lambda own, _: [own, signal.SIGTERM])
@@ -311,7 +312,7 @@ def test_a_signal_to_another_worker_is_met_at_the_same_update(
                 saving.on_train_batch_end(steps.done)
     finally:
         saving.release()
-    assert steps.done == 2 * checkpoint.ASKED_EVERY
+    assert steps.done == 2 * ASKED_EVERY
     assert left.value.code == 128 + signal.SIGTERM
     assert saved == ([steps.done] if worker == 0 else [])
 

@@ -20,7 +20,7 @@ from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.schedules import StepDecay
 from keras_resnet.config.spec import doubling
 from keras_resnet.data import sources
-from keras_resnet.training import checkpoint
+from keras_resnet.training import saving
 from tests.helpers.small_splits import small_splits
 
 STEPS = 120
@@ -49,7 +49,7 @@ def prepare():
         augmentation=PadCropFlip(padding=2),
         average=WeightAverage(decay=0.9, every=3),
     )
-    checkpoint.SECONDS_BETWEEN = 0.0
+    saving.SECONDS_BETWEEN = 0.0
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ from keras_resnet.config.recipe import Recipe, WeightAverage
 from keras_resnet.config.schedules import StepDecay
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices import distribute, find, workers
-from keras_resnet.training import batch_norm, checkpoint
+from keras_resnet.training import batch_norm, saving
 from keras_resnet.training.fit import FitData, compile_model, fit
 from keras_resnet.training.steps import trainer
 
 BATCH = 16
-checkpoint.ASKED_EVERY = 5  # Not a multiple of the updates between validations.
+saving.ASKED_EVERY = 5  # Not a multiple of the updates between validations.
 RECIPE = Recipe(
     network="resnet8",
     dataset="random",

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.callbacks import Steps
@@ -78,3 +79,28 @@ def test_an_average_that_never_moved_changes_nothing():
     callback.put_in()
     for weight, own in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, own)
+
+
+def test_averages_without_validation_are_kept_at_the_end():
+    model, notes = small_model(), []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: notes.append(note.model.get_weights())
+    )
+    callback = AverageWeights(0.5, every=2)
+    model.fit(
+        *data(4), batch_size=4, shuffle=False, callbacks=[note, callback], verbose=0
+    )
+    decay = min(0.5, 3 / 12)  # Of the second update of the average.
+    for weight, first, second in zip(
+        model.get_weights(), notes[1], notes[3], strict=True
+    ):
+        expected = decay * first + (1 - decay) * second
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
+    assert np.abs(model.get_weights()[0] - notes[3][0]).max() > 1e-6
+
+
+def test_impossible_decays_are_refused():
+    with pytest.raises(ValueError, match="decay=1.0"):
+        AverageWeights(1.0)
+    with pytest.raises(ValueError, match="every=0"):
+        AverageWeights(0.9, 0)

@@ -2,7 +2,11 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -113,3 +117,80 @@ def test_weights_ruined_by_the_last_update_are_noticed():
     callback.set_model(tiny_model())
     with pytest.raises(FloatingPointError):
         callback.on_epoch_end(0, {"loss": 1.0, "val_loss": math.nan})
+
+
+def trained(rate, *callbacks):
+    """The weights after two epochs of two updates, without validation data."""
+    keras.utils.set_random_seed(0)
+    model = tiny_model()
+    model.optimizer.learning_rate = rate
+    x, y = batches(2)
+    model.fit(
+        *(x, y), batch_size=4, epochs=2, shuffle=False, verbose=0, callbacks=callbacks
+    )
+    return model.get_weights()
+
+
+def test_rates_that_callbacks_set_reach_the_update_that_follows():
+    for schedule in (
+        0.2,
+        lambda step: 0.2,
+        keras.optimizers.schedules.PolynomialDecay(0.2, 10, 0.2),
+    ):
+        warm = WarmUpUntilLearning(schedule, warmup_learning_rate=0.3, window=99)
+        learns = WarmUpUntilLearning(schedule, warmup_learning_rate=0.3)
+        learns.warmup_steps = 0
+        for rate, callback in ((0.3, warm), (0.2, learns)):
+            expected = trained(rate)
+            for weight, other in zip(trained(0.0, callback), expected, strict=True):
+                np.testing.assert_array_equal(weight, other)
+    # Of the training error, as there is no other: it is lowered after the first epoch.
+    plateau = ReduceOnPlateau(patience=1, min_delta=200, factor=0.5)
+    halved = keras.callbacks.LearningRateScheduler(lambda epoch: 0.2 / 2**epoch)
+    plateau.lowest = 0.0
+    for weight, other in zip(trained(0.2, plateau), trained(0.2, halved), strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_an_accuracy_of_another_name():
+    callback = ReduceOnPlateau(patience=1, min_delta=0.0, monitor="val_top5")
+    callback.set_model(tiny_model())
+    callback.on_epoch_end(0, {"accuracy": 0.1, "val_top5": 0.5})
+    assert callback.lowest == 50
+    with pytest.raises(
+        ValueError, match=r"'val_top5'.*Received metrics: \['accuracy'\]"
+    ):
+        callback.on_epoch_end(1, {"accuracy": 0.1})
+    with pytest.raises(ValueError, match="'val_accuracy'"):
+        ReduceOnPlateau(patience=1, min_delta=0.0).on_epoch_end(0, {"loss": 0.1})
+
+
+def test_the_optimizer_counts_where_nobody_else_does():
+    model = tiny_model()
+    x, y = batches(3)
+    x[4] = math.nan
+    with pytest.raises(FloatingPointError, match="loss is nan after update 2 at"):
+        model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[StopAtNaN()])
+
+
+BACKENDS = """
+from tests.training import test_averaging, test_callbacks as test
+
+test.test_rates_that_callbacks_set_reach_the_update_that_follows()
+test.test_the_optimizer_counts_where_nobody_else_does()
+test_averaging.test_averages_without_validation_are_kept_at_the_end()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_callbacks_on_other_backends(backend):
+    pytest.importorskip(backend)
+    done = subprocess.run(
+        [sys.executable, "-c", BACKENDS],
+        env=os.environ | {"KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

@@ -11,6 +11,7 @@ import pytest
 from keras_resnet.training import checkpoint
 from keras_resnet.training.callbacks import Steps, steps_done
 from keras_resnet.training.optimizers import CoupledSGD
+from keras_resnet.training.saving import Checkpoint
 
 
 class Counter(keras.callbacks.Callback):
@@ -198,7 +199,7 @@ def test_a_signal_saves_first(tmp_path, name, error):
     before = signal.getsignal(number)
     model = compiled_model()
     steps = Steps(9)
-    callback = checkpoint.Checkpoint(tmp_path, {}, steps, lambda step: step == 9)
+    callback = Checkpoint(tmp_path, {}, steps, lambda step: step == 9)
     interrupt = keras.callbacks.LambdaCallback(
         on_train_batch_begin=lambda batch, logs: (
             batch == 2 and os.kill(os.getpid(), number)

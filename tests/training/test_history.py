@@ -48,3 +48,28 @@ def test_history_has_neither_gaps_nor_doubles(tmp_path):
     assert tuple(rows[0]) == HISTORY
     assert all(row["learning_rate"] == pytest.approx(0.1) for row in rows)
     assert all(row["images_per_second"] > 0 for row in rows)
+
+
+def test_history_of_a_strangers_fit(tmp_path):
+    path = tmp_path / "deep" / "history.csv"
+    model = tiny_model()
+    x, y = batches(4)
+    model.compile(
+        "sgd",
+        model.loss,
+        metrics=["accuracy", keras.metrics.SparseTopKCategoricalAccuracy(name="top5")],
+    )
+    model.fit(
+        *(x, y),
+        validation_data=(x, y),
+        validation_freq=2,
+        batch_size=4,
+        epochs=2,
+        callbacks=[HistoryLog(str(path))],
+        verbose=0,
+    )
+    first, second = read_history(path)
+    assert (first["step"], first["epoch"], second["step"]) == (4, 1, 8)
+    assert "val_loss" not in first
+    assert second["val_top5"] > 0
+    assert "images_per_second" not in second

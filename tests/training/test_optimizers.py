@@ -117,3 +117,25 @@ def test_rates_that_callbacks_lower_begin_as_numbers():
         == 0.1
     )
     assert learning_rate(StepDecay(learning_rate=0.1, at=()), 9) == 0.1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        StepDecay(learning_rate=0.1, at=(4, 7)),
+        CosineDecay(learning_rate=0.1, warmup=0.2),
+        PolynomialDecay(learning_rate=0.1, power=4, warmup=0.2),
+    ],
+)
+def test_schedules_survive_serialization(row):
+    schedule = learning_rate(row, 10)
+    assert isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule)
+    config = keras.saving.serialize_keras_object(CoupledSGD(schedule))
+    again = keras.saving.deserialize_keras_object(config)._learning_rate
+    for step in range(10):
+        assert float(again(step)) == float(schedule(step))
+
+
+def test_what_is_no_schedule_is_refused():
+    with pytest.raises(TypeError, match="Received: schedule=0.1"):
+        learning_rate(0.1, 10)

@@ -69,3 +69,19 @@ def test_a_shorter_line_leaves_nothing_of_a_longer_one(longer):
     line._write(longer, final=False)
     line._write("abc", final=False)
     assert file.getvalue().split("\r")[-1] == "abc".ljust(len(longer))
+
+
+def test_progress_of_a_strangers_fit(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16)])
+    model.compile(keras.optimizers.SGD(0.1), "mse", metrics=["mae"])
+    file = io.StringIO()
+    x = np.ones((12, 3), "float32")
+    line = progress.Progress(file=file)
+    model.fit(x, np.ones((12, 16)), batch_size=4, epochs=2, callbacks=[line], verbose=0)
+    last = file.getvalue().split("\n")[-2]
+    assert re.fullmatch(
+        r"update 6/6  epoch 2  loss \d+\.\d{4}  mae \d+\.\d{4}  lr 0.1"
+        r"(  [\d.e+]+ updates/s)?  0:00:00 left",
+        last,
+    )

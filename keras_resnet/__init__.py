@@ -76,6 +76,8 @@ def __dir__() -> list[str]:
 # The modules of the classes that Keras looks up by name when it loads a model; each of
 # them has the decorator `register_keras_serializable(package="keras_resnet")`.
 _REGISTERED = (
+    "data.random_crops",
+    "data.random_layers",
     "models.layers",
     "training.batch_norm",
     "training.distillation",

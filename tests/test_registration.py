@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_resnet import layers
 from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.models.layers import GroupedConv2D
 from keras_resnet.models.resnet import build
@@ -23,6 +24,11 @@ NAMES = {
     distillation.Teacher: "keras_resnet>Teacher",
     batch_norm.FusedBatchNormalization: "keras_resnet>FusedBatchNormalization",
     steps.LossScale: "keras_resnet>LossScale",
+    layers.RandomColorBlend: "keras_resnet>RandomColorBlend",
+    layers.RandomInceptionCrop: "keras_resnet>RandomInceptionCrop",
+    layers.RandomPCAColor: "keras_resnet>RandomPCAColor",
+    layers.RandomPadCropFlip: "keras_resnet>RandomPadCropFlip",
+    layers.RandomScaleCrop: "keras_resnet>RandomScaleCrop",
 }
 LOAD = """
 import sys

@@ -82,6 +82,7 @@ _REGISTERED = (
     "training.batch_norm",
     "training.distillation",
     "training.optimizers",
+    "training.schedules",
     "training.steps",
 )
 

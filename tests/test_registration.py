@@ -12,13 +12,19 @@ from keras_resnet import layers
 from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.models.layers import GroupedConv2D
 from keras_resnet.models.resnet import build
-from keras_resnet.training import batch_norm, distillation, optimizers, steps
+from keras_resnet.training import (
+    batch_norm,
+    distillation,
+    optimizers,
+    schedules,
+    steps,
+)
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # By these names files of earlier versions ask for the classes.
 NAMES = {
     GroupedConv2D: "keras_resnet>GroupedConv2D",
-    optimizers.BurnIn: "keras_resnet>BurnIn",
+    schedules.BurnIn: "keras_resnet>BurnIn",
     optimizers.CoupledSGD: "keras_resnet>CoupledSGD",
     distillation.DistillationLoss: "keras_resnet>DistillationLoss",
     distillation.Teacher: "keras_resnet>Teacher",
@@ -77,7 +83,7 @@ def saved(tmp_path_factory):
     """A model with all of the classes, and what it answers to which images."""
     folder = tmp_path_factory.mktemp("saved")
     model = distillation.with_teacher(network(), network(), temperature=2.0)
-    schedule = optimizers.BurnIn(0.1, steps=10, warmup_steps=2, power=4)
+    schedule = schedules.BurnIn(0.1, steps=10, warmup_steps=2, power=4)
     optimizer = steps.LossScale(optimizers.CoupledSGD(schedule, 0.9))
     model.compile(optimizer, "mse")
     images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")

@@ -1,6 +1,7 @@
 """The order in which training sees its examples: a permutation for each epoch.
 
-It is a function of the seed and the position in the stream alone.
+It is a function of the seed and the position in the stream alone, so that a resumed run
+sees the same images; `pipelines` begins at the position of any update.
 """
 
 from __future__ import annotations

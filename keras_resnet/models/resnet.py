@@ -9,7 +9,7 @@ import keras
 from keras import layers
 
 from keras_resnet.config.spec import ResNetSpec, Stage
-from keras_resnet.models import merges, shortcuts
+from keras_resnet.models import merges, residuals
 from keras_resnet.models.blocks import CONVOLUTIONS, Parts
 from keras_resnet.models.layers import bn_relu, initializer, unchanged
 from keras_resnet.models.orders import ORDERS
@@ -169,8 +169,8 @@ def parts(spec: ResNetSpec, stage: Stage, block: int) -> Parts:
     return Parts(
         shortcut=ORDERS[spec.order].shortcut_of(spec, stage),
         merge=merges.merge_of(spec),
-        transform=shortcuts.transform_of(spec, block, spec.blocks),
-        last_norm=shortcuts.last_norm_of(spec),
+        transform=residuals.transform_of(spec, block, spec.blocks),
+        last_norm=residuals.last_norm_of(spec),
         activate=unchanged if activated else bn_relu,
         between=partial(dropout, rate=spec.dropout) if spec.dropout else unchanged,
     )

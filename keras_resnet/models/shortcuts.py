@@ -1,7 +1,7 @@
-"""What a residual is added to, and what is done to it before.
+"""What a residual is added to: shortcuts (He et al. 2016a, sec. 3.3).
 
 A shortcut is a function (x, filters, stride, name) that brings ``x`` to the shape of
-the residual; a transform changes the residual.
+the residual.
 """
 
 from functools import partial
@@ -12,14 +12,11 @@ from keras import layers
 from keras_resnet.config.spec import ResNetSpec, Stage
 from keras_resnet.models.layers import (
     TensorFunction,
-    batch_norm,
     channel_axis,
     channels,
     conv,
     conv_bn,
 )
-
-# --- Shortcuts (He et al. 2016a, sec. 3.3) ----------------------------------------
 
 
 def zero_padding(
@@ -139,54 +136,3 @@ def shortcut_of(
 def keras_v2_shortcut_of(spec: ResNetSpec, stage: Stage) -> TensorFunction:
     """As `shortcut_of`, of keras.applications' v2, which has one of its own."""
     return subsample_or_project
-
-
-# --- Transforms of the residual ---------------------------------------------------
-
-
-def squeeze_and_excite(
-    x: keras.KerasTensor, *, ratio: int, name: str
-) -> keras.KerasTensor:
-    """Scales each channel by what a small net makes of all channels' averages.
-
-    Hu et al. 2018, sec. 3; the reduced channels are rounded to multiples of 8, as in
-    timm.
-    """
-    filters = channels(x)
-    reduced = max(8, (filters // ratio + 4) // 8 * 8)
-    s = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_se_pool")(x)
-    s = conv(s, reduced, 1, bias=True, name=f"{name}_se_1")
-    s = layers.ReLU(name=f"{name}_se_1_relu")(s)
-    s = conv(s, filters, 1, bias=True, name=f"{name}_se_2")
-    s = layers.Activation("sigmoid", name=f"{name}_se_2_sigmoid")(s)
-    return layers.Multiply(name=f"{name}_se")([x, s])
-
-
-def drop_residual(x: keras.KerasTensor, *, rate: float, name: str) -> keras.KerasTensor:
-    """Leaves the residual out for a random share of the images, in training.
-
-    Huang et al. 2016, sec. 3: what is kept is scaled up in training here, instead of
-    down in testing.
-    """
-    return layers.Dropout(
-        rate, noise_shape=(None, 1, 1, 1), name=f"{name}_stochastic_depth"
-    )(x)
-
-
-def transform_of(spec: ResNetSpec, block: int, blocks: int) -> TensorFunction:
-    """What is done to the residual of block number ``block`` of ``blocks``, from 1."""
-    rate = spec.stochastic_depth * block / blocks
-
-    def transform(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        if spec.squeeze_excitation:
-            x = squeeze_and_excite(x, ratio=spec.squeeze_excitation, name=name)
-        if rate:
-            x = drop_residual(x, rate=rate, name=name)
-        return x
-
-    return transform
-
-
-def last_norm_of(spec: ResNetSpec) -> TensorFunction:
-    """The batch norm that ends a residual; with a scale of 0 at first if asked for."""
-    return partial(batch_norm, gamma="zeros") if spec.zero_gamma else batch_norm

@@ -15,6 +15,7 @@ from keras_resnet.training import callbacks, checkpoint, history, optimizers
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.progress import Progress
 from keras_resnet.training.saving import Checkpoint
+from keras_resnet.training.schedules import learning_rate
 from keras_resnet.training.steps import scaled
 
 NO_DECAY = ("gamma", "beta", "bias")
@@ -35,7 +36,7 @@ def compile_model(
     Raises:
         ValueError: If the recipe warms up and the backend is JAX.
     """
-    rate = optimizers.learning_rate(recipe.schedule, recipe.steps)
+    rate = learning_rate(recipe.schedule, recipe.steps)
     if recipe.warmup_learning_rate is not None:
         if keras.backend.backend() == "jax":
             raise ValueError(
@@ -230,7 +231,7 @@ def reactive_schedules(recipe: Recipe) -> dict[str, keras.callbacks.Callback]:
     """The callbacks that set the learning rate by how training goes, by name."""
     chosen = {}
     if recipe.warmup_learning_rate is not None:
-        rate = optimizers.learning_rate(recipe.schedule, recipe.steps)
+        rate = learning_rate(recipe.schedule, recipe.steps)
         chosen["warm_up"] = callbacks.WarmUpUntilLearning(
             rate if callable(rate) else lambda step: rate,
             warmup_learning_rate=recipe.warmup_learning_rate,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.weights import names
+from keras_resnet.weights import layer_names
 
 # A state dict: from a source's names to its arrays, or to PyTorch's or Keras's tensors.
 State = Mapping[str, Any]
@@ -101,21 +101,29 @@ class Format:
             height, width) and those of dense layers (out, in).
     """
 
-    key: names.Key
+    key: layer_names.Key
     prepare: Callable[[State, ResNetSpec], State] = unchanged
     torch: bool = True
 
 
 FORMATS: dict[str, Format] = {
-    "torchvision": Format(names.torch_key(names.torchvision), without_wrapper),
-    "timm_v2": Format(names.torch_key(names.timm_v2), without_wrapper),
-    "timm_darknet": Format(names.torch_key(names.timm_darknet), without_wrapper),
-    "drn": Format(names.torch_key(names.drn), without_unused_projection),
-    "wide_resnet": Format(names.wide_resnet_key, without_wrapper),
-    "akamaster": Format(names.torch_key(names.akamaster), with_padding_behind),
-    "keras_applications": Format(names.keras_applications, without_bias, torch=False),
-    "kerashub": Format(names.kerashub, torch=False),
-    "own": Format(names.own, torch=False),
+    "torchvision": Format(
+        layer_names.torch_key(layer_names.torchvision), without_wrapper
+    ),
+    "timm_v2": Format(layer_names.torch_key(layer_names.timm_v2), without_wrapper),
+    "timm_darknet": Format(
+        layer_names.torch_key(layer_names.timm_darknet), without_wrapper
+    ),
+    "drn": Format(layer_names.torch_key(layer_names.drn), without_unused_projection),
+    "wide_resnet": Format(layer_names.wide_resnet_key, without_wrapper),
+    "akamaster": Format(
+        layer_names.torch_key(layer_names.akamaster), with_padding_behind
+    ),
+    "keras_applications": Format(
+        layer_names.keras_applications, without_bias, torch=False
+    ),
+    "kerashub": Format(layer_names.kerashub, torch=False),
+    "own": Format(layer_names.own, torch=False),
 }
 
 # Layers whose names tell the formats apart: every network has some of them, and most

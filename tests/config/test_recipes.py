@@ -16,7 +16,7 @@ from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.schedules import CosineDecay, StepDecay
 from keras_resnet.data.pipelines import training_batches
 from keras_resnet.data.sources import Examples
-from keras_resnet.training.optimizers import learning_rate
+from keras_resnet.training.schedules import learning_rate
 from tests.helpers import paper_facts
 
 

@@ -10,7 +10,7 @@ from keras_resnet.config.merges import (
     ShortcutDropout,
     ShortcutGate,
 )
-from keras_resnet.models import merges, shortcuts
+from keras_resnet.models import merges, residuals
 from tests.helpers.one_block import SIZES, basic_residual, model_of_block
 from tests.helpers.reference import (
     Reference,
@@ -116,7 +116,7 @@ def test_squeeze_and_excitation():
 )
 def test_reduced_channels_are_multiples_of_8(filters, reduced):
     model = model_of(
-        lambda x: shortcuts.squeeze_and_excite(x, ratio=16, name="b"), (4, 4, filters)
+        lambda x: residuals.squeeze_and_excite(x, ratio=16, name="b"), (4, 4, filters)
     )
     assert model.get_layer("b_se_1_conv").filters == reduced
 

@@ -10,7 +10,8 @@ from keras_resnet.config.schedules import (
     PolynomialDecay,
     StepDecay,
 )
-from keras_resnet.training.optimizers import CoupledSGD, learning_rate
+from keras_resnet.training.optimizers import CoupledSGD
+from keras_resnet.training.schedules import learning_rate
 
 
 def caffe_sgd(weight, gradients, rate, momentum, decay):

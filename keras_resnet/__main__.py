@@ -24,8 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend
-    quiet = not options.verbose and "TF_CPP_MIN_LOG_LEVEL" not in os.environ
-    if not options.verbose:
+    quiet = not options.startup_lines and "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    if not options.startup_lines:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     # TensorFlow uses oneDNN by itself only on CPUs with AVX-512; on others it made
     # training 1.5 to 1.7 times as fast (docs/decisions/0005).

@@ -731,6 +731,6 @@ def test_a_logger_that_fails_ends_nothing(tmp_path, monkeypatch):
 
     # Named like a package that is there.
     monkeypatch.setitem(loggers.LOGGERS, "pytest", Broken)
-    with pytest.warns(UserWarning, match="Broken can't be told .*no network"):
+    with pytest.warns(UserWarning, match="Broken can't log .*no network"):
         folder = reproduce.train(output_dir=tmp_path, log=("pytest",), verbose=0)
     assert (folder / "record.json").exists()

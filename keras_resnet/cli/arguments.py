@@ -66,7 +66,7 @@ def command(
         epilog=f"example:\n  {example}",
         formatter_class=RAW,
     )
-    sub.set_defaults(command=function, backend=None, verbose=False)
+    sub.set_defaults(command=function, backend=None, startup_lines=False)
     return sub
 
 
@@ -79,6 +79,7 @@ def add_common(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument(
         "--verbose",
+        dest="startup_lines",
         action="store_true",
         help="also print the lines that TensorFlow begins with",
     )

@@ -107,7 +107,7 @@ def train(options: argparse.Namespace) -> None:
     from keras_resnet.runs.record import read_record, summary
     from keras_resnet.runs.tables import of_seeds
 
-    of_command = ("command", "backend", "verbose", "quiet", "plan", "seeds")
+    of_command = ("command", "backend", "startup_lines", "quiet", "plan", "seeds")
     given = {k: v for k, v in vars(options).items() if k not in of_command}
     if "changes" in given:
         given["changes"] = _once(given["changes"])

@@ -43,10 +43,13 @@ def run(seed, output_dir):
     finish.export_model = nothing
     plots.training_curves = plots.example_predictions = nothing
     ARCHITECTURES["resnet8"] = replace(
-        ARCHITECTURES["resnet20"], stages=doubling("basic", (1, 1, 1), 16)
+        ARCHITECTURES["resnet20"],
+        name="resnet8",
+        stages=doubling("basic", (1, 1, 1), 16),
     )
     RECIPES["short"] = replace(
         RECIPES["quickstart"],
+        name="short",
         network="resnet8",
         batch_size=16,
         steps=UPDATES,

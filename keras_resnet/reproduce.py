@@ -43,14 +43,14 @@ from keras_resnet.training.phases import FitPhases, Phases
 
 
 def train(
-    recipe: str | os.PathLike | Recipe | None = None,
+    recipe: str | os.PathLike[str] | Recipe | None = None,
     *,
-    data: str | os.PathLike | None = None,
+    data: str | os.PathLike[str] | None = None,
     network: str | ResNetSpec | None = None,
     val_fraction: float | None = None,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike[str] | None = None,
     freeze: int | None = None,
-    teacher: str | os.PathLike | None = None,
+    teacher: str | os.PathLike[str] | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     batch_size: int | None = None,
@@ -58,8 +58,8 @@ def train(
     changes: Mapping[str, Any] | None = None,
     name: str | None = None,
     seed: int = 0,
-    output_dir: str | os.PathLike = "runs",
-    data_dir: str | os.PathLike | None = None,
+    output_dir: str | os.PathLike[str] = "runs",
+    data_dir: str | os.PathLike[str] | None = None,
     log: tuple[str, ...] | str = (),
     devices: str = "all",
     precision: str = "auto",
@@ -181,7 +181,7 @@ def train(
     return folder
 
 
-def plan(recipe: str | os.PathLike | Recipe | None = None, **options: Any) -> str:
+def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) -> str:
     """What `train` would do with the same options, without doing it.
 
     A few updates are made on a network that is thrown away; nothing is written. Of a run

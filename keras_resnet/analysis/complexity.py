@@ -1,34 +1,44 @@
-"""How big a network is and how much it computes, as the papers count it."""
+"""Counts the parameters and multiply-adds of a network, as the papers do."""
 
 import math
+from typing import Any, TypeAlias
 
 import keras
 from keras import layers
 
-CONVOLUTIONS = (
+Shape: TypeAlias = tuple[int | None, ...]
+
+CONVOLUTIONS: tuple[type[keras.Layer], ...] = (
     layers.Conv1D,
     layers.Conv2D,
     layers.Conv3D,
     layers.DepthwiseConv1D,
     layers.DepthwiseConv2D,
 )
-SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+SEPARABLE: tuple[type[keras.Layer], ...] = (
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+)
+TRANSPOSED: tuple[type[keras.Layer], ...] = (
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+)
 
 
-def parameters(model) -> int:
+def parameters(model: keras.Model) -> int:
     """Counts the trainable parameters of a model.
 
     Batch norm's moving statistics are not among them, nor is what has been
     frozen with ``trainable = False``. Papers print this number as "# params".
 
     Args:
-        model: A built `keras.Model`.
+        model: A built model.
     """
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
-def multiply_adds(model) -> int:
+def multiply_adds(model: keras.Model) -> int:
     """Counts the multiply-adds of the convolutions and dense layers, for one image.
 
     This is what the residual papers call "FLOPs" (He et al. 2016a, table 1); biases,
@@ -36,8 +46,8 @@ def multiply_adds(model) -> int:
     called twice counts twice.
 
     Args:
-        model: A functional or sequential `keras.Model` whose input height and width
-            are known.
+        model: A functional or sequential model whose input height and width are
+            known.
 
     Raises:
         ValueError: If a spatial size is unknown, also of a network inside of the model.
@@ -48,7 +58,7 @@ def multiply_adds(model) -> int:
     return sum(_call(node) for nodes in depths for node in nodes if not node.is_input)
 
 
-def _call(node):
+def _call(node: Any) -> int:
     layer = node.operation
     if isinstance(layer, keras.Model):
         return multiply_adds(layer)
@@ -71,13 +81,13 @@ def _call(node):
     return 0
 
 
-def _positions(layer, shape):
+def _positions(layer: keras.Layer, shape: Shape) -> int:
     shape = _known(layer, shape)
     first = layer.data_format == "channels_first"
     return math.prod(shape[2:] if first else shape[1:-1])
 
 
-def _known(layer, shape):
+def _known(layer: keras.Layer, shape: Shape) -> Shape:
     if None in shape[1:]:
         raise ValueError(
             "Multiply-adds need the height and width of the images: build the model "

@@ -1,4 +1,4 @@
-"""The data sets, as data: classes, sizes, splits and where they come from."""
+"""The data sets as rows: their classes, sizes, splits and sources."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +32,7 @@ class DatasetSpec:
         class_names: In the order of the labels, for copies that bring none.
 
     Raises:
-        ValueError: If there are names, and not one for each class.
+        ValueError: If `class_names` are given, and not one for each class.
     """
 
     classes: int
@@ -46,7 +46,7 @@ class DatasetSpec:
     source: str
     class_names: tuple[str, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.class_names is not None and len(self.class_names) != self.classes:
             raise ValueError(
                 f"`class_names` must hold {self.classes} names, one per class. "
@@ -129,7 +129,7 @@ def _imagenet(tfds, classes, test_split, examples, validation, storage, source):
     )
 
 
-DATASETS = {
+DATASETS: dict[str, DatasetSpec] = {
     "fashion_mini": _fashion(
         None,
         13_300,

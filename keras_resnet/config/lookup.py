@@ -1,13 +1,17 @@
-"""Finding a row of a table by its name, with an error that helps."""
+"""Finds a row of a table by its name, with an error that suggests near names."""
 
+from collections.abc import Mapping
 from difflib import get_close_matches
+from typing import TypeVar
+
+Row = TypeVar("Row")
 
 
-def find(table, name, *, kind):
-    """Returns ``table[name]``, or says what could have been meant.
+def find(table: Mapping[str, Row], name: str, *, kind: str) -> Row:
+    """Returns ``table[name]``, or raises an error that suggests what could be meant.
 
     Args:
-        table: Mapping from names (str) to rows.
+        table: From names to rows.
         name: The name to look up.
         kind: What the table holds, for the message, e.g. ``"network"``.
 

@@ -30,7 +30,7 @@ class Protocol:
     source: str
 
 
-PROTOCOLS = {
+PROTOCOLS: dict[str, Protocol] = {
     "single_crop": Protocol(
         source="One central crop, as the run's preprocessing makes it"
     ),

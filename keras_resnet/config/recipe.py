@@ -1,4 +1,4 @@
-"""What a training recipe can say: the columns of the table in `recipes.py`.
+"""The fields of a training recipe, and what values they can have.
 
 Every class here is a frozen dataclass of plain values. Change one with
 `dataclasses.replace`, for example::
@@ -261,9 +261,11 @@ KINDS = {  # Of the values that are dataclasses themselves.
 }
 
 
-def first_steps(image_sizes, steps: int) -> list:
-    """Of each of a recipe's ``image_sizes`` the first update.
+def first_steps(image_sizes: tuple[tuple[float, int], ...], steps: int) -> list[int]:
+    """The update from which on each of a recipe's ``image_sizes`` is used.
 
-    It is the first at the size's share of the updates or behind it.
+    Args:
+        image_sizes: As of `Recipe`: pairs of a share of the updates and a side.
+        steps: Updates in total.
     """
     return [math.ceil(share * steps) for share, _ in image_sizes]

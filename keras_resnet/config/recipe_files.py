@@ -12,7 +12,7 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.values import from_values, to_values
 
 
-def read_recipe(path: str | os.PathLike) -> Recipe:
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Reads a recipe from a TOML file; its name is the file's, without the suffix.
 
     Args:

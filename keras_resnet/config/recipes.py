@@ -1,4 +1,4 @@
-"""Training recipes, as data: what a paper says about how its networks were trained.
+"""The training recipes as rows: how the networks of each paper were trained.
 
 `RECIPES` holds them all; the papers' are in `recipes_cifar.py` and `recipes_imagenet.py`.
 """
@@ -17,7 +17,7 @@ from keras_resnet.config.recipes_imagenet import IMAGENET_RECIPES
 from keras_resnet.config.schedules import CosineDecay
 
 
-def _quickstart():
+def _quickstart() -> Recipe:
     return Recipe(
         network="resnet20",
         dataset="fashion_mini",
@@ -34,7 +34,7 @@ def _quickstart():
     )
 
 
-def _imagenette_fast():
+def _imagenette_fast() -> Recipe:
     updates = 140  # In an epoch of 8,969 images.
     return Recipe(
         network="resnet18d",
@@ -69,4 +69,6 @@ _ROWS = {
     **CIFAR_RECIPES,
     **IMAGENET_RECIPES,
 }
-RECIPES = {name: replace(row, name=name) for name, row in _ROWS.items()}
+RECIPES: dict[str, Recipe] = {
+    name: replace(row, name=name) for name, row in _ROWS.items()
+}

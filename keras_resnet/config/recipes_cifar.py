@@ -181,7 +181,7 @@ def _with_dropout(network, rate, errors):
     }
 
 
-CIFAR_RECIPES = {
+CIFAR_RECIPES: dict[str, Recipe] = {
     "resnet20_cifar10":    _he2015("resnet20", 8.75),
     "resnet32_cifar10":    _he2015("resnet32", 7.51),
     "resnet44_cifar10":    _he2015("resnet44", 7.17),

@@ -322,7 +322,7 @@ _OPTION_A = "He et al. 2016a, table 2, shortcuts of option A (here B)"
 _TABLE_2, _TABLE_3 = "He et al. 2016a, table 2", "He et al. 2016a, table 3"
 _KAIMING = "KaimingHe/deep-residual-networks README"
 
-IMAGENET_RECIPES = {
+IMAGENET_RECIPES: dict[str, Recipe] = {
     "resnet18_imagenet":         _he2015("resnet18", _ten_crop(27.88, _OPTION_A)),
     "resnet34_imagenet":         _he2015("resnet34", _ten_crop(24.52, _TABLE_3)),
     "resnet50_imagenet":         _he2015("resnet50", _one_crop(24.7, _KAIMING)),

@@ -1,1 +1,1 @@
-"""What is computed on, in which precision, and how several devices and hosts share work."""
+"""Devices, precision, and how several devices and hosts share the work of training."""

@@ -1,16 +1,27 @@
-"""Computing on several devices: where to build, what `fit` reads, what replicas hold."""
+"""Computes on several devices: where to build and fit a model, and on which batches.
+
+Also reads and writes variables of which each replica has its own value.
+"""
+
+from __future__ import annotations
 
 import contextlib
 import functools
 import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from keras_resnet.devices import workers
+from keras_resnet.devices.find import Devices
+from keras_resnet.devices.host import Dataset
+
+Scope: TypeAlias = contextlib.AbstractContextManager[Any]
 
 
-def first_device(devices):
+def first_device(devices: Devices) -> Scope:
     """The scope in which to compute on the first of these devices alone."""
     if keras.backend.backend() == "tensorflow":
         return contextlib.nullcontext()  # `find_devices` has hidden the others.
@@ -18,13 +29,15 @@ def first_device(devices):
     return keras.device(devices.names[0].removesuffix(":0"))
 
 
-def distribution(devices):
+def distribution(devices: Devices) -> Scope:
     """The scope in which to build and fit a model on these devices.
 
     One device: that device. Several: `tf.distribute.MirroredStrategy` on TensorFlow,
     `keras.distribution.DataParallel` on JAX. Several workers on TensorFlow:
-    `tf.distribute.MultiWorkerMirroredStrategy`, and `WorkerLost` if another one does
-    not answer any more.
+    `tf.distribute.MultiWorkerMirroredStrategy`.
+
+    Raises:
+        WorkerLost: Inside of the scope, if another worker doesn't answer any more.
     """
     if devices.workers > 1:
         return _of_workers(devices)
@@ -36,8 +49,8 @@ def distribution(devices):
 
 
 @functools.cache
-def _mirrored(kind, count):
-    """The strategy of these devices, the only one: a second one's collectives can fail."""
+def _mirrored(kind: str, count: int) -> Any:
+    """The one strategy of these devices, since a second one's collectives can fail."""
     import tensorflow as tf
 
     names = [f"{kind}:{index}" for index in range(count)]
@@ -47,8 +60,8 @@ def _mirrored(kind, count):
 
 
 @contextlib.contextmanager
-def _of_workers(devices):
-    """The scope of several workers, in which the loss of one is named as such."""
+def _of_workers(devices: Devices) -> Iterator[None]:
+    """The scope of several workers, in which the loss of one raises `WorkerLost`."""
     if keras.backend.backend() == "jax":
         scope = _data_parallel(keras.distribution.list_devices(devices.kind))
     else:
@@ -64,23 +77,23 @@ def _of_workers(devices):
         yield
 
 
-def _data_parallel(names):
+def _data_parallel(names: Sequence[str]) -> Scope:
     return keras.distribution.DataParallel(
         devices=names, auto_shard_dataset=False
     ).scope()
 
 
-def placed(batches, devices):
-    """A worker's batches as `fit` takes them, inside of `distribution`.
+def placed(batches: Dataset, devices: Devices) -> Any:
+    """A worker's batches in the form that `fit` takes inside of `distribution`.
 
     Args:
         batches: `tf.data.Dataset` of this worker's share of each batch, which must
             divide by its devices.
-        devices: `Devices`.
+        devices: What the model is trained on.
 
     Returns:
-        ``batches``, but on TensorFlow with several workers distributed already: Keras
-        would let each worker take a part of its share.
+        ``batches``; on TensorFlow with several workers, a distributed data set of them,
+        since Keras would otherwise let each worker take a part of its share.
     """
     if devices.workers == 1 or keras.backend.backend() != "tensorflow":
         return batches
@@ -100,26 +113,26 @@ def placed(batches, devices):
     return workers.joined().distribute_datasets_from_function(lambda context: batches)
 
 
-def agree(number, devices, what):
+def agree(number: int, devices: Devices, what: str) -> None:
     """Raises `ValueError` unless all workers have the same number.
 
     Args:
-        number: Of this worker, an int.
-        devices: `Devices`.
-        what: What the number is, and what to do if workers differ: for the error.
+        number: This worker's.
+        devices: What the run computes on.
+        what: For the error: what the number is, and what to do if workers differ.
     """
     numbers = everyones(number, devices)
     if len(set(numbers)) > 1:
         raise ValueError(f"{what} Received: {numbers}, worker by worker.")
 
 
-def require(holds, devices, message):
+def require(holds: bool, devices: Devices, message: str) -> None:
     """Raises `ValueError` on all workers unless something holds on each of them.
 
     Args:
         holds: Whether it does on this worker.
-        devices: `Devices`.
-        message: What must hold, and what to do.
+        devices: What the run computes on.
+        message: For the error: what must hold, and what to do.
     """
     answers = everyones(int(holds), devices)
     if not all(answers):
@@ -127,15 +140,12 @@ def require(holds, devices, message):
         raise ValueError(f"{message} Received: not so on the workers {lacking}.")
 
 
-def everyones(number, devices):
-    """A number of each worker, in their order; all of them must ask for it.
+def everyones(number: int, devices: Devices) -> list[int]:
+    """The numbers of all workers, in their order; every worker must call it.
 
     Args:
-        number: Of this worker, an int.
-        devices: `Devices`.
-
-    Returns:
-        List of ints.
+        number: This worker's.
+        devices: What the run computes on.
     """
     if devices.workers == 1:
         return [number]
@@ -149,7 +159,7 @@ def everyones(number, devices):
 
 
 @functools.cache
-def _gather_on_tensorflow():
+def _gather_on_tensorflow() -> Any:
     import tensorflow as tf
 
     everyone = workers.joined()
@@ -164,21 +174,21 @@ def _gather_on_tensorflow():
     return gather
 
 
-def end_together(devices):
-    """Waits for all workers on TensorFlow, which counts one that ends first as lost.
+def end_together(devices: Devices) -> None:
+    """Waits for all workers on TensorFlow, which takes one that ends first for lost.
 
-    On JAX they have parted, with `workers.leave`.
+    On JAX the workers have already left each other with `workers.leave`.
     """
     if devices.workers > 1 and keras.backend.backend() == "tensorflow":
         with workers.losses_named(devices.workers):
             everyones(0, devices)
 
 
-def read(variable):
-    """A Keras variable's value; where replicas have their own, all of them, stacked.
+def read(variable: keras.Variable) -> np.ndarray:
+    """The value of a variable, or those of all replicas where they differ.
 
     Returns:
-        NumPy array of the variable's shape, or ``(replicas, *shape)``.
+        Array of the variable's shape, or of the shape ``(replicas, *shape)``.
     """
     replicas = replicas_of(variable)
     if not replicas:
@@ -188,22 +198,28 @@ def read(variable):
     return values[0] if same else np.stack(values)
 
 
-def replicas_of(variable):
-    """The variables of the replicas under MirroredStrategy, else nothing."""
+def replicas_of(variable: keras.Variable) -> Sequence[Any]:
+    """The variables of the replicas under `MirroredStrategy`; otherwise empty."""
     if keras.backend.backend() != "tensorflow":
         return ()  # A tensor of PyTorch has `values` of its own.
     return getattr(variable.value, "values", ())
 
 
-def write(variable, value):
-    """Gives a Keras variable what `read` returned, also on other devices.
+def write(variable: keras.Variable, value: np.ndarray) -> None:
+    """Assigns to a variable what `read` returned, perhaps on other devices.
 
-    The replicas get the mean where there are more or fewer of them now.
+    Where the number of replicas is another now, each gets the mean.
+
+    Args:
+        variable: Of the same shape as the one that was read.
+        value: As of `read`.
     """
     replicas = replicas_of(variable) or [variable]
     if value.ndim == len(variable.shape):
-        value = [value] * len(replicas)
+        values = [value] * len(replicas)
     elif len(value) != len(replicas):
-        value = [value.mean(0).astype(value.dtype)] * len(replicas)
-    for replica, own in zip(replicas, value, strict=True):
+        values = [value.mean(0).astype(value.dtype)] * len(replicas)
+    else:
+        values = list(value)
+    for replica, own in zip(replicas, values, strict=True):
         replica.assign(own)

@@ -1,4 +1,4 @@
-"""What there is to compute on: the devices that are asked for, or an error."""
+"""Finds the CPUs and GPUs that a run is asked to compute on, and describes them."""
 
 import re
 import sys
@@ -15,9 +15,9 @@ class Devices:
 
     Attributes:
         kind: ``"cpu"`` or ``"gpu"``.
-        names: Of this worker's devices, in the backend's spelling.
-        workers: Processes that train together.
-        worker: Number of this one among them, from 0.
+        names: This worker's devices, in the backend's spelling.
+        workers: Number of processes that train together.
+        worker: Number of this process among them, from 0.
     """
 
     kind: str
@@ -26,13 +26,13 @@ class Devices:
     worker: int = 0
 
     @property
-    def replicas(self):
-        """Devices of all workers."""
+    def replicas(self) -> int:
+        """Number of the devices of all workers."""
         return self.workers * len(self.names)
 
     @property
-    def all_names(self):
-        """Of the devices of all workers, for the record."""
+    def all_names(self) -> list[str]:
+        """Names of the devices of all workers, for the record."""
         if self.workers == 1:
             return list(self.names)
         return [
@@ -40,16 +40,18 @@ class Devices:
         ]
 
     @property
-    def chief(self):
+    def chief(self) -> bool:
         """Whether this worker is the one that writes files."""
         return self.worker == 0
 
 
-ALONE = Devices("cpu", ("cpu:0",))
+ALONE: Devices = Devices("cpu", ("cpu:0",))
 
 
-def find_devices(request="all"):
+def find_devices(request: str = "all") -> Devices:
     """Finds the devices that are asked for; call it before anything computes.
+
+    Where the environment names several workers, it joins them: see `workers`.
 
     Args:
         request: ``"all"`` (every GPU, else the CPU), ``"gpu:0,1"`` (these), or
@@ -58,8 +60,6 @@ def find_devices(request="all"):
     Raises:
         ValueError: If ``request`` is not understood, there are no such devices, or the
             backend has begun to compute on others.
-
-    Where the environment names several workers, it joins them: see `workers`.
     """
     words = request if isinstance(request, str) else ""
     match = re.fullmatch(r"all|cpu(?::(\d+))?|gpu(?::(\d+(?:,\d+)*))?", words)
@@ -81,7 +81,9 @@ def find_devices(request="all"):
         ) from error
 
 
-def _of_worker(request, match, others, backend):
+def _of_worker(
+    request: str, match: re.Match[str], others: workers.Workers, backend: str
+) -> Devices:
     """This worker's devices, after it has joined the others."""
     cpus = int(match[1] or 1) if request.startswith("cpu") else 0
     if request.startswith("gpu") or (backend == "tensorflow" and cpus > 1):
@@ -107,7 +109,7 @@ def _of_worker(request, match, others, backend):
     return Devices(kind, names, others.count, others.index)
 
 
-def _local(request, match, backend):
+def _local(request: str, match: re.Match[str], backend: str) -> Devices:
     if request.startswith("cpu"):
         return _cpus(backend, int(match[1] or 1))
     gpus = _gpus(backend)
@@ -130,7 +132,7 @@ def _local(request, match, backend):
     return _checked(backend, Devices("gpu", chosen))
 
 
-def _checked(backend, devices):
+def _checked(backend: str, devices: Devices) -> Devices:
     if backend == "torch" and len(devices.names) > 1:
         raise ValueError(
             "On the PyTorch backend training uses one device: Keras has no data "
@@ -140,7 +142,7 @@ def _checked(backend, devices):
     return devices
 
 
-def _cpus(backend, count):
+def _cpus(backend: str, count: int) -> Devices:
     if count < 1:
         raise ValueError("`devices` must name at least one CPU. Received: 'cpu:0'.")
     names = tuple(f"cpu:{index}" for index in range(count))
@@ -154,7 +156,7 @@ def _cpus(backend, count):
     return devices
 
 
-def _logical_cpus(count):
+def _logical_cpus(count: int) -> None:
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
@@ -170,7 +172,7 @@ def _logical_cpus(count):
             raise
 
 
-def _gpus(backend):
+def _gpus(backend: str) -> list[str]:
     if backend == "tensorflow":
         import tensorflow as tf
 
@@ -189,7 +191,7 @@ def _gpus(backend):
     return [f"gpu:{i}" for i in range(torch.cuda.device_count())]
 
 
-def _hide_other_gpus(chosen):
+def _hide_other_gpus(chosen: tuple[str, ...]) -> None:
     import tensorflow as tf
 
     physical = tf.config.list_physical_devices("GPU")
@@ -198,8 +200,11 @@ def _hide_other_gpus(chosen):
     )
 
 
-def compute_capability(devices):
-    """Of the first of these GPUs; tensor cores since (7, 0), bfloat16 since (8, 0)."""
+def compute_capability(devices: Devices) -> tuple[int, ...]:
+    """The compute capability of the first of these GPUs, major and minor version.
+
+    NVIDIA's have tensor cores since (7, 0) and compute in bfloat16 since (8, 0).
+    """
     backend = keras.backend.backend()
     if backend == "tensorflow":
         import tensorflow as tf
@@ -219,11 +224,11 @@ def compute_capability(devices):
     return torch.cuda.get_device_capability(_indices(devices)[0])
 
 
-def _indices(devices):
+def _indices(devices: Devices) -> list[int]:
     return [int(name.rpartition(":")[2]) for name in devices.names]
 
 
-def accelerators(devices):
+def accelerators(devices: Devices) -> list[str]:
     """The names of the GPUs of all workers, e.g. "NVIDIA H200", for a record."""
     if devices.kind == "cpu":
         return []
@@ -248,12 +253,12 @@ def accelerators(devices):
     return devices.workers * names
 
 
-def peak_memory(devices):
-    """Bytes that were in use at the most so far.
+def peak_memory(devices: Devices) -> int | None:
+    """The largest number of bytes that have been in use at a time.
 
     Returns:
-        Of the whole process on a CPU, of the device with the most on GPUs, `None` where
-        the backend or the system doesn't say.
+        On a CPU, of the whole process; on GPUs, of the device with the most; `None`
+        where the backend or the system doesn't say.
     """
     if devices.kind == "cpu":
         try:

@@ -1,19 +1,17 @@
-"""How a run computes on its devices: precision, XLA, determinism.
-
-What is asked for, or an error.
-"""
+"""How a run computes on its devices: precision, XLA and determinism."""
 
 import pathlib
 
 import keras
 
-from keras_resnet.devices.find import compute_capability
+from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.devices.find import Devices, compute_capability
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
-def choose_precision(request, devices, spec):
-    """The Keras dtype policy to train under.
+def choose_precision(request: str, devices: Devices, spec: ResNetSpec) -> str:
+    """Chooses the Keras dtype policy to train in.
 
     ``"auto"`` is mixed_bfloat16 on GPUs that compute in it, mixed_float16 on other
     GPUs with tensor cores, and float32 on the CPU, except for ImageNet's networks of 50
@@ -21,9 +19,9 @@ def choose_precision(request, devices, spec):
     trains 1.6 to 1.75 times as fast in it (docs/decisions/0005).
 
     Args:
-        request: ``"auto"`` or one of the others of `PRECISIONS`.
-        devices: `devices.find.Devices`.
-        spec: Of the network, a `ResNetSpec`.
+        request: One of `PRECISIONS`.
+        devices: What the run computes on.
+        spec: The network.
 
     Raises:
         ValueError: If ``request`` is unknown or these devices can't honour it.
@@ -50,13 +48,13 @@ def choose_precision(request, devices, spec):
     return "mixed_float16" if capability >= (7, 0) else "float32"
 
 
-def _cpu_has_bfloat16():
+def _cpu_has_bfloat16() -> bool:
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
 
 
-def choose_xla(request, devices, synchronized=False):
-    """Whether to compile with XLA; `keras.Model.compile`'s ``jit_compile``.
+def choose_xla(request: str, devices: Devices, synchronized: bool = False) -> bool:
+    """Chooses whether to compile with XLA: ``jit_compile`` of `keras.Model.compile`.
 
     ``"auto"`` compiles on one GPU and on JAX (always compiled), not on the CPU, where
     TensorFlow trains a quarter to a third slower with it where oneDNN is used (README),
@@ -64,11 +62,11 @@ def choose_xla(request, devices, synchronized=False):
 
     Args:
         request: ``"auto"``, ``"on"`` or ``"off"``.
-        devices: `devices.find.Devices`.
+        devices: What the run computes on.
         synchronized: Whether batch norms take their statistics over all devices.
 
     Raises:
-        ValueError: If it can't be had as asked.
+        ValueError: If ``request`` is unknown, or backend or devices can't honour it.
     """
     if request not in ("auto", "on", "off"):
         raise ValueError(
@@ -102,11 +100,11 @@ def choose_xla(request, devices, synchronized=False):
 
 
 def check_deterministic(xla: str) -> None:
-    """Raises `ValueError` unless operations can be had that give the same bits each time.
+    """Raises `ValueError` unless the backend can compute the same bits each time.
 
     Args:
-        xla: As asked of `choose_xla`; with XLA, TensorFlow would leave it out without a
-            word.
+        xla: The request as of `choose_xla`. With XLA, TensorFlow would silently ignore
+            that operations must be deterministic.
     """
     backend = keras.backend.backend()
     if backend != "tensorflow" or xla == "on":
@@ -118,9 +116,9 @@ def check_deterministic(xla: str) -> None:
 
 
 def be_deterministic() -> None:
-    """Has TensorFlow's operations give the same bits each time, until the process ends.
+    """Makes TensorFlow's operations deterministic until the process ends.
 
-    On GPUs some sum in another order each time otherwise.
+    Otherwise some of those on GPUs add in another order each time.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What SLURM tells a task of `srun`: where the others are, and which GPUs are its own.
+"""Reads from SLURM's variables where the tasks of a step are, and which GPUs each has.
 
 TensorFlow's `SlurmClusterResolver` sorts hosts as text, so that n10 comes before n8 and
 gets another task's number, fails on hosts without nvidia-smi, and leaves only the GPUs
@@ -7,13 +7,18 @@ from 0 on; JAX takes one GPU for each process, also where a process has a host o
 
 import itertools
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
-def addresses(environment):
+def addresses(environment: Mapping[str, str]) -> tuple[str, ...]:
     """``host:port`` of each task of the step, in the order of SLURM_PROCID.
 
     Tasks fill one host after the other, which is SLURM's default. The port depends on
-    the job, else two jobs on one host would meet.
+    the job, so that two jobs on one host don't take the same.
+
+    Args:
+        environment: Variables of the process.
 
     Raises:
         ValueError: If a variable is missing or not in SLURM's form.
@@ -28,12 +33,16 @@ def addresses(environment):
     )
 
 
-def gpus(environment):
+def gpus(environment: Mapping[str, str]) -> str | None:
     """The GPUs of this task, as CUDA_VISIBLE_DEVICES names them.
 
+    Args:
+        environment: Variables of the process.
+
     Returns:
-        Its part, where several tasks of a host see the same; `None` where it may take
-        all that it sees, as with ``--ntasks-per-node=1`` or ``--gpus-per-task``.
+        The task's part, where several tasks of a host see the same GPUs; `None` where
+        it may take all that it sees, as with ``--ntasks-per-node=1`` or
+        ``--gpus-per-task``.
     """
     seen = [
         name for name in environment.get("CUDA_VISIBLE_DEVICES", "").split(",") if name
@@ -50,7 +59,9 @@ def gpus(environment):
     return ",".join(seen[first : first + each])
 
 
-def _read(environment, name, meaning):
+def _read(
+    environment: Mapping[str, str], name: str, meaning: Callable[[Any], Any]
+) -> Any:
     value = environment.get(name)
     try:
         return meaning(value)
@@ -62,7 +73,7 @@ def _read(environment, name, meaning):
         ) from error
 
 
-def _hosts(text):
+def _hosts(text: str) -> list[str]:
     """``n[08-10,12],m1`` as the names of hosts, in SLURM's order."""
     found = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
@@ -73,7 +84,7 @@ def _hosts(text):
     return found
 
 
-def _range(text):
+def _range(text: str) -> list[str]:
     """``08-10,12`` as 08, 09, 10, 12."""
     numbers = []
     for part in text.split(","):
@@ -84,7 +95,7 @@ def _range(text):
     return numbers
 
 
-def _counts(text):
+def _counts(text: str) -> list[int]:
     """``2(x3),1`` as 2, 2, 2, 1."""
     counts = []
     for part in text.split(","):

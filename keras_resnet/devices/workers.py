@@ -1,10 +1,10 @@
-"""Several processes that train together, one a host or a GPU: who they are, and joining.
+"""Finds and joins the processes that train together, one for each host or GPU.
 
-The environment says it, in one of these ways; without them a process trains alone.
+The environment names them in one of these ways; without any, a process trains alone.
 
 - ``TF_CONFIG``, as TensorFlow and Kubeflow write it.
-- ``KERAS_RESNET_WORKERS``: ``host:port,host:port,...``; which one of them this process
-  is says ``KERAS_RESNET_WORKER`` or an Indexed Job's ``JOB_COMPLETION_INDEX``, from 0.
+- ``KERAS_RESNET_WORKERS``: ``host:port,host:port,...``; this process's number among them,
+  from 0, is ``KERAS_RESNET_WORKER`` or an Indexed Job's ``JOB_COMPLETION_INDEX``.
 - ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES``, ``JAX_PROCESS_ID``, on JAX alone.
 - SLURM's variables in a step of ``srun`` with several tasks, where none of those is set.
 """
@@ -16,7 +16,9 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -33,10 +35,11 @@ class Workers:
     """The processes that train together.
 
     Attributes:
-        addresses: ``host:port`` of each; of the first alone where ``count`` says so.
-        count: How many there are.
-        index: Which one this process is, from 0; the first is the chief.
-        gpus: What CUDA_VISIBLE_DEVICES must be for this one, `None` if it is right.
+        addresses: ``host:port`` of each, or of the first alone.
+        count: Number of processes.
+        index: Number of this process among them, from 0; the first is the chief.
+        gpus: Value that CUDA_VISIBLE_DEVICES must get in this process; `None` if it is
+            right as it is.
     """
 
     addresses: tuple[str, ...] = ()
@@ -44,7 +47,7 @@ class Workers:
     index: int = 0
     gpus: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
             raise ValueError(
                 f"A worker's number must be from 0 to {self.count - 1}, the workers "
@@ -58,14 +61,14 @@ class Workers:
             )
 
 
-def find(environment=None):
-    """The workers that the environment names.
+def find(environment: Mapping[str, str] | None = None) -> Workers:
+    """Finds the workers that the environment names.
 
     Args:
-        environment: Mapping of variables; the process's own by default.
+        environment: Variables; the process's own by default.
 
     Returns:
-        `Workers`; of count 1 where it names no others.
+        The workers; a count of 1 where the environment names no others.
 
     Raises:
         ValueError: If variables are missing, malformed, or contradict each other.
@@ -101,7 +104,7 @@ def find(environment=None):
     return next(iter(found.values()), Workers())
 
 
-def _number(environment, *names):
+def _number(environment: Mapping[str, str], *names: str) -> int:
     for name in names:
         if name in environment:
             if not environment[name].isdecimal():
@@ -116,7 +119,7 @@ def _number(environment, *names):
     )
 
 
-def _of_tf_config(environment):
+def _of_tf_config(environment: Mapping[str, str]) -> Workers:
     text = environment["TF_CONFIG"]
     wrong = ValueError(f"TF_CONFIG must be JSON like {TF_CONFIG}. Received: {text}.")
     try:
@@ -150,7 +153,7 @@ def _of_tf_config(environment):
     return Workers((*chiefs, *others), len(chiefs + others), before + int(index))
 
 
-def _of_list(environment):
+def _of_list(environment: Mapping[str, str]) -> Workers:
     addresses = tuple(environment["KERAS_RESNET_WORKERS"].replace(" ", "").split(","))
     if len(addresses) == 1:
         return Workers()
@@ -158,7 +161,7 @@ def _of_list(environment):
     return Workers(addresses, len(addresses), index)
 
 
-def _of_jax(environment):
+def _of_jax(environment: Mapping[str, str]) -> Workers:
     return Workers(
         (environment["JAX_COORDINATOR_ADDRESS"],),
         _number(environment, "JAX_NUM_PROCESSES"),
@@ -166,7 +169,7 @@ def _of_jax(environment):
     )
 
 
-def _of_slurm(environment):
+def _of_slurm(environment: Mapping[str, str]) -> Workers:
     count = _number(environment, "SLURM_STEP_NUM_TASKS")
     if count == 1:
         return Workers()
@@ -180,11 +183,11 @@ def _of_slurm(environment):
     return Workers(addresses, count, index, slurm.gpus(environment))
 
 
-def join(workers):
-    """Joins the other workers, and waits for them; before anything computes.
+def join(workers: Workers) -> None:
+    """Joins the other workers and waits for them; call it before anything computes.
 
     Raises:
-        ValueError: If the backend can't train so.
+        ValueError: If the backend can't train with these workers.
     """
     if workers.count == 1:
         return
@@ -201,7 +204,7 @@ def join(workers):
         )
     if workers.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = workers.gpus
-    # An engine that waits says nothing, and hears no signal but SIGKILL.
+    # An framework that waits says nothing, and hears no signal but SIGKILL.
     print(f"Waiting for {_others(workers)}.", file=sys.stderr, flush=True)
     if backend == "jax":
         import jax
@@ -215,12 +218,12 @@ def join(workers):
         )
     else:
         mirrored(workers.addresses, workers.index)
-    # Both engines have just made SIGTERM do nothing.
+    # Both frameworks have just made SIGTERM do nothing.
     if threading.current_thread() == threading.main_thread():
         signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
-def _others(workers):
+def _others(workers: Workers) -> str:
     """The workers that this one waits for, in words."""
     own = f"this is number {workers.index} of {workers.count}"
     if len(workers.addresses) == workers.count:
@@ -233,10 +236,14 @@ def _others(workers):
     return f"the other workers, who meet at {workers.addresses[0]} ({own})"
 
 
-def mirrored(addresses, index):
-    """The `tf.distribute.MultiWorkerMirroredStrategy` of these workers, the one and only.
+def mirrored(addresses: Sequence[str], index: int) -> Any:
+    """The one `tf.distribute.MultiWorkerMirroredStrategy` of these workers.
 
     It must be made before TensorFlow computes anything.
+
+    Args:
+        addresses: ``host:port`` of all workers.
+        index: Number of this one among them.
     """
     global _strategy
     if _strategy is not None:
@@ -256,29 +263,32 @@ def mirrored(addresses, index):
     return _strategy
 
 
-_strategy = None
+_strategy: Any = None
 
 
-def joined():
+def joined() -> Any:
     """The strategy that `join` made on TensorFlow."""
     return _strategy
 
 
 class WorkerLost(RuntimeError):
-    """Another worker does not answer: nothing is left to do but to end at once."""
+    """Another worker doesn't answer any more, so that this one can only end."""
 
 
 @contextlib.contextmanager
-def losses_named(count):
-    """Turns the engine's error at the loss of another worker into `WorkerLost`.
+def losses_named(count: int) -> Iterator[None]:
+    """Turns the framework's error at the loss of another worker into `WorkerLost`.
 
-    A process that ends is noticed by its closed connections, within seconds. A host that
-    falls silent is noticed by its heartbeat, which JAX waits for 100 s by default.
+    The loss of a process is noticed within seconds, by its closed connections; that of a
+    host by its missing heartbeat, after 100 s by default on JAX.
+
+    Args:
+        count: Number of workers.
     """
     try:
         yield
     except Exception as error:
-        if count == 1 or not _of_the_engine(error):
+        if count == 1 or not _of_the_framework(error):
             raise
         lines = [line for line in str(error).splitlines() if line.strip()]
         cause = lines[:1] if keras.backend.backend() == "jax" else lines[-1:]
@@ -289,8 +299,8 @@ def losses_named(count):
         ) from error
 
 
-def _of_the_engine(error):
-    """Whether a collective operation failed, as it does when a peer is gone."""
+def _of_the_framework(error: Exception) -> bool:
+    """Whether a collective operation failed, as it does when another worker is gone."""
     if keras.backend.backend() == "jax":
         # JAX raises ValueError too, where the failure shows when a value is read.
         words = ("Gloo", "NCCL", "UNAVAILABLE", "heartbeat", "coordination service")
@@ -307,10 +317,13 @@ def _of_the_engine(error):
     )
 
 
-def leave(count):
-    """Parts from the other workers when training is done.
+def leave(count: int) -> None:
+    """Leaves the other workers when training is done.
 
-    Without it, JAX would let the others wait at their end while the chief measures.
+    Without it, JAX would have the others wait at their end while the chief measures.
+
+    Args:
+        count: Number of workers.
     """
     if count > 1 and keras.backend.backend() == "jax":
         import jax

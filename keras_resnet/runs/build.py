@@ -1,17 +1,24 @@
-"""From a `Job` to its network, the compiled model that trains it, and their batches."""
+"""Builds a job's network, the compiled model that trains it, and their batches."""
+
+from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import keras
 
 from keras_resnet.config.architectures import network_of
-from keras_resnet.config.recipe import Distillation, first_steps
+from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.recipe import Distillation, Recipe, first_steps
 from keras_resnet.data import pipelines
 from keras_resnet.devices import distribute
+from keras_resnet.devices.host import Dataset
 from keras_resnet.devices.precision import be_deterministic
 from keras_resnet.models import resnet
 from keras_resnet.runs.evaluate import has_classes
+from keras_resnet.runs.job import Job
 from keras_resnet.runs.load import load
 from keras_resnet.training import batch_norm
 from keras_resnet.training.distillation import with_teacher
@@ -19,13 +26,13 @@ from keras_resnet.training.fit import compile_model
 from keras_resnet.training.steps import trainer
 from keras_resnet.weights.load import load_weights
 
-# What of a teacher's preprocessing must be the student's.
-COLOURS = ("channels", "mean", "std", "channel_order")
+# The fields of a teacher's preprocessing that must equal the student's.
+COLOURS: tuple[str, ...] = ("channels", "mean", "std", "channel_order")
 
 
 @contextlib.contextmanager
-def computing_in(policy):
-    """Where new layers have this dtype policy, whatever the user's is."""
+def computing_in(policy: str) -> Iterator[None]:
+    """A scope in which new layers get this dtype policy, whatever the global one is."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -35,21 +42,21 @@ def computing_in(policy):
 
 
 @contextlib.contextmanager
-def scope(job):
-    """Where to build and fit: the job's devices and precision."""
+def scope(job: Job) -> Iterator[None]:
+    """The scope of the job's devices and precision, in which to build and fit."""
     with computing_in(job.precision), distribute.distribution(job.hardware):
         yield
 
 
-def build(job):
-    """The network and the compiled model that trains it, inside of `scope`.
+def build(job: Job) -> tuple[Job, keras.Model, keras.Model]:
+    """Builds the network and the compiled model that trains it, inside of `scope`.
 
     Returns:
-        The job, with the preprocessing that its weights want and what its teacher
-        changes; the network; what to fit, which need not be the network itself.
+        The job, with the preprocessing that its weights want and the distillation from
+        its teacher; the network; and the model to fit, which may wrap the network.
 
     Raises:
-        ValueError: If weights, teacher or stages to freeze don't fit.
+        ValueError: If weights, teacher or the stages to freeze don't fit the network.
     """
     if job.request.deterministic:
         be_deterministic()
@@ -87,8 +94,8 @@ def build(job):
     return job, network, model
 
 
-def _teacher(job):
-    """The teacher, for images of any size, and the job whose recipe says so."""
+def _teacher(job: Job) -> tuple[keras.Model | None, Job]:
+    """The teacher, for images of any size, and the job with its distillation."""
     wanted = job.recipe.distillation
     if job.request.teacher is None:
         if wanted is not None:
@@ -131,15 +138,16 @@ def _teacher(job):
     return model, replace(job, recipe=replace(job.recipe, distillation=distillation))
 
 
-def as_weights_want(own, weights):
-    """A run's preprocessing with the colours as the weights that it begins from want.
+def as_weights_want(own: Preprocessing, weights: Preprocessing | None) -> Preprocessing:
+    """A run's preprocessing with the normalization that its first weights need.
 
     Args:
-        own: The `Preprocessing` of the data set.
-        weights: That of published weights, or `None` where nothing is known of them.
+        own: That of the data set, whose size is kept.
+        weights: That of published weights; `None` where it isn't known.
 
     Returns:
-        A `Preprocessing` of ``own``'s size. Greyscale images keep their own mean.
+        ``own`` with mean, deviation, channel order and interpolation of ``weights``,
+        where both have as many channels.
     """
     if weights is None or weights.channels != own.channels:
         return own
@@ -152,13 +160,19 @@ def as_weights_want(own, weights):
     )
 
 
-def stages(recipe, done=0):
-    """The updates whose images have one size: first, end, and side or `None`.
+def stages(recipe: Recipe, done: int = 0) -> list[tuple[int, int, int | None]]:
+    """The spans of updates that are left, each with images of one size.
 
-    Of those that are left after the first ``done``.
+    Args:
+        recipe: A `Recipe`.
+        done: Updates already done.
+
+    Returns:
+        Of each span: its first update, its end, and the images' side in pixels, `None`
+        for the network's own.
     """
     begins = first_steps(recipe.image_sizes, recipe.steps) or [0]
-    sides = [side for _, side in recipe.image_sizes] or [None]
+    sides: list[Any] = [side for _, side in recipe.image_sizes] or [None]
     ends = [*begins[1:], recipe.steps]
     # A very short run has no room for every size.
     spans = zip(begins, ends, sides, strict=True)
@@ -166,8 +180,21 @@ def stages(recipe, done=0):
     return [stage for stage in left if stage[0] < stage[1]]
 
 
-def training_batches(job, start=0, steps=None, share=(0, 1)):
-    """The batches of the updates from ``start`` on, to the recipe's last by default."""
+def training_batches(
+    job: Job,
+    start: int = 0,
+    steps: int | None = None,
+    share: tuple[int, int] = (0, 1),
+) -> Dataset:
+    """The batches of the updates from ``start`` on.
+
+    Args:
+        job: What is trained.
+        start: Updates already done.
+        steps: The last update; by default the recipe's.
+        share: A worker's number and the number of workers, of which each gets an equal
+            part of every batch.
+    """
     recipe = job.recipe if steps is None else replace(job.recipe, steps=steps)
     return pipelines.training_batches(
         job.splits.train,
@@ -180,15 +207,15 @@ def training_batches(job, start=0, steps=None, share=(0, 1)):
     )
 
 
-def batches_in_fit(job, start=0):
+def batches_in_fit(job: Job, start: int = 0) -> Any:
     """This worker's share of the batches from the update ``start`` on, for `fit`."""
     return distribute.placed(
         training_batches(job, start, share=job.share), job.hardware
     )
 
 
-def validation_batches(job):
-    """The validation images as `fit` sees them, and how many batches they are."""
+def validation_batches(job: Job) -> tuple[Any, int]:
+    """The validation images as `fit` sees them, and the number of their batches."""
     batch_size, count = job.validation_in_fit()
     batches = pipelines.evaluation_batches(
         job.splits.validation,

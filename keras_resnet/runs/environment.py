@@ -1,4 +1,6 @@
-"""What a result is made on: versions, hardware and commit."""
+"""Describes what a result is made on: versions, hardware and commit."""
+
+from __future__ import annotations
 
 import contextlib
 import os
@@ -6,7 +8,9 @@ import pathlib
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
+from typing import Any
 
 from keras_resnet.data.threads import usable_cores
 
@@ -31,11 +35,11 @@ _DISTRIBUTIONS = (
 )
 
 
-def describe(accelerators=()) -> dict:
-    """Describes what a result is made on, as a record has it.
+def describe(accelerators: Iterable[str] = ()) -> dict[str, Any]:
+    """Describes what a result is made on, for its record.
 
     Args:
-        accelerators: Names (str) of the GPUs or TPUs that are used.
+        accelerators: Names of the GPUs or TPUs that are used.
 
     Returns:
         Dict of ``versions`` (of Python and of the packages that are installed),
@@ -58,8 +62,8 @@ def describe(accelerators=()) -> dict:
     }
 
 
-def versions() -> dict:
-    """Versions (str) of Python and of those installed packages that decide a result."""
+def versions() -> dict[str, str]:
+    """The versions of Python and of the installed packages that decide a result."""
     found = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -67,15 +71,15 @@ def versions() -> dict:
     return found
 
 
-def checkout(package):
+def checkout(package: pathlib.Path) -> tuple[str | None, bool | None]:
     """Finds the commit of the git checkout that a package's source is part of.
 
     Args:
         package: Folder of the package.
 
     Returns:
-        Commit (str) and whether the folder differs from it (bool); two `None` where
-        the folder is not tracked, as in a virtual environment inside some repository.
+        The commit, and whether the folder differs from it; both `None` where the
+        folder is not tracked, as in a virtual environment inside some repository.
     """
     tracked = _git(package, "ls-files", "--error-unmatch", "__init__.py")
     commit = _git(package, "rev-parse", "--verify", "HEAD")
@@ -84,7 +88,7 @@ def checkout(package):
     return commit, bool(_git(package, "status", "--porcelain", "--", "."))
 
 
-def _cpu(info="/proc/cpuinfo"):
+def _cpu(info: str = "/proc/cpuinfo") -> str:
     # `platform.processor()` is empty or only the architecture on most systems.
     try:
         text = pathlib.Path(info).read_text()
@@ -100,7 +104,7 @@ def _cpu(info="/proc/cpuinfo"):
     return f"{brand} ({', '.join(units)})" if units else brand
 
 
-def _memory():
+def _memory() -> float | None:
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Not on Windows.
@@ -108,12 +112,12 @@ def _memory():
     return round(size / 2**30, 1)
 
 
-def _git(folder, *arguments):
+def _git(folder: pathlib.Path, *arguments: str) -> str | None:
     return _output("git", "-C", str(folder), *arguments)
 
 
-def _output(*command):
-    """What a command prints, or `None` if it fails or does not exist."""
+def _output(*command: str) -> str | None:
+    """What a command prints, or `None` if it fails or doesn't exist."""
     # Inside a git hook, GIT_DIR names the repository of the hook.
     kept = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     try:

@@ -1,4 +1,6 @@
-"""`Job`: all that decides a run, settled before anything is written."""
+"""`Job`: everything that decides a run, settled before anything is written."""
+
+from __future__ import annotations
 
 import math
 from dataclasses import dataclass
@@ -19,20 +21,20 @@ from keras_resnet.runs.request import TrainRequest
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """All that decides a run, as `settle` found it.
+    """Everything that decides a run, as `settle` found it.
 
     Attributes:
-        name: What the run is called: of the recipe, of recipe or network and data, or
-            as was asked for.
+        name: The run's name: the recipe's, that of recipe or network and data, or the
+            one that was asked for.
         request: What was asked for.
         recipe: With the user's changes.
         overrides: What was asked for besides the recipe, for the record.
         splits: The data.
         spec: The network.
-        preprocessing: What images go through.
-        hardware: What is computed on.
+        preprocessing: Of the images.
+        hardware: The devices to compute on.
         precision: Keras dtype policy of training.
-        xla: Whether training is compiled.
+        xla: Whether training is compiled with XLA.
     """
 
     name: str
@@ -53,25 +55,25 @@ class Job:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one image, as it is evaluated and served."""
+        """Shape of an image, as it is evaluated and served."""
         return resnet.with_channels(
             self.preprocessing.size, self.preprocessing.channels
         )
 
     @property
     def share(self) -> tuple[int, int]:
-        """The worker's number, and how many workers there are."""
+        """The worker's number, and the number of workers."""
         return self.hardware.worker, self.hardware.workers
 
     @property
     def micro_batch(self) -> int:
-        """Images that a device computes on at a time."""
+        """Number of images that a device computes on at a time."""
         return self.recipe.batch_size // (
             self.hardware.replicas * self.request.accumulate
         )
 
     def settings(self) -> dict[str, Any]:
-        """What makes it this run and no other; see `runs.folder.settings`."""
+        """What ``settings.json`` holds; see `runs.folder.settings`."""
         return settings(
             self.recipe,
             self.spec,
@@ -84,13 +86,13 @@ class Job:
         )
 
     def validation_in_fit(self) -> tuple[int, int]:
-        """The batch size of the validation in `fit`, and how many batches it has."""
+        """Size and number of the batches of the validation in `fit`."""
         replicas = self.hardware.replicas
         images = self.splits.validation.size
         return equal_batches(self.micro_batch * replicas, images, replicas)
 
     def notes(self) -> list[str]:
-        """What of the recipe is done otherwise here, and why: sentences."""
+        """How this run differs from the recipe's source, and why, in sentences."""
         notes = list(self.recipe.deviations)
         count = self.hardware.replicas
         if (
@@ -128,16 +130,16 @@ class Job:
 
 
 def equal_batches(most: int, images: int, replicas: int) -> tuple[int, int]:
-    """A batch size for validation, and how many batches it makes.
+    """Chooses size and number of the batches of the validation during training.
 
-    On several devices all batches are whole, so that each device has its equal share:
-    of the sizes from a quarter of the greatest on the one that leaves out the fewest
-    images. The run's record is measured on all of them, on one device.
+    On several devices all batches are whole, so that each device has an equal share. Of
+    the sizes from a quarter of the largest on, it takes the one that leaves out the
+    fewest images. The run's record is measured on all images, on one device.
 
     Args:
-        most: Images that all devices together can compute on at a time.
-        images: That there are for validation.
-        replicas: Devices.
+        most: Number of images that all devices together can compute on at a time.
+        images: Number of validation images.
+        replicas: Number of devices.
 
     Raises:
         ValueError: If there are fewer images than devices.

@@ -1,23 +1,28 @@
-"""`TrainRequest`: what a user asks of `train`, each option in one place.
+"""`TrainRequest`: the options of `train`, each in one place.
 
-The command line's parser, `train`, `plan` and ``settings.json`` all go by its fields. It
-imports no framework, as the parser needs it before the backend is chosen.
+The command line's parser, `train`, `plan` and ``settings.json`` all read its fields. The
+module imports no framework, since the parser needs it before a backend is chosen.
 """
 
 import os
 import pathlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 
-COUNT = (lambda value: isinstance(value, int) and value >= 1, "a positive integer")
-SHARE = (lambda value: 0 < value < 1, "between 0 and 1")
-POSITIVE = (lambda value: value > 0, "positive")
-LOGGERS = ("tensorboard", "wandb", "mlflow")
+# A function that tells whether a value is possible, and what it must be, in words.
+Check: TypeAlias = tuple[Callable[[Any], bool], str]
+COUNT: Check = (
+    lambda value: isinstance(value, int) and value >= 1,
+    "a positive integer",
+)
+SHARE: Check = (lambda value: 0 < value < 1, "between 0 and 1")
+POSITIVE: Check = (lambda value: value > 0, "positive")
+LOGGERS: tuple[str, ...] = ("tensorboard", "wandb", "mlflow")
 
 
 def option(
@@ -25,19 +30,18 @@ def option(
     help: str,
     *,
     group: str,
-    check: tuple[Callable[[Any], bool], str] | None = None,
+    check: Check | None = None,
     changes: bool = False,
     **argparse: Any,
 ) -> Any:
     """A field of `TrainRequest`.
 
     Args:
-        default: Its value where nothing is asked for.
-        help: What it is and its default, for the command line.
-        group: Under which heading the command line lists it; empty for an option that
-            Python alone has.
-        check: A function that tells whether a value is possible, and what it must be,
-            in words.
+        default: Its value unless another is asked for.
+        help: For the command line: what the option is, and its default.
+        group: The heading under which the command line lists it; empty for an option
+            that only Python has.
+        check: Of the value, where there is something to check.
         changes: Whether it changes the result of a run. Such options are kept in the
             run's settings and record.
         **argparse: Further arguments of `argparse.ArgumentParser.add_argument`.
@@ -54,18 +58,18 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
-    """What is asked of `reproduce.train`, whose docstring says what each option means.
+    """The options of `reproduce.train`, whose docstring describes each of them.
 
     Raises:
         ValueError: If an option has an impossible value, or two exclude each other.
     """
 
-    recipe: str | os.PathLike | Recipe | None = option(
+    recipe: str | os.PathLike[str] | Recipe | None = option(
         None,
         "recipe's name, or a .toml file of one; quickstart by default",
         group="recipe",
     )
-    data: str | os.PathLike | None = option(
+    data: str | os.PathLike[str] | None = option(
         None,
         "folder with a folder of images per class, or a data set's name, to train on "
         "instead of the recipe's data",
@@ -90,7 +94,7 @@ class TrainRequest:
         type=float,
         metavar="SHARE",
     )
-    weights: str | os.PathLike | None = option(
+    weights: str | os.PathLike[str] | None = option(
         None,
         "weights to begin from",
         group="own images",
@@ -105,7 +109,7 @@ class TrainRequest:
         type=int,
         metavar="N",
     )
-    teacher: str | os.PathLike | None = option(
+    teacher: str | os.PathLike[str] | None = option(
         None,
         "folder of a run to distil from",
         group="recipe",
@@ -168,10 +172,10 @@ class TrainRequest:
         ),
         type=int,
     )
-    output_dir: str | os.PathLike = option(
+    output_dir: str | os.PathLike[str] = option(
         "runs", "folder in which the run's folder is made (runs)", group="run"
     )
-    data_dir: str | os.PathLike | None = option(
+    data_dir: str | os.PathLike[str] | None = option(
         None, "where TensorFlow Datasets keeps its data", group="run"
     )
     log: tuple[str, ...] | str = option(
@@ -281,10 +285,10 @@ class TrainRequest:
         return self.data is not None and self.data not in DATASETS
 
     def overrides(self, **resolved: Any) -> dict[str, Any]:
-        """What was asked for besides the recipe, as JSON takes it, for the record.
+        """What was asked for besides the recipe, in JSON's types, for the record.
 
         Args:
-            **resolved: Values of options that were decided later on.
+            **resolved: Values of options that were decided later.
         """
         asked = {
             option.name: resolved.get(option.name, getattr(self, option.name))
@@ -312,13 +316,13 @@ class TrainRequest:
 
 
 def flag(option: Any) -> str:
-    """How the command line spells an option."""
+    """The name of an option on the command line, such as ``--batch-size``."""
     default = "--" + option.name.replace("_", "-")
     return option.metadata["argparse"].get("flag", default)
 
 
-def where(data: str | os.PathLike | None) -> str | None:
-    """A data set's name or a folder's full path, however it was written."""
+def where(data: str | os.PathLike[str] | None) -> str | None:
+    """A data set's name as it is, or a folder's full path."""
     if data is None or data in DATASETS:
         return data
     return str(pathlib.Path(data).resolve())

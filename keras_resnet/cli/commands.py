@@ -103,7 +103,7 @@ def _show_recipe(recipe: Recipe, toml: bool) -> None:
 def train(options: argparse.Namespace) -> None:
     """``keras-resnet train``."""
     from keras_resnet import reproduce
-    from keras_resnet.devices import workers
+    from keras_resnet.devices.cluster import find_workers
     from keras_resnet.runs.record import read_record, summary
     from keras_resnet.runs.tables import of_seeds
 
@@ -112,7 +112,7 @@ def train(options: argparse.Namespace) -> None:
     if "changes" in given:
         given["changes"] = _once(given["changes"])
     # Of several workers, the chief measures, writes the record, and speaks.
-    several = workers.find()
+    several = find_workers()
     chief = several.index == 0
     if options.plan:
         text = reproduce.plan(**given)

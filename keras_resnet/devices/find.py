@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_resnet.devices import workers
+from keras_resnet.devices.cluster import Workers, find_workers
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ ALONE: Devices = Devices("cpu", ("cpu:0",))
 def find_devices(request: str = "all") -> Devices:
     """Finds the devices that are asked for; call it before anything computes.
 
-    Where the environment names several workers, it joins them: see `workers`.
+    Where the environment names several workers, it joins them: see `devices.cluster`.
 
     Args:
         request: ``"all"`` (every GPU, else the CPU), ``"gpu:0,1"`` (these), or
@@ -69,7 +70,7 @@ def find_devices(request: str = "all") -> Devices:
             f"Received: devices={request!r}."
         )
     backend = keras.backend.backend()
-    others = workers.find()
+    others = find_workers()
     if others.count > 1:
         return _of_worker(request, match, others, backend)
     try:
@@ -82,7 +83,7 @@ def find_devices(request: str = "all") -> Devices:
 
 
 def _of_worker(
-    request: str, match: re.Match[str], others: workers.Workers, backend: str
+    request: str, match: re.Match[str], others: Workers, backend: str
 ) -> Devices:
     """This worker's devices, after it has joined the others."""
     cpus = int(match[1] or 1) if request.startswith("cpu") else 0

@@ -22,7 +22,7 @@ from keras_resnet.data.images import per_pixel_mean
 from keras_resnet.runs.request import TrainRequest, where
 
 # Options of their own for fields that `changes` could name as well.
-FIELDS = {
+FIELDS: dict[str, tuple[str, ...]] = {
     "steps": ("steps", "epochs"),
     "batch_size": ("batch_size",),
     "network": ("network",),

@@ -1,6 +1,6 @@
-"""From a `TrainRequest` to a `Job`: recipe, data, network and computation, checked.
+"""From a `TrainRequest` to a `Job`: decides recipe, data, network and computation.
 
-Nothing is written and nothing in the process is changed.
+It checks that they fit together, writes nothing and changes nothing in the process.
 """
 
 import math
@@ -11,8 +11,10 @@ from typing import Any
 import keras
 
 from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.values import to_values
+from keras_resnet.data.examples import Splits
 from keras_resnet.devices.find import Devices
 from keras_resnet.devices.precision import (
     check_deterministic,
@@ -39,14 +41,14 @@ from keras_resnet.runs.request import TrainRequest
 
 
 def settle(request: TrainRequest, hardware: Devices) -> Job:
-    """Loads the data and decides what is trained, on what and how.
+    """Loads the data and decides what is trained, on which devices and how.
 
     Args:
         request: What is asked for.
-        hardware: What there is to compute on.
+        hardware: The devices to compute on.
 
     Raises:
-        ValueError: If a name, a value or the data is wrong, or things don't fit together.
+        ValueError: If a name, a value or the data is wrong, or they don't fit together.
         FileNotFoundError: If the data or the recipe's file is not there.
     """
     if keras.config.image_data_format() != "channels_last":
@@ -86,10 +88,10 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
 
 
 def as_begun(job: Job, begun: dict[str, Any]) -> Job:
-    """The job in the precision, and with or without XLA, that its run began with.
+    """The job with the precision and the XLA setting that its run began with.
 
-    ``"auto"`` can mean something else on another machine, and a run doesn't change on
-    its way.
+    ``"auto"`` can mean something else on another machine, but a run keeps to its end
+    what it began with.
 
     Args:
         job: A `Job`.
@@ -99,7 +101,7 @@ def as_begun(job: Job, begun: dict[str, Any]) -> Job:
         The `Job`, changed where ``"auto"`` was asked for and the run began otherwise.
 
     Raises:
-        ValueError: If this machine can't go on so.
+        ValueError: If this machine doesn't support them.
     """
     changes = {}
     try:
@@ -123,10 +125,10 @@ def as_begun(job: Job, begun: dict[str, Any]) -> Job:
 
 
 def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
-    """Whether a folder holds the finished run of a request, by its files alone.
+    """Whether a folder holds the finished run of a request, judged by its files alone.
 
-    Loading the data would take longer. It is needed where it decides the settings:
-    there the answer is no, and `check_folder` has the last word.
+    Loading the data would take longer. Where the data decides the settings, the answer
+    is no, and `check_folder` decides later.
     """
     decided_by_data = (request.data, request.network, request.changes, request.epochs)
     if request.recipe not in RECIPES or any(v is not None for v in decided_by_data):
@@ -146,7 +148,9 @@ def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
     return not differences({k: found[k] for k in found if k not in COMPUTING}, wanted)
 
 
-def check_batch_size(recipe, splits, hardware, accumulate=1):
+def check_batch_size(
+    recipe: Recipe, splits: Splits, hardware: Devices, accumulate: int = 1
+) -> None:
     """Raises `ValueError` unless batches divide among devices and micro-batches."""
     replicas = hardware.replicas
     if recipe.batch_size % replicas:
@@ -168,8 +172,10 @@ def check_batch_size(recipe, splits, hardware, accumulate=1):
         )
 
 
-def check_steps_per_execution(recipe, count, hardware, backend):
-    """Raises `ValueError` unless updates can be made in groups of ``count``."""
+def check_steps_per_execution(
+    recipe: Recipe, count: int, hardware: Devices, backend: str
+) -> None:
+    """Raises `ValueError` unless Python can start ``count`` updates at a time."""
     if count == 1:
         return
     if backend == "torch" or hardware.workers > 1 or recipe.warmup_learning_rate:
@@ -192,6 +198,6 @@ def check_steps_per_execution(recipe, count, hardware, backend):
         )
 
 
-def _common_divisors(*numbers):
+def _common_divisors(*numbers: int) -> list[int]:
     greatest = math.gcd(*numbers)
     return [n for n in range(1, greatest + 1) if greatest % n == 0]

@@ -1,4 +1,4 @@
-"""Several workers: named by the environment, equal to one, and not lost silently."""
+"""Several workers join, are equal to one, and are not lost silently."""
 
 import functools
 import json
@@ -12,162 +12,15 @@ import time
 import numpy as np
 import pytest
 
-from keras_resnet.devices import distribute, slurm, workers
+from keras_resnet.devices import distribute, workers
+from keras_resnet.devices.cluster import Workers, find_workers
 from keras_resnet.devices.find import Devices, find_devices
-from keras_resnet.devices.workers import Workers
 from keras_resnet.training import callbacks, checkpoint
 from keras_resnet.training.history import read_history
 from keras_resnet.training.saving import ASKED_EVERY, Checkpoint
+from tests.helpers.environments import SLURM, TF_CONFIG, TWO_A_NODE
 
 NOTICED = 90  # Seconds; docs/distributed.md says so.
-TF_CONFIG = {
-    "cluster": {"worker": ["a:1", "b:2"]},
-    "task": {"type": "worker", "index": 1},
-}
-KUBEFLOW = {
-    "cluster": {"chief": ["a:1"], "worker": ["b:2", "c:3"]},
-    "task": {"type": "worker", "index": 1},
-}
-ALONE = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
-SLURM = {
-    "SLURM_STEP_NUM_TASKS": "4",
-    "SLURM_PROCID": "3",
-    "SLURM_NTASKS": "4",
-    "SLURM_LOCALID": "0",
-    "SLURM_STEP_NODELIST": "n[8-11]",
-    "SLURM_STEP_TASKS_PER_NODE": "1(x4)",
-    "SLURM_JOB_ID": "7",
-    "CUDA_VISIBLE_DEVICES": "4,5,6,7",
-}
-SLURM_ADDRESSES = ("n8:12056", "n9:12056", "n10:12056", "n11:12056")
-TWO_A_NODE = {"SLURM_STEP_NODELIST": "a,b", "SLURM_STEP_TASKS_PER_NODE": "2(x2)"}
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({}, Workers()),
-        ({"TF_CONFIG": json.dumps(TF_CONFIG)}, Workers(("a:1", "b:2"), 2, 1)),
-        ({"TF_CONFIG": json.dumps(KUBEFLOW)}, Workers(("a:1", "b:2", "c:3"), 3, 2)),
-        ({"TF_CONFIG": json.dumps(ALONE)}, Workers()),
-        ({"TF_CONFIG": "{}"}, Workers()),
-        (
-            {"KERAS_RESNET_WORKERS": "a:1, b:2", "JOB_COMPLETION_INDEX": "1"},
-            Workers(("a:1", "b:2"), 2, 1),
-        ),
-        (
-            {"KERAS_RESNET_WORKERS": "a:1,b:2", "KERAS_RESNET_WORKER": "0"},
-            Workers(("a:1", "b:2"), 2, 0),
-        ),
-        ({"KERAS_RESNET_WORKERS": "a:1"}, Workers()),
-        (SLURM, Workers(SLURM_ADDRESSES, 4, 3)),
-        ({"SLURM_STEP_NUM_TASKS": "1"}, Workers()),
-        ({**SLURM, "KERAS_RESNET_WORKERS": "a:1"}, Workers()),
-        ({"TF_CONFIG": "", "KERAS_RESNET_WORKERS": ""}, Workers()),
-        (
-            {
-                "TF_CONFIG": json.dumps(TF_CONFIG),
-                "KERAS_RESNET_WORKERS": "a:1,b:2",
-                "KERAS_RESNET_WORKER": "1",
-            },
-            Workers(("a:1", "b:2"), 2, 1),
-        ),
-        # The script of `sbatch`, outside of `srun`.
-        ({"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}, Workers()),
-        (
-            {
-                "JAX_COORDINATOR_ADDRESS": "a:1",
-                "JAX_NUM_PROCESSES": "2",
-                "JAX_PROCESS_ID": "1",
-            },
-            Workers(("a:1",), 2, 1),
-        ),
-    ],
-)
-def test_the_environment_names_the_workers(environment, expected):
-    assert workers.find(environment) == expected
-
-
-@pytest.mark.parametrize(
-    ("environment", "message"),
-    [
-        ({"KERAS_RESNET_WORKERS": "a:1,b:2"}, "KERAS_RESNET_WORKER or JOB_COMPL"),
-        (
-            {"KERAS_RESNET_WORKERS": "a:1,b:2", "KERAS_RESNET_WORKER": "2"},
-            "must be from 0 to 1",
-        ),
-        ({"JAX_COORDINATOR_ADDRESS": "a:1"}, "JAX_NUM_PROCESSES must be set"),
-        (
-            {"TF_CONFIG": json.dumps({"cluster": {"ps": ["a:1"], "worker": ["b:1"]}})},
-            "no jobs but 'chief' and 'worker'",
-        ),
-        (
-            {"TF_CONFIG": json.dumps({**TF_CONFIG, "task": {}})},
-            "must be a chief or a w",
-        ),
-        *(
-            ({"TF_CONFIG": text}, "TF_CONFIG must be JSON like .*Received: ")
-            for text in [
-                "not json",
-                "[]",
-                "3",
-                '{"cluster": []}',
-                '{"cluster": {"worker": "a:1"}}',
-                '{"cluster": {"worker": [1, 2]}}',
-                '{"cluster": {"worker": ["a:1", "b:2"]}, "task": "worker"}',
-            ]
-        ),
-        *(
-            (
-                {"TF_CONFIG": json.dumps({**TF_CONFIG, "task": task})},
-                "must be a chief or",
-            )
-            for task in [
-                {"type": "worker", "index": None},
-                {"type": "worker", "index": 2},
-                {"type": "worker", "index": -1},
-                {"type": "evaluator", "index": 0},
-                {"type": "chief", "index": 0},
-            ]
-        ),
-        (
-            {"KERAS_RESNET_WORKERS": "a:1,b:2", "KERAS_RESNET_WORKER": "one"},
-            "KERAS_RESNET_WORKER must be a whole number.*'one'",
-        ),
-        ({"KERAS_RESNET_WORKERS": "a,b", "KERAS_RESNET_WORKER": "0"}, "form host:port"),
-        (
-            {"KERAS_RESNET_WORKERS": "a:1,a:1", "KERAS_RESNET_WORKER": "0"},
-            "address of its own",
-        ),
-        ({"KERAS_RESNET_WORKER": "1"}, "KERAS_RESNET_WORKERS must be set where"),
-        ({"JAX_PROCESS_ID": "1"}, "JAX_COORDINATOR_ADDRESS must be set where"),
-        (
-            {
-                "TF_CONFIG": json.dumps(ALONE),
-                "KERAS_RESNET_WORKERS": "a:1,b:2",
-                "KERAS_RESNET_WORKER": "1",
-            },
-            "in one way.*TF_CONFIG: 0 of 1; KERAS_RESNET_WORKERS: 1 of 2",
-        ),
-        (
-            {**SLURM, "SLURM_STEP_NUM_TASKS": "x"},
-            "SLURM_STEP_NUM_TASKS must be a whole",
-        ),
-        ({**SLURM, "SLURM_JOB_ID": "x"}, "SLURM_JOB_ID must be as `srun`.*'x'"),
-        ({**SLURM, "SLURM_STEP_NODELIST": "n[8-x]"}, "SLURM_STEP_NODELIST must be as"),
-        (
-            {**SLURM, "SLURM_STEP_NODELIST": "n8"},
-            "must name a place for each .* 4 tasks",
-        ),
-        (
-            {name: value for name, value in SLURM.items() if "PER_NODE" not in name},
-            "SLURM_STEP_TASKS_PER_NODE must be as.*None",
-        ),
-    ],
-)
-def test_an_environment_that_makes_no_sense_is_an_error(environment, message):
-    with pytest.raises(ValueError, match=message):
-        workers.find(environment)
 
 
 @pytest.mark.parametrize(
@@ -183,39 +36,6 @@ def test_backends_that_cannot_join_say_so(monkeypatch, backend, others, message)
         workers.join(others)
 
 
-@pytest.mark.parametrize(
-    ("environment", "gpus"),
-    [
-        ({}, None),  # Alone on its node.
-        ({**TWO_A_NODE, "SLURM_LOCALID": "1"}, "6,7"),
-        ({**TWO_A_NODE, "SLURM_LOCALID": "0"}, "4,5"),
-        ({**TWO_A_NODE, "SLURM_GPUS_PER_TASK": "4"}, None),
-        ({**TWO_A_NODE, "SLURM_TRES_PER_TASK": "cpu=2,gres/gpu=4"}, None),
-        ({**TWO_A_NODE, "SLURM_TRES_PER_TASK": "cpu=6"}, "4,5"),
-        ({**TWO_A_NODE, "CUDA_VISIBLE_DEVICES": "0"}, None),
-        ({**TWO_A_NODE, "CUDA_VISIBLE_DEVICES": ""}, None),
-    ],
-)
-def test_tasks_of_a_node_share_its_gpus(environment, gpus):
-    assert workers.find({**SLURM, **environment}).gpus == gpus
-
-
-@pytest.mark.parametrize(
-    ("nodes", "tasks", "expected"),
-    [
-        ("m5", "2", ["m5:12056", "m5:12057"]),
-        ("n[09-10,12],m", "1(x3),2", "n09 n10 n12 m m:12057".split()),
-        ("r[1-2]n[3,4]", "1(x4)", "r1n3 r1n4 r2n3 r2n4".split()),
-    ],
-)
-def test_slurm_names_hosts_and_ports(nodes, tasks, expected):
-    found = slurm.addresses(
-        {**SLURM, "SLURM_STEP_NODELIST": nodes, "SLURM_STEP_TASKS_PER_NODE": tasks}
-    )
-    expected = [name if ":" in name else f"{name}:12056" for name in expected]
-    assert found == tuple(expected)
-
-
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_joining_says_whom_it_waits_for(monkeypatch, capsys, backend):
     pytest.importorskip(backend)
@@ -228,7 +48,7 @@ def test_joining_says_whom_it_waits_for(monkeypatch, capsys, backend):
         )
     for name, value in {**SLURM, **TWO_A_NODE}.items():
         monkeypatch.setenv(name, value)
-    workers.join(workers.find())
+    workers.join(find_workers())
     addresses = ("a:12056", "a:12057", "b:12056", "b:12057")
     expected = {"tensorflow": (addresses, 3), "jax": ("a:12056", 4, 3)}
     assert made == [expected[backend]]

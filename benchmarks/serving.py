@@ -108,8 +108,7 @@ def ours(model, folder, name):
         converters.export_classifier(
             model,
             folder,
-            format=format,
-            precision=precision,
+            converters.Form(format, precision),
             normalize=lambda images: normalize(images, prepare),
             class_names=names,
             preprocessing=prepare.as_json(),

@@ -1,6 +1,7 @@
-"""The command line's grammar: each command with its options.
+"""The parser of the command line: each command with its options.
 
-The options of ``train`` are the fields of `TrainRequest`.
+The options of ``train`` are the fields of `TrainRequest`. The module is longer than others
+because each option takes several lines.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""The published networks, as data: one row each.
+"""The published networks as rows of a table.
 
-The families stand above the table, each a function that makes its rows: one module,
-longer than others, so that a network is found in one place. The multiply-adds and
-parameters of every row are in `complexity.json`, which `benchmarks/complexity.py`
-writes and the tests compare with built networks.
+Above the table stand the families, each a function that makes rows. The module is longer
+than others so that all networks are found in one place. The multiply-adds and parameters
+of every row are in `complexity.json`, which `benchmarks/complexity.py` writes and the
+tests compare with built networks.
 """
 
 import json

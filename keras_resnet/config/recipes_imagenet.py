@@ -1,4 +1,7 @@
-"""Recipes for ImageNet, one row each, as the papers and their code trained."""
+"""The recipes for ImageNet as rows of a table: how the papers and their code trained.
+
+The module is longer than others so that all of them are found in one place.
+"""
 
 from keras_resnet.config.augmentations import (
     CutMix,

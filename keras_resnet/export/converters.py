@@ -15,6 +15,7 @@ import pathlib
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import keras
@@ -28,7 +29,7 @@ from keras_resnet.files import check_target, replaced, to_json
 
 # float16 is how LiteRT and OpenVINO keep the weights: on CPUs they compute in float32.
 # bfloat16 is how OpenVINO computes where the CPU can, and in float32 elsewhere.
-PRECISIONS = {
+PRECISIONS: dict[str, tuple[str, ...]] = {
     "onnx": ("float32", "int8"),
     "litert": ("float32", "float16", "int8"),
     "openvino": ("float32", "float16", "bfloat16", "int8"),
@@ -38,12 +39,40 @@ FORM = "form.json"
 ONNX_OPSET = 18
 
 
+@dataclass(frozen=True)
+class Form:
+    """What a classifier is written as.
+
+    Attributes:
+        format: ``"onnx"``, ``"litert"`` or ``"openvino"``.
+        precision: One of the format's in `PRECISIONS`. ``"int8"`` quantizes weights and
+            activations after training.
+
+    Raises:
+        ValueError: If there is no such format, or it has no such precision.
+    """
+
+    format: str
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.format not in PRECISIONS:
+            raise ValueError(
+                f"`format` must be one of {', '.join(PRECISIONS)}. "
+                f"Received: format={self.format!r}."
+            )
+        if self.precision not in PRECISIONS[self.format]:
+            raise ValueError(
+                f"`precision` must be one of {', '.join(PRECISIONS[self.format])} for "
+                f"{self.format}. Received: precision={self.precision!r}."
+            )
+
+
 def export_classifier(
     model: keras.Model,
     path: str | os.PathLike[str],
+    form: Form,
     *,
-    format: str,
-    precision: str = "float32",
     normalize: Callable[[Tensor], Tensor],
     class_names: Sequence[str],
     preprocessing: Mapping[str, Any],
@@ -59,9 +88,7 @@ def export_classifier(
     Args:
         model: `keras.Model`, as of `saved_model.export_saved_model`.
         path: The folder. It appears in one move when complete.
-        format: ``"onnx"``, ``"litert"`` or ``"openvino"``.
-        precision: One of the format's in `PRECISIONS`. ``"int8"`` quantizes weights and
-            activations after training.
+        form: Format and precision.
         normalize: Function in TensorFlow operations, as of `export_saved_model`.
         class_names: Names (str) of the model's classes, in the order of its outputs.
         preprocessing: What images go through before, for `json.dumps`.
@@ -77,16 +104,16 @@ def export_classifier(
     Raises:
         FileExistsError: If the folder exists and ``overwrite`` is false.
         ImportError: If the format's packages are not installed.
-        ValueError: If the model can't be served, or format, precision and calibration
-            don't fit each other.
+        ValueError: If the model can't be served, or calibration and precision don't
+            fit each other.
         RuntimeError: On backends other than TensorFlow.
     """
-    check(format, precision)
+    check(form)
     check_classifier(model, class_names)
-    if (precision == "int8") != (calibration is not None and len(calibration) > 0):
+    if (form.precision == "int8") != (calibration is not None and len(calibration) > 0):
         raise ValueError(
             "`calibration` must be given for int8, and only then: images as the network "
-            f"will see them. Received: precision={precision!r}, "
+            f"will see them. Received: precision={form.precision!r}, "
             f"{'no' if calibration is None else len(calibration)} calibration images."
         )
     target = pathlib.Path(path)
@@ -95,13 +122,13 @@ def export_classifier(
     with replaced(target) as folder:
         folder.mkdir()
         with _quiet():
-            _WRITERS[format](graph, folder / FILES[format], precision, calibration)
+            file = folder / FILES[form.format]
+            _WRITERS[form.format](graph, file, form.precision, calibration)
         labels = "".join(f"{name}\n" for name in class_names)
-        form = {"format": format, "precision": precision}
         for name, text in {
             "labels.txt": labels,
             "preprocessing.json": to_json(preprocessing),
-            FORM: to_json(form),
+            FORM: to_json(asdict(form)),
         }.items():
             (folder / name).write_text(text, encoding="utf-8")
         if finish:
@@ -109,40 +136,29 @@ def export_classifier(
     return target
 
 
-def check(format: str, precision: str) -> None:
-    """Checks that a format has a precision and can be written here.
+def check(form: Form) -> None:
+    """Checks that a form can be written with this backend and the installed packages.
 
     Raises:
         ImportError: If the format's packages are not installed.
         RuntimeError: On backends other than TensorFlow.
-        ValueError: If there is no such format, or it has no such precision.
     """
-    if format not in PRECISIONS:
-        raise ValueError(
-            f"`format` must be one of {', '.join(PRECISIONS)}. "
-            f"Received: format={format!r}."
-        )
-    if precision not in PRECISIONS[format]:
-        raise ValueError(
-            f"`precision` must be one of {', '.join(PRECISIONS[format])} for {format}. "
-            f"Received: precision={precision!r}."
-        )
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
-            f"{format} is converted from TensorFlow's graph. Received: "
+            f"{form.format} is converted from TensorFlow's graph. Received: "
             f"backend={keras.backend.backend()!r}. A saved model loads on every backend: "
             "load it with KERAS_BACKEND=tensorflow and export there."
         )
     with _quiet():  # NNCF says hello.
-        if format == "onnx":
+        if form.format == "onnx":
             import onnxruntime  # noqa: F401
             import tf2onnx  # noqa: F401
-        elif format == "litert":
+        elif form.format == "litert":
             import ai_edge_litert  # noqa: F401
         else:
             import openvino  # noqa: F401
 
-            if precision == "int8":
+            if form.precision == "int8":
                 import nncf  # noqa: F401
 
 

@@ -104,8 +104,7 @@ def export(
         written = _convert(
             run,
             target,
-            format=format,
-            precision=precision,
+            converters.Form(format, precision),
             calibration=sample.calibration,
             finish=finish,
             overwrite=overwrite,
@@ -132,7 +131,8 @@ def _check_form(format, precision, version):
             "`version` (--version) is a SavedModel's, for TF Serving: leave it out. "
             f"Received: version={version}, format={format!r}."
         )
-    converters.check(format, precision)  # Last: it looks for the format's packages.
+    # Last: it looks for the format's packages.
+    converters.check(converters.Form(format, precision))
 
 
 def export_model(
@@ -175,12 +175,13 @@ def export_model(
         )
 
 
-def _convert(run, target, **options):
+def _convert(run, target, form, **options):
     """`converters.export_classifier` of a run, with its preprocessing."""
     with groups_apart():
         return converters.export_classifier(
             run.model,
             target,
+            form,
             normalize=partial(normalize, preprocessing=run.preprocessing),
             class_names=run.classes,
             preprocessing=run.preprocessing.as_json(),

@@ -1,7 +1,8 @@
 """`TrainRequest`: the options of `train`, each in one place.
 
 The command line's parser, `train`, `plan` and ``settings.json`` all read its fields. The
-module imports no framework, since the parser needs it before a backend is chosen.
+module imports no framework, since the parser needs it before a backend is chosen. It is
+longer than other modules because each option takes several lines.
 """
 
 import os

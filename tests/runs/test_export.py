@@ -89,7 +89,7 @@ def noise(count, size=16):
     return random.integers(0, 256, (count, size, size, 3), "uint8")
 
 
-def written(model, path, format, **options):
+def written(model, path, format, precision="float32", **options):
     """The model in a form, uncompared."""
     if format == "saved_model":
         size = model.input_shape[1:]
@@ -105,7 +105,7 @@ def written(model, path, format, **options):
     return converters.export_classifier(
         model,
         path,
-        format=format,
+        converters.Form(format, precision),
         normalize=normalize,
         class_names=[f"class {number}" for number in range(model.output_shape[-1])],
         preprocessing={"size": model.input_shape[1:3], "channels": 3},

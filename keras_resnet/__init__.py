@@ -1,7 +1,7 @@
 """Residual networks for Keras 3: built, trained, evaluated and served.
 
-Names are imported when they are first used, so that the command line can choose
-Keras's backend before Keras is imported.
+Names are imported when they are first used, so that the command line can choose Keras's
+backend before it imports Keras.
 """
 
 from __future__ import annotations

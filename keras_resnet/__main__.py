@@ -1,16 +1,19 @@
-"""The command line, `keras-resnet` or `python -m keras_resnet`: errors and exit codes."""
+"""The entry point, `keras-resnet` or `python -m keras_resnet`: errors and exit codes."""
 
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from keras_resnet.cli import commands
 from keras_resnet.cli.arguments import parser
 from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.devices.host import plain_message
 
-FRAMEWORKS = {  # What each command imports sooner or later.
+Command: TypeAlias = Callable[[Namespace], int | None]
+FRAMEWORKS: dict[Command, tuple[str, ...]] = {  # That each command imports.
     commands.train: ("keras", "tensorflow"),
     commands.evaluate: ("keras", "tensorflow"),
     commands.predict: ("keras", "tensorflow"),

@@ -1,6 +1,6 @@
-"""The whole story on one page: a `TrainRequest`, from its recipe to its record.
+"""`train` and `plan`: a `TrainRequest` from its recipe to its record, on one page.
 
-Everything else in the package does one step and knows nothing of the others.
+Each step is a function of another module and knows nothing of the other steps.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def train(
     deterministic: bool = False,
     verbose: int = 1,
 ) -> pathlib.Path:
-    """Trains a network by a recipe, or goes on with it, and leaves a run.
+    """Trains a network by a recipe, or resumes its training, and leaves a run.
 
     The run lies in ``output_dir/<recipe>_seed<seed>``, on own data in
     ``<recipe>_on_<data>_seed<seed>``, without a recipe in
@@ -81,7 +81,7 @@ def train(
 
     Args:
         recipe: Key of `RECIPES`, a `Recipe`, or the path of a TOML file of one.
-            Without it and without ``data``, ``"quickstart"``.
+            By default ``"quickstart"``, unless ``data`` is given.
         data: Folder with a folder of images per class, or key of `DATASETS`, to train
             on instead of the recipe's data, for as many epochs as the recipe has there.
             Without a recipe, ``network`` is trained by one of ours.
@@ -90,7 +90,7 @@ def train(
             by default.
         weights: File, or source and tag, of weights to begin from, as of
             `applications.create`; the classifier may differ.
-        freeze: Stages, from the first on and with the stem, that do not train.
+        freeze: Number of stages that don't train, from the first on, with the stem.
         teacher: Folder of a run, or of converted weights, to distil from.
         steps: Updates in all instead of the recipe's; its milestones move in
             proportion.
@@ -104,7 +104,7 @@ def train(
         seed: Of initialization, shuffling and augmentation.
         output_dir: Folder of the runs.
         data_dir: Where TensorFlow Datasets keeps its data.
-        log: Names of `LOGGERS` to tell of the run, e.g. ``("tensorboard",)``.
+        log: Tools to log the run to as well, of `LOGGERS`, e.g. ``("tensorboard",)``.
         devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `find_devices`.
         precision: ``"auto"`` or a Keras dtype policy; see `choose_precision`.
         xla: ``"auto"``, ``"on"`` or ``"off"``; see `choose_xla`.
@@ -114,10 +114,10 @@ def train(
         steps_per_execution: Updates that Python starts at a time, on TensorFlow and
             JAX: more keep a fast device busy with a small network. Progress, signals
             and a loss that is not finite are seen once in as many.
-        deterministic: Whether operations must give the same bits each time, on GPUs
-            too; TensorFlow alone, without XLA, and until the process ends.
-        verbose: 0 for silence, 1 for a line of progress that redraws itself, 2 for a
-            line a minute.
+        deterministic: Whether GPUs, too, must compute the same bits each time; only on
+            TensorFlow, without XLA, and until the process ends.
+        verbose: 0 prints nothing, 1 a line of progress that redraws itself, 2 a line
+            a minute.
 
     Returns:
         The run's folder.
@@ -130,7 +130,7 @@ def train(
         RuntimeError: If another process trains in the folder.
         KeyboardInterrupt, SystemExit: If a signal ended it; a checkpoint is left.
         WorkerLost: If the environment names several workers (docs/distributed.md) and
-            another one does not answer any more.
+            another one doesn't answer any more.
     """
     request = TrainRequest(**locals())
     loggers.check(request.log)
@@ -182,10 +182,10 @@ def train(
 
 
 def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) -> str:
-    """What `train` would do with the same options, without doing it.
+    """Estimates what `train` would take with the same options, and trains nothing.
 
-    A few updates are made on a network that is thrown away; nothing is written. Of a run
-    that has begun, the time is that of what is left.
+    It measures a few updates of a network that it throws away, and writes nothing. For a
+    run that has begun, the time is that of the remaining updates.
 
     Args:
         recipe: As of `train`.
@@ -232,7 +232,7 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
 
 
 def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path]:
-    """The job that is asked for, and its folder, by which it may have begun."""
+    """The job that is asked for, as its run may have begun it, and the run's folder."""
     job = settle(request, hardware)
     folder = pathlib.Path(request.output_dir) / f"{job.name}_seed{request.seed}"
     asked = job.precision, job.xla
@@ -246,7 +246,7 @@ def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path
 
 
 def data_of(job: Job) -> FitData:
-    """What a job's `fit` iterates over."""
+    """The batches that a job's `fit` iterates over."""
     return FitData(
         batches=lambda done: batches_in_fit(job, done),
         validation=validation_batches(job)[0],
@@ -255,14 +255,14 @@ def data_of(job: Job) -> FitData:
 
 
 def say_finished(folder: pathlib.Path, request: TrainRequest) -> pathlib.Path:
-    """Says that a run is finished, and gives its folder back."""
+    """Prints that a run is finished, and returns its folder."""
     if request.verbose:
         print(f"{folder} is finished: there is nothing to train.")
     return folder
 
 
 def say_begins(job: Job) -> None:
-    """Says what is trained on what, and names the examples that are left out."""
+    """Prints what is trained on which devices, and which examples are left out."""
     if not job.request.verbose:
         return
     names = job.splits.skipped

@@ -1,1 +1,1 @@
-"""Any `keras.Model` -> numbers and pictures. Imports none of our other packages."""
+"""Numbers and pictures of any `keras.Model`; imports none of our other packages."""

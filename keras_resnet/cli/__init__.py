@@ -1,1 +1,1 @@
-"""The command line: its options, and what each command does."""
+"""The command line: its options and its commands."""

@@ -59,7 +59,18 @@ def command(
     description: str,
     example: str,
 ) -> argparse.ArgumentParser:
-    """Adds a command."""
+    """Adds a command.
+
+    Args:
+        subparsers: As of `argparse.ArgumentParser.add_subparsers`.
+        name: Of the command.
+        function: Does what the command does, and returns the exit code or `None`.
+        description: A sentence for the help.
+        example: A command line for the help.
+
+    Returns:
+        The command's parser, to which options are to be added.
+    """
     sub = subparsers.add_parser(
         name,
         help=description,
@@ -82,7 +93,7 @@ def add_common(sub: argparse.ArgumentParser) -> None:
         "--verbose",
         dest="startup_lines",
         action="store_true",
-        help="also print the lines that TensorFlow begins with",
+        help="also print TensorFlow's start-up messages",
     )
 
 
@@ -129,7 +140,7 @@ def add_train(subparsers: Any) -> None:
         subparsers,
         "train",
         commands.train,
-        "Train a network by a recipe, or go on with it.",
+        "Train a network by a recipe, or resume its training.",
         "keras-resnet train --data photos --network resnet18",
     )
     groups: dict[str, Any] = {}
@@ -169,7 +180,7 @@ def add_train(subparsers: Any) -> None:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """``FIELD=VALUE`` with a value as TOML writes it; text needs no quotation marks."""
+    """Parses ``FIELD=VALUE``, the value in TOML; text needs no quotation marks."""
     name, sign, value = text.partition("=")
     if not sign or not name.strip():
         raise argparse.ArgumentTypeError(
@@ -182,7 +193,7 @@ def assignment(text: str) -> tuple[str, Any]:
 
 
 def seeds(text: str) -> range:
-    """``FIRST-LAST``, both included."""
+    """Parses ``FIRST-LAST``, both included."""
     first, sign, last = text.partition("-")
     if not (sign and first.isdecimal() and last.isdecimal()) or int(first) > int(last):
         raise argparse.ArgumentTypeError(
@@ -197,7 +208,7 @@ def add_evaluate(subparsers: Any) -> None:
         subparsers,
         "evaluate",
         commands.evaluate,
-        "Measure a run; keeps the result in evaluation.json.",
+        "Measure a run, and keep the result in evaluation.json.",
         "keras-resnet evaluate runs/quickstart_seed0",
     )
     sub.add_argument("run", metavar="RUN", help="folder of a run")
@@ -220,7 +231,7 @@ def add_predict(subparsers: Any) -> None:
         subparsers,
         "predict",
         commands.predict,
-        "Name what is on images; exits with 1 if some can't be read.",
+        "Classify images; the exit code is 1 if some can't be read.",
         "keras-resnet predict runs/quickstart_seed0 shoe.png\n"
         "  keras-resnet predict runs/quickstart_seed0/onnx_int8 photos "
         "--output photos.csv",
@@ -273,7 +284,9 @@ def add_export(subparsers: Any) -> None:
         metavar="N",
         help="version of a SavedModel (1); TF Serving serves the highest",
     )
-    sub.add_argument("--overwrite", action="store_true", help="replace what is there")
+    sub.add_argument(
+        "--overwrite", action="store_true", help="replace an earlier export"
+    )
     add_common(sub)
 
 
@@ -291,7 +304,7 @@ def add_serve(subparsers: Any) -> None:
     sub.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen at (127.0.0.1; 0.0.0.0 for other machines too)",
+        help="address to listen on (127.0.0.1; 0.0.0.0 for other machines too)",
     )
     sub.add_argument("--port", type=int, default=8501, help="port (8501)")
     sub.add_argument(
@@ -299,7 +312,7 @@ def add_serve(subparsers: Any) -> None:
         type=int,
         default=32,
         metavar="N",
-        help="images computed on together, at most (32)",
+        help="most images in a batch (32)",
     )
     sub.add_argument(
         "--batch-timeout",
@@ -324,7 +337,7 @@ def add_convert(subparsers: Any) -> None:
         subparsers,
         "convert",
         commands.convert,
-        "Write published weights, a file or a run in another form; compare logits.",
+        "Convert published weights, a file or a run; compare the logits.",
         "keras-resnet convert torchvision:IMAGENET1K_V2 my_resnet50 "
         "--network resnet50_v1_5\n  keras-resnet predict my_resnet50 cat.jpg",
     )
@@ -337,7 +350,7 @@ def add_convert(subparsers: Any) -> None:
         help="folder, or .keras, .weights.h5, .safetensors, .npz or .pth file",
     )
     sub.add_argument(
-        "--network", metavar="NAME", help="network, where SOURCE does not say it"
+        "--network", metavar="NAME", help="network, where SOURCE doesn't say it"
     )
     sub.add_argument(
         "--to",

@@ -1,7 +1,7 @@
-"""What each command does: it calls the package's functions and prints what they give.
+"""The commands: each calls the package's functions and prints what they return.
 
-Each imports what it needs when it is called: `--backend` must be known before Keras is
-imported (docs/decisions/0002), and `list` needs no framework at all.
+Each imports what it needs when it is called, since `--backend` must be known before Keras
+is imported (docs/decisions/0002) and `list` needs no framework at all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def list_(options: argparse.Namespace) -> None:
-    """``keras-resnet list``."""
+    """``keras-resnet list``: prints the networks or the recipes."""
     from keras_resnet.config.architectures import ARCHITECTURES, complexity
     from keras_resnet.config.recipes import RECIPES
 
@@ -47,7 +47,7 @@ def list_(options: argparse.Namespace) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """``keras-resnet show NAME``, of a network or a recipe."""
+    """``keras-resnet show``: describes a network or a recipe."""
     from keras_resnet.config.architectures import ARCHITECTURES
     from keras_resnet.config.lookup import find
     from keras_resnet.config.recipe_files import read_recipe
@@ -101,7 +101,7 @@ def _show_recipe(recipe: Recipe, toml: bool) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """``keras-resnet train``."""
+    """``keras-resnet train``: trains, and prints the results and where they lie."""
     from keras_resnet import reproduce
     from keras_resnet.devices.cluster import find_workers
     from keras_resnet.runs.record import read_record, summary
@@ -138,7 +138,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _once(changes: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of ``--set``, of which none is given twice."""
+    """The fields of ``--set``, none of which may be given twice."""
     names = [name for name, _ in changes]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -147,7 +147,7 @@ def _once(changes: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    """``keras-resnet evaluate``."""
+    """``keras-resnet evaluate``: measures a run and prints its errors."""
     from keras_resnet.runs.evaluate import evaluate
 
     result = evaluate(
@@ -165,7 +165,11 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def predict(options: argparse.Namespace) -> int:
-    """``keras-resnet predict``."""
+    """``keras-resnet predict``: names what is on images.
+
+    Returns:
+        The exit code: 1 if some images can't be read.
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -208,7 +212,7 @@ def predict(options: argparse.Namespace) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
-    """``keras-resnet export``."""
+    """``keras-resnet export``: writes a run in another form and compares the two."""
     from keras_resnet.export import compare
     from keras_resnet.runs.export import export
 
@@ -234,7 +238,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """``keras-resnet serve``."""
+    """``keras-resnet serve``: answers requests until it is stopped."""
     folder = pathlib.Path(options.run).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(
@@ -255,14 +259,14 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def servable(folder: str) -> Servable:
-    """`runs.predict.servable`, for the workers: only they import Keras."""
+    """`runs.predict.servable` for the server's workers: only they import Keras."""
     from keras_resnet.runs.predict import servable
 
     return servable(folder)
 
 
 def convert(options: argparse.Namespace) -> None:
-    """``keras-resnet convert``."""
+    """``keras-resnet convert``: writes weights in another form and compares logits."""
     from keras_resnet.runs.convert import convert
 
     done = convert(

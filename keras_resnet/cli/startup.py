@@ -1,4 +1,4 @@
-"""The import of Keras and TensorFlow, without the lines that TensorFlow begins with."""
+"""Imports Keras and TensorFlow without TensorFlow's start-up messages."""
 
 import contextlib
 import importlib
@@ -14,7 +14,7 @@ FIRST_LINE = b"WARNING: All log messages before absl::InitializeLog() is called"
 
 
 def import_frameworks(*names: str) -> None:
-    """Imports modules, and drops what TensorFlow's C++ code logs meanwhile.
+    """Imports modules and drops what TensorFlow's C++ code logs meanwhile.
 
     TensorFlow 2.21 writes it to the process's standard error whatever
     ``TF_CPP_MIN_LOG_LEVEL`` is. All other lines are passed on afterwards.

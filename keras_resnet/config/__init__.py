@@ -1,4 +1,4 @@
-"""Facts as rows of data: networks, data sets, recipes, protocols.
+"""Networks, data sets, recipes and protocols as rows of data.
 
 Rows are frozen dataclasses of plain values, which need no framework. Wherever the package
 takes the name of a row it takes such an object as well. `dataclasses.replace` changes one::

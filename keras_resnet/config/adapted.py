@@ -1,4 +1,4 @@
-"""Recipes adapted: to another number of updates, to other images, to a few seconds."""
+"""Adapts recipes to another number of updates, to other images, or to a few seconds."""
 
 import math
 from dataclasses import replace
@@ -32,7 +32,7 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
 
 
 def smoke(recipe: Recipe) -> Recipe:
-    """The recipe's twin that takes seconds: the same code, four updates."""
+    """A twin of the recipe that takes seconds: four updates by the same code."""
     batch_size = min(16, recipe.batch_size)
     return replace(
         with_steps(recipe, 4),
@@ -48,10 +48,10 @@ def on_other_data(
 ) -> Recipe:
     """The recipe on other images, for as many epochs as it has over its own.
 
-    Augmentation, mixing, smoothing and the course of the learning rate stay. The average
+    Augmentation, mixing, label smoothing and the shape of the schedule stay. The average
     of the weights spans the same share of the updates. Images are prepared as the recipe
-    says, but photographs keep their aspect, and a mean per pixel becomes one per channel
-    where images have no common size. Its target is no longer one.
+    says, but photographs keep their aspect ratio, and a mean per pixel becomes one per
+    channel where images have no common size. The recipe's target is dropped.
 
     Args:
         recipe: A `Recipe`.
@@ -117,7 +117,7 @@ def for_own_images(
     pretrained: bool,
     batch_size: int | None = None,
 ) -> Recipe:
-    """A recipe for a data set that no paper speaks of.
+    """A recipe of ours for a data set that no paper trains on.
 
     Thirty epochs of linear warm-up and cosine decay; the learning rate follows the linear
     scaling rule, 0.1 for 256 images, and is a tenth of it from pretrained weights.

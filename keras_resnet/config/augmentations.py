@@ -1,4 +1,4 @@
-"""Augmentation of training images, as data; `data/` computes it."""
+"""Augmentation of training images as rows, which `data/` computes."""
 
 import math
 from dataclasses import dataclass

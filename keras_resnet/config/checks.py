@@ -1,4 +1,4 @@
-"""What the numbers of rows must be."""
+"""Checks of the numbers in rows."""
 
 import math
 from typing import Any

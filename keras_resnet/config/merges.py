@@ -1,4 +1,4 @@
-"""Ways to join shortcut and residual other than adding them (He et al. 2016b, sec. 3.1).
+"""Ways to join shortcut and residual other than adding them; He et al. 2016b, sec. 3.1.
 
 The functions that build them are in `models/merges.py`.
 """

@@ -1,4 +1,4 @@
-"""The orders of convolutions, normalization, ReLU and addition: what each can have.
+"""The orders of convolution, normalization, ReLU and addition, and what each can have.
 
 He et al. 2016b, fig. 4, and those of other networks. The functions that build them are
 in the rows of the same names in `models/orders.py`.

@@ -1,8 +1,7 @@
-"""What is done to an image before a network sees it, as data.
+"""How images are prepared for a network, as rows.
 
-It is written into a run's record and travels with the trained weights: a net
-that gets its images prepared in another way than in training loses more
-accuracy than by any other mistake.
+The preprocessing is written into a run's record and stays with the trained weights, since
+a network whose images are prepared otherwise than in training loses much accuracy.
 """
 
 import reprlib
@@ -114,7 +113,7 @@ def for_input(
     """The preprocessing for a network whose input has another size or one channel.
 
     Args:
-        preprocessing: A `Preprocessing`.
+        preprocessing: To change.
         size: Height and width of the input, each in pixels or `None` for any.
         channels: Of the input. For one channel, the mean and the deviation are the means
             of the three; for more than three nothing is changed.
@@ -139,7 +138,7 @@ def for_input(
 
 
 def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
-    """The rest of the preprocessing, where the network itself normalizes the images."""
+    """The preprocessing for a network that normalizes the images itself."""
     return replace(
         preprocessing,
         mean=(0.0,) * preprocessing.channels,
@@ -149,7 +148,7 @@ def without_normalization(preprocessing: Preprocessing) -> Preprocessing:
 
 
 def default_preprocessing(spec: ResNetSpec) -> Preprocessing:
-    """That of the data set which a network (`ResNetSpec`) was published for."""
+    """The preprocessing of the data set that a network was published for."""
     if spec.dataset == "cifar10":
         return Preprocessing(
             channels=3, resize=None, size=(32, 32), mean=CIFAR10_MEAN, std=CIFAR10_STD

@@ -1,4 +1,4 @@
-"""How a classifier is measured, as data: sizes, crops and what is averaged.
+"""How classifiers are measured, as rows: sizes, crops and what is averaged.
 
 A recipe's `Target` names a row, since an error is only as comparable as its protocol.
 """

@@ -1,4 +1,4 @@
-"""Recipes as TOML files, and changes of single fields by name."""
+"""Reads and writes recipes as TOML, and changes single fields by name."""
 
 import os
 import pathlib
@@ -109,7 +109,7 @@ def _no_field(path: str, name: str, part: Any) -> str:
 
 
 def described(recipe: Recipe) -> list[tuple[str, str]]:
-    """Every field of a recipe with its value, in words, for a terminal or a page."""
+    """Every field of a recipe with its value as text, for a terminal or a page."""
     rows = [("recipe", recipe.name)]
     for key, value in to_values(recipe).items():
         if key == "name":

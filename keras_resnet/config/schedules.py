@@ -1,4 +1,4 @@
-"""Schedules of the learning rate, as data; `training/optimizers.py` computes them."""
+"""Schedules of the learning rate as rows, which `training/optimizers.py` computes."""
 
 from dataclasses import dataclass
 

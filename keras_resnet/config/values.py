@@ -1,4 +1,4 @@
-"""Rows to plain values, as JSON and TOML have them, and back with every value checked.
+"""Converts rows to plain values, as of JSON and TOML, and back with every value checked.
 
 A field that can be one of several classes is written with the class's name as its
 ``kind``. An absent key is the field's default, or `None` where it has none and may be
@@ -14,7 +14,7 @@ Row = TypeVar("Row")
 
 
 def to_values(value: Any) -> Any:
-    """A row of ours, or a part of one, as dicts, lists, strings, numbers and `None`."""
+    """A row, or a part of one, as dicts, lists, strings, numbers and `None`."""
     if is_dataclass(value) and not isinstance(value, type):
         hints = get_type_hints(type(value))
         return {

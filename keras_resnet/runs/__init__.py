@@ -1,1 +1,1 @@
-"""A run: requested, trained, evaluated, used for predictions, exported and recorded."""
+"""A run: requested, trained, evaluated, recorded, used for predictions and exported."""

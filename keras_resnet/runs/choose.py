@@ -1,4 +1,4 @@
-"""The recipe, the network and the data that a `TrainRequest` asks for."""
+"""Chooses the recipe, the network and the data that a `TrainRequest` asks for."""
 
 import math
 import os
@@ -21,7 +21,7 @@ from keras_resnet.data.examples import Splits
 from keras_resnet.data.images import per_pixel_mean
 from keras_resnet.runs.request import TrainRequest, where
 
-# Options of their own for fields that `changes` could name as well.
+# Fields of a recipe that have options of their own beside `changes`.
 FIELDS: dict[str, tuple[str, ...]] = {
     "steps": ("steps", "epochs"),
     "batch_size": ("batch_size",),

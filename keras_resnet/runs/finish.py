@@ -1,4 +1,4 @@
-"""From a trained network to what a run leaves: results, files, pictures, the record."""
+"""From a trained network to the results, files, pictures and record of its run."""
 
 import math
 import pathlib
@@ -47,12 +47,12 @@ def finish(
 
     Args:
         job: What was trained.
-        network: As `fit` left it.
-        folder: The run's.
-        made_on: As of `environment.describe`, from the beginning of the run.
-        phases: Of the process.
-        since: `time.perf_counter` at the run's beginning, less what its earlier parts
-            took.
+        network: The network after `fit`.
+        folder: The run's folder.
+        made_on: As of `environment.describe`, at the run's beginning.
+        phases: Of the process, for the record.
+        since: `time.perf_counter` at the run's beginning, less the seconds that earlier
+            parts of the run took.
     """
     phases.begin("pictures")
     history = read_history(folder / "history.csv")
@@ -119,7 +119,7 @@ def chosen_loggers(job: Job, folder: pathlib.Path) -> list[keras.callbacks.Callb
 
 
 def as_float32(job: Job, network: keras.Model) -> keras.Model:
-    """The trained network as it is measured, saved and served."""
+    """The trained network in float32, as it is measured, saved and served."""
     final = resnet.build(
         job.spec,
         input_shape=job.shape,
@@ -137,7 +137,7 @@ def as_float32(job: Job, network: keras.Model) -> keras.Model:
 
 
 def described(splits: Splits) -> dict[str, Any]:
-    """The data, for the record."""
+    """Describes the data for the record."""
     return {
         "name": splits.name,
         "version": splits.version,
@@ -177,7 +177,7 @@ def measure(model: keras.Model, examples: Any, job: Job) -> dict[str, float]:
 
 
 def show_examples(model: keras.Model, job: Job, path: pathlib.Path) -> None:
-    """Draws some images of the test split (or validation) with their predictions."""
+    """Draws images of the test split, else of validation, with their predictions."""
     examples = job.splits.test or job.splits.validation
     if isinstance(examples, Examples):
         chosen = np.random.default_rng(0).permutation(examples.size)[:EXAMPLES_SHOWN]
@@ -194,7 +194,7 @@ def show_examples(model: keras.Model, job: Job, path: pathlib.Path) -> None:
 
 
 def as_pixels(normalized: Any, preprocessing: Preprocessing) -> np.ndarray:
-    """Normalized images as uint8 RGB again."""
+    """Normalized images as uint8 RGB, as they were before."""
     mean, std = np.asarray(preprocessing.mean), np.asarray(preprocessing.std)
     pixels = np.asarray(normalized) * std + mean
     if preprocessing.channel_order == "bgr":
@@ -203,5 +203,5 @@ def as_pixels(normalized: Any, preprocessing: Preprocessing) -> np.ndarray:
 
 
 def since_validation(recipe: Recipe) -> int:
-    """Updates between the last validation but one and the last."""
+    """Number of updates between the last two validations."""
     return recipe.steps % recipe.validate_every or recipe.validate_every

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and that one process at a time writes there."""
+"""The folder of a run: which run it holds, and that one process at a time writes there."""
 
 import contextlib
 import json
@@ -11,12 +11,12 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
 from keras_resnet.files import WRITING, read_json, write_json
 
-# What changes nothing in a result, of the recipe and of the network.
-WORDS = {
+# Fields of recipe and network that don't change a result.
+WORDS: dict[str, tuple[str, ...]] = {
     "recipe": ("name", "source", "target", "deviations"),
     "network": ("name", "paper", "source"),
 }
-COMPUTING = ("precision", "xla")  # Which a run keeps to its end.
+COMPUTING: tuple[str, ...] = ("precision", "xla")  # A run keeps these to its end.
 LOCK = "lock"
 
 
@@ -28,7 +28,7 @@ def settings(
     overrides: dict[str, Any],
     **machine: Any,
 ) -> dict[str, Any]:
-    """What ``settings.json`` holds: a run with other settings is another run.
+    """The settings of a run, as ``settings.json`` holds them: others make another run.
 
     Args:
         recipe: The run's.
@@ -50,9 +50,9 @@ def settings(
 
 
 def begun(folder: pathlib.Path, backend: str) -> dict[str, Any]:
-    """How the unfinished run in a folder computes: `COMPUTING` by name, if it says so.
+    """The `COMPUTING` settings of the unfinished run in a folder, where it has any.
 
-    Nothing for a run that another backend began: `claim_folder` refuses it.
+    Empty for a run that another backend began, which `claim_folder` refuses.
     """
     if (folder / "record.json").exists() or not (folder / "settings.json").exists():
         return {}
@@ -63,10 +63,10 @@ def begun(folder: pathlib.Path, backend: str) -> dict[str, Any]:
 
 
 def claim_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
-    """Takes a folder for a run; tells whether the run has been finished there.
+    """Claims a folder for a run and tells whether the run is finished there.
 
     Args:
-        folder: The run's, which this process has locked.
+        folder: The run's folder, which this process has locked.
         wanted: The run's `settings`.
 
     Raises:
@@ -83,8 +83,8 @@ def is_seen(folder: pathlib.Path, seconds: float = 60) -> bool:
     """Whether this worker sees the folder that the chief has claimed.
 
     Args:
-        folder: The run's.
-        seconds: To wait at the most: network file systems tell late what others wrote.
+        folder: The run's folder.
+        seconds: Maximum wait, since network file systems show late what others wrote.
     """
     end = time.monotonic() + seconds
     while not (folder / "settings.json").exists():
@@ -95,10 +95,10 @@ def is_seen(folder: pathlib.Path, seconds: float = 60) -> bool:
 
 
 def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
-    """Tells whether a run has been finished in a folder, and writes nothing.
+    """Tells whether a run is finished in a folder; writes nothing.
 
     Args:
-        folder: The run's.
+        folder: The run's folder.
         wanted: The run's `settings`.
 
     Raises:
@@ -130,7 +130,7 @@ def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
 
 
 def read_settings(folder: pathlib.Path) -> dict[str, Any]:
-    """The settings of the run in a folder, in the form that `settings` has now.
+    """Reads the settings of the run in a folder, in the present form of `settings`.
 
     Raises:
         ValueError: If the file is damaged.
@@ -154,7 +154,7 @@ def read_settings(folder: pathlib.Path) -> dict[str, Any]:
 def differences(
     found: dict[str, Any], wanted: dict[str, Any]
 ) -> list[tuple[str, Any, Any]]:
-    """The settings that differ: name, value there and value here."""
+    """The settings that differ: name, value in ``found`` and value in ``wanted``."""
     there, here = _flat(found), _flat(wanted)
     return [
         (key, there.get(key), here.get(key))
@@ -178,9 +178,9 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def lock_folder(folder: pathlib.Path) -> TextIO:
-    """Keeps other processes out of a run's folder until what it returns is closed.
+    """Locks a run's folder against other processes until the returned file is closed.
 
-    Makes the folder if there is none.
+    Creates the folder if it doesn't exist.
 
     Raises:
         RuntimeError: If another process trains there.

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras_resnet.files import read_json, replace_file
 
-SCHEMA = 1
+SCHEMA: int = 1
 NUMBER = (int, float)
 NONE = type(None)
 
@@ -112,11 +112,11 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def summary(record: Mapping[str, Any], folder: pathlib.Path) -> str:
-    """Lists a run's results and where they lie, for a terminal.
+    """Lists a run's results and files for a terminal.
 
     Args:
-        record: As `read_record` gives it.
-        folder: The run's.
+        record: As `read_record` returns it.
+        folder: The run's folder.
     """
     lines = [
         f"{'split':12} {'top-1 error':>12} {'top-5 error':>12} {'loss':>8} {'n':>8}"

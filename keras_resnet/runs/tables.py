@@ -17,7 +17,7 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
     top-1 error with the sample standard deviation, mean time and speed.
 
     Args:
-        records: Iterable of records, as `record.read_record` gives them.
+        records: As `record.read_record` returns them.
 
     Raises:
         ValueError: If two runs of a row have the same seed, which would make the
@@ -110,7 +110,7 @@ def _cell(value):
 
 
 def of_seeds(records: Sequence[Mapping[str, Any]]) -> str:
-    """Says in one line what runs gave that differ in their seed alone.
+    """Mean and deviation, in one line, of runs that differ in nothing but the seed.
 
     Args:
         records: As of `table`.

@@ -4,6 +4,7 @@ import math
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
@@ -77,8 +78,8 @@ class FitData:
         examples: Number of training examples.
     """
 
-    batches: Callable[[int], Iterable]
-    validation: Iterable
+    batches: Callable[[int], Iterable[Any]]
+    validation: Iterable[Any]
     examples: int
 
 

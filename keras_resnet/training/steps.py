@@ -1,29 +1,42 @@
 """Training steps that Keras lacks: XLA under `tf.distribute`, accumulation, workers.
 
-Each class is a functional `keras.Model` whose ``train_step`` differs; layers and
-variables are those of the model that it was made from, which is what gets saved.
+Each class is a functional `keras.Model` with another ``train_step``. Its layers and
+variables are those of the model that it was made from, which is the one that is saved.
 
-Accumulation splits a batch into micro-batches and makes one update with the mean of
-their gradients. Micro-batch i takes the images i, i + K, i + 2K, ... of the batch, so
-that it holds the same images on one device as on several. Without batch norm this is
-the whole batch's gradient; a batch norm sees micro-batches, and its moving statistics
-move in each of them.
+Accumulation makes one update with the mean gradient of a batch's micro-batches. The i-th
+of K takes the images i, i + K, i + 2K, ..., and so the same on one device as on several.
+Without batch norm this is the whole batch's gradient; batch norm sees micro-batches, and
+updates its moving statistics in each of them.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 
+from keras_resnet.devices.find import Devices
 
-def trainer(model, devices, *, xla, accumulate=1):
+Tensor: TypeAlias = Any  # Of Keras's backend.
+Batch: TypeAlias = tuple[Tensor, ...]  # Images, labels and sample weights.
+Logs: TypeAlias = dict[str, Tensor]
+State: TypeAlias = tuple[list[Tensor], ...]  # JAX's, of all variables.
+
+
+def trainer(
+    model: keras.Model, devices: Devices, *, xla: bool, accumulate: int = 1
+) -> keras.Model:
     """The model to compile and fit in place of ``model``, in `distribute.distribution`.
 
     Args:
-        model: A functional `keras.Model`, built in the scope of its distribution.
-        devices: `devices.find.Devices` that it will be trained on.
+        model: A functional model, built in the scope of its distribution.
+        devices: What it will be trained on.
         xla: Whether it will be compiled with XLA.
-        accumulate: Micro-batches per batch, at least 1.
+        accumulate: Number of micro-batches per batch, at least 1.
 
     Returns:
-        ``model`` itself where Keras's own training step will do.
+        ``model`` itself where Keras's own training step suffices.
     """
     backend = keras.backend.backend()
     mirrored = backend == "tensorflow" and devices.replicas > 1
@@ -38,10 +51,12 @@ def trainer(model, devices, *, xla, accumulate=1):
     return kind(model.inputs, model.outputs, name=model.name, accumulate=accumulate)
 
 
-def scaled(optimizer, model):
+def scaled(
+    optimizer: keras.optimizers.Optimizer, model: keras.Model
+) -> keras.optimizers.Optimizer:
     """The optimizer to compile with: under float16 on TensorFlow, one that scales losses.
 
-    Keras would take its own, which asks the first replica alone.
+    Keras's own loss scaling looks only at the first replica's gradients.
     """
     float16 = model.dtype_policy.name == "mixed_float16"
     if float16 and keras.backend.backend() == "tensorflow":
@@ -51,13 +66,13 @@ def scaled(optimizer, model):
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
 class LossScale(keras.optimizers.LossScaleOptimizer):
-    """Keras's, which leaves an update out where the gradients of any replica overflow.
+    """Keras's loss scaling, but any replica whose gradients overflow cancels the update.
 
-    Keras takes the answer of the first replica for that of all, as if gradients had been
-    summed over the replicas by then: an overflow on another one would reach the weights.
+    Keras asks only the first replica, as if the gradients had already been summed over
+    all of them: an overflow on another one would reach the weights.
     """
 
-    def check_finite(self, grads):
+    def check_finite(self, grads: Sequence[Tensor]) -> Tensor:
         import tensorflow as tf
 
         overflowed = 1.0 - tf.cast(super().check_finite(grads), tf.float32)
@@ -69,18 +84,20 @@ class Accumulation(keras.Model):
     """A functional model whose training step goes over micro-batches.
 
     Args:
-        inputs: Of the functional model.
-        outputs: Likewise.
-        accumulate: Micro-batches per batch; must divide the batch.
-        name: Of the model.
+        inputs: Inputs of the functional model.
+        outputs: Its outputs.
+        accumulate: Number of micro-batches, which must divide the batch.
+        name: Name of the model.
     """
 
-    def __init__(self, inputs, outputs, *, accumulate, name=None):
+    def __init__(
+        self, inputs: Any, outputs: Any, *, accumulate: int, name: str | None = None
+    ) -> None:
         super().__init__(inputs=inputs, outputs=outputs, name=name)
-        self.accumulate = accumulate
+        self.accumulate: int = accumulate
 
-    def micro_batches(self, data):
-        """``data`` as a list of micro-batches of `(x, y, sample_weight)`."""
+    def micro_batches(self, data: Batch) -> list[Batch]:
+        """Splits a batch into micro-batches."""
         if self.accumulate == 1:
             return [data]
         split = [
@@ -89,21 +106,23 @@ class Accumulation(keras.Model):
         ]
         return list(zip(*split, strict=True))
 
-    def _split(self, tensor):
+    def _split(self, tensor: Tensor) -> list[Tensor]:
         # Height and width are unknown where a recipe trains on several sizes.
         shape = (-1, self.accumulate, *keras.ops.shape(tensor)[1:])
         split = keras.ops.reshape(tensor, shape)
         return [split[:, number] for number in range(self.accumulate)]
 
-    def join(self, outputs):
+    def join(self, outputs: Sequence[Tensor]) -> Tensor:
         """The outputs of the micro-batches in the order of the batch."""
         if self.accumulate == 1:
             return outputs[0]
         stacked = keras.ops.stack(outputs, axis=1)
         return keras.ops.reshape(stacked, (-1, *outputs[0].shape[1:]))
 
-    def metric_results(self, data, y_pred, loss, size):
-        """Updates the loss and the metrics with the whole batch; gives their values."""
+    def metric_results(
+        self, data: Batch, y_pred: Tensor, loss: Tensor, size: Any
+    ) -> Logs:
+        """Updates the metrics with a batch of ``size`` images; returns their values."""
         x, y, sample_weight = data
         for metric in self.metrics:
             if metric.name == "loss":
@@ -119,12 +138,14 @@ class Replica(Accumulation):
     and the update, which reduces over replicas, is outside.
     """
 
-    def compile(self, *args, jit_compile=False, **kwargs):
+    def compile(
+        self, *args: Any, jit_compile: bool | str = False, **kwargs: Any
+    ) -> None:
         """As `keras.Model.compile`; XLA compiles the gradients of each replica."""
-        self.xla = jit_compile
+        self.xla: bool | str = jit_compile
         super().compile(*args, jit_compile=False, **kwargs)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> Logs:
         import tensorflow as tf
 
         data = keras.utils.unpack_x_y_sample_weight(data)
@@ -152,7 +173,9 @@ class Replica(Accumulation):
         loss = replicas * tf.add_n(losses) / self.accumulate
         return self.metric_results(data, self.join(outputs), loss, tf.shape(data[0])[0])
 
-    def gradients(self, x, y, sample_weight):
+    def gradients(
+        self, x: Tensor, y: Tensor, sample_weight: Tensor | None
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Loss, logits and gradients of one micro-batch on one replica."""
         import tensorflow as tf
 
@@ -166,7 +189,7 @@ class Replica(Accumulation):
 class SeveralWorkers(Replica):
     """The training step under MultiWorkerMirroredStrategy (keras#20585)."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name in ("_maybe_symbolic_build", "_symbolic_build"):
             if not callable(getattr(keras.Model, name, None)):
@@ -187,13 +210,13 @@ class SeveralWorkers(Replica):
         with self.distribute_strategy.scope():
             self._symbolic_build(data_batch=data_batch)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> Logs:
         return self._as_vectors(super().train_step(data))
 
-    def test_step(self, data):
+    def test_step(self, data: Any) -> Logs:
         return self._as_vectors(super().test_step(data))
 
-    def _as_vectors(self, results):
+    def _as_vectors(self, results: Mapping[str, Tensor]) -> Logs:
         # Keras takes the mean over workers along the first axis.
         return {name: keras.ops.reshape(value, (1,)) for name, value in results.items()}
 
@@ -201,7 +224,7 @@ class SeveralWorkers(Replica):
 class JaxAccumulation(Accumulation):
     """Gradient accumulation on JAX, on one device or under `DataParallel`."""
 
-    def train_step(self, state, data):
+    def train_step(self, state: State, data: Any) -> tuple[Logs, State]:
         import jax
 
         trainable, non_trainable, optimizer_variables, metrics_variables = state
@@ -249,7 +272,7 @@ class JaxAccumulation(Accumulation):
 class TorchAccumulation(Accumulation):
     """Gradient accumulation on PyTorch."""
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> Logs:
         import torch
 
         data = keras.utils.unpack_x_y_sample_weight(data)

@@ -120,7 +120,8 @@ class _RegisterAfterKeras:
 
         def exec_module(module: ModuleType) -> None:
             execute(module)
-            sys.meta_path.remove(self)
+            if self in sys.meta_path:  # Keras may be looked for more than once.
+                sys.meta_path.remove(self)
             _register()
 
         loader.exec_module = exec_module

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from keras_resnet.cli import commands
 from keras_resnet.cli.arguments import parser
 from keras_resnet.cli.startup import import_frameworks
+from keras_resnet.devices import cluster
 from keras_resnet.devices.host import plain_message
 
 Command: TypeAlias = Callable[[Namespace], int | None]
@@ -34,8 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # training 1.5 to 1.7 times as fast (docs/decisions/0005).
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
+        options.quiet_start = quiet
         if quiet and options.command in FRAMEWORKS:
-            import_frameworks(*FRAMEWORKS[options.command])
+            modules = FRAMEWORKS[options.command]
+            # Several workers choose their GPUs before TensorFlow looks for any.
+            alone = cluster.find_workers().count == 1
+            uses_tensorflow = "tensorflow" in modules
+            import_frameworks(*modules, look_for_gpus=alone and uses_tensorflow)
         return options.command(options) or 0
     except KeyboardInterrupt:
         goes_on = " The same command goes on from here."

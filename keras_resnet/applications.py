@@ -226,7 +226,7 @@ def list_models(*, details: bool = False) -> list[str] | dict[str, dict[str, Any
     }
 
 
-def preprocess_input(x: Any, network: str | keras.Model) -> Any:
+def preprocess_input(x: Any, network: str | ResNetSpec | keras.Model) -> Any:
     """Normalizes images as a network's weights expect them.
 
     There is no global default: preprocessing belongs to the weights.
@@ -234,9 +234,9 @@ def preprocess_input(x: Any, network: str | keras.Model) -> Any:
     Args:
         x: Images with values from 0 to 255, shape ``(…, height, width, channels)``,
             RGB, already of the size that the network takes.
-        network: A name, for the mean and standard deviation of the data set that the
-            network was published for, or a model from `create` or `load`, for those of
-            its weights.
+        network: A name or a `ResNetSpec`, for the mean and standard deviation of the data
+            set that the network was published for, or a model from `create` or `load`,
+            for those of its weights.
 
     Returns:
         ``(x - mean) / std`` as float32, NumPy if ``x`` is; in the order B, G, R where
@@ -246,8 +246,9 @@ def preprocess_input(x: Any, network: str | keras.Model) -> Any:
         ValueError: If the channels don't fit, or nothing is known of the model.
     """
     if isinstance(network, str):
-        spec = find(ARCHITECTURES, network, kind="network")
-        preprocessing = default_preprocessing(spec)
+        network = find(ARCHITECTURES, network, kind="network")
+    if isinstance(network, ResNetSpec):
+        preprocessing = default_preprocessing(network)
     else:
         preprocessing = getattr(network, "preprocessing", None)
         if preprocessing is None:

@@ -37,9 +37,9 @@ from keras_resnet.runs.job import Job
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import as_begun, is_finished, settle
 from keras_resnet.training import batch_norm, checkpoint, loggers
-from keras_resnet.training import plan as planning
 from keras_resnet.training.fit import FitData, fit
 from keras_resnet.training.phases import FitPhases, Phases
+from keras_resnet.training.plan import measure, text
 
 
 def train(
@@ -210,14 +210,14 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
         if done == job.recipe.steps:
             return f"{folder} is trained: there is only to measure and to export."
         validation, count = validation_batches(job)
-        found = planning.measure(
+        found = measure(
             model,
             lambda done: batches_in_fit(job, done),
             validation,
             hardware,
             stages=stages(job.recipe, done),
         )
-    return planning.text(
+    return text(
         job.name,
         job.recipe,
         hardware,

@@ -9,6 +9,7 @@ import pytest
 from keras_resnet.__main__ import main
 from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.config.architectures import ARCHITECTURES
+from tests.conftest import REPOSITORY
 
 
 @pytest.mark.parametrize(
@@ -97,11 +98,12 @@ def test_module_runs_as_the_command_does():
 
 
 def test_answers_come_without_tensorflows_first_lines(tmp_path):
-    command = [sys.executable, "-m", "keras_resnet", "evaluate", "nowhere"]
+    run = str(REPOSITORY / "saved_models" / "quickstart_seed0")
+    command = [sys.executable, "-m", "keras_resnet", "predict", run, "nowhere.png"]
     environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     options = {"capture_output": True, "text": True, "env": environment}
     done = subprocess.run(command, **options)
-    assert done.stderr.startswith("keras-resnet: nowhere must hold a finished run")
+    assert done.stderr.startswith("keras-resnet: There must be an image at nowhere.png")
     assert len(done.stderr.splitlines()) == 1
     loud = subprocess.run([*command, "--verbose"], **options).stderr
     assert "oneDNN" in loud or "cudart" in loud

@@ -11,7 +11,10 @@ import functools
 import os
 import pathlib
 import sys
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
+
+from keras_resnet.cli.startup import import_frameworks
 
 if TYPE_CHECKING:
     from keras_resnet.config.recipe import Recipe
@@ -105,10 +108,11 @@ def train(options: argparse.Namespace) -> None:
     from keras_resnet import reproduce
     from keras_resnet.devices.cluster import find_workers
     from keras_resnet.runs.record import read_record, summary
+    from keras_resnet.runs.request import TrainRequest
     from keras_resnet.runs.tables import of_seeds
 
-    of_command = ("command", "backend", "startup_lines", "quiet", "plan", "seeds")
-    given = {k: v for k, v in vars(options).items() if k not in of_command}
+    names = {option.name for option in fields(TrainRequest)}
+    given = {name: value for name, value in vars(options).items() if name in names}
     if "changes" in given:
         given["changes"] = _once(given["changes"])
     # Of several workers, the chief measures, writes the record, and speaks.
@@ -248,7 +252,7 @@ def serve(options: argparse.Namespace) -> None:
     from keras_resnet.serving import server
 
     server.serve(
-        functools.partial(servable, str(folder)),
+        functools.partial(servable, str(folder), options.quiet_start),
         name=options.name or folder.name,
         host=options.host,
         port=options.port,
@@ -258,8 +262,15 @@ def serve(options: argparse.Namespace) -> None:
     )
 
 
-def servable(folder: str) -> Servable:
-    """`runs.predict.servable` for the server's workers: only they import Keras."""
+def servable(folder: str, quiet: bool) -> Servable:
+    """`runs.predict.servable` for the server's workers: only they import Keras.
+
+    Args:
+        folder: Of a run or of an export.
+        quiet: Whether to drop the lines that TensorFlow begins with.
+    """
+    if quiet:
+        import_frameworks("keras", "tensorflow", look_for_gpus=True)
     from keras_resnet.runs.predict import servable
 
     return servable(folder)

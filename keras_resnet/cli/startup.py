@@ -8,12 +8,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from keras_resnet.devices.host import tensorflow
+
 # "I0000 00:00:1795905568.259426    9412 port.cc:153] oneDNN custom operations are on."
-LOG_LINE = re.compile(rb"[IWE]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] ")
+LOG_LINE = re.compile(rb"[IW]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] ")
+# Errors that only say that there is no GPU for CUDA.
+NO_GPU = re.compile(rb"E\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] .*(cuInit|cudart|factory)")
 FIRST_LINE = b"WARNING: All log messages before absl::InitializeLog() is called"
 
 
-def import_frameworks(*names: str) -> None:
+def import_frameworks(*names: str, look_for_gpus: bool = False) -> None:
     """Imports modules and drops what TensorFlow's C++ code logs meanwhile.
 
     TensorFlow 2.21 writes it to the process's standard error whatever
@@ -21,10 +25,13 @@ def import_frameworks(*names: str) -> None:
 
     Args:
         *names: Of modules, such as ``"keras"``.
+        look_for_gpus: Whether to have TensorFlow look for GPUs, of which it logs as well.
     """
     with _without_log_lines():
         for name in names:
             importlib.import_module(name)
+        if look_for_gpus:
+            tensorflow().config.list_physical_devices("GPU")
 
 
 @contextlib.contextmanager
@@ -45,5 +52,6 @@ def _without_log_lines() -> Iterator[None]:
             os.close(kept)
             file.seek(0)
             for line in file:
-                if not (LOG_LINE.match(line) or line.startswith(FIRST_LINE)):
+                logged = LOG_LINE.match(line) or NO_GPU.match(line)
+                if not (logged or line.startswith(FIRST_LINE)):
                     os.write(2, line)

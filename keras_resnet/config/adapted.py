@@ -59,7 +59,7 @@ def on_other_data(
         examples: Number of training images there.
         batch_size: Images per update, if not the recipe's.
     """
-    if dataset == recipe.dataset:
+    if dataset in DATASETS and dataset == recipe.dataset:
         return recipe
     own = DATASETS.get(recipe.dataset)
     steps = recipe.steps

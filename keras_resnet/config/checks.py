@@ -1,6 +1,7 @@
 """Checks of the numbers in rows."""
 
 import math
+import re
 from typing import Any
 
 COUNT = "a positive integer"
@@ -34,3 +35,21 @@ def check_range(values: Any, name: str, lowest: float, highest: float) -> None:
             f"`{name}` must be two numbers that rise from {lowest} at the least to "
             f"{highest} at the most. Received: {name}={value!r}."
         )
+
+
+def check_name(name: Any) -> None:
+    """Raises `ValueError` unless a name can be part of a folder's name."""
+    if not isinstance(name, str) or not re.fullmatch(r"[\w.+-]+", name):
+        raise ValueError(
+            "`name` must be letters, digits, '_', '-', '+' and '.', as it names a "
+            f"folder. Received: name={name!r}."
+        )
+
+
+def set_tuples(row: Any, *names: str) -> None:
+    """Makes tuples of the lists among a frozen row's fields, so that it has a hash."""
+    for name in names:
+        value = getattr(row, name)
+        if isinstance(value, list | tuple):
+            parts = (tuple(v) if isinstance(v, list) else v for v in value)
+            object.__setattr__(row, name, tuple(parts))

@@ -10,7 +10,6 @@ Every class here is a frozen dataclass of plain values. Change one with
 """
 
 import math
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +27,9 @@ from keras_resnet.config.checks import (
     COUNT,
     NOT_NEGATIVE,
     POSITIVE,
+    check_name,
     check_numbers,
+    set_tuples,
 )
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing
@@ -193,11 +194,8 @@ class Recipe:
             dropout=BELOW_ONE,
             precise_batch_norm=NOT_NEGATIVE,
         )
-        if not re.fullmatch(r"[\w.+-]+", self.name):
-            raise ValueError(
-                "`name` must be letters, digits, '_', '-', '+' and '.', as it names a "
-                f"folder. Received: name={self.name!r}."
-            )
+        check_name(self.name)
+        set_tuples(self, "mixing", "image_sizes", "deviations")
         if self.steps >= MOST_STEPS:
             raise ValueError(
                 f"`steps` must be less than {MOST_STEPS:,}. Received: {self.steps:,}."
@@ -214,6 +212,16 @@ class Recipe:
                 f"`mean` must be 'channel' or 'pixel'. Received: mean={self.mean!r}."
             )
         self._check_schedule()
+        self._check_image_sizes()
+
+    def _check_image_sizes(self) -> None:
+        for pair in self.image_sizes:
+            numbers = isinstance(pair, tuple) and len(pair) == 2
+            if not numbers or not isinstance(pair[1], int) or pair[1] < 1:
+                raise ValueError(
+                    "`image_sizes` must be pairs of a share of the updates and a side "
+                    f"in pixels. Received: image_sizes={self.image_sizes}."
+                )
         begins = [share for share, _ in self.image_sizes]
         if begins and (begins[0] != 0 or sorted({*begins, 1.0}) != [*begins, 1.0]):
             raise ValueError(

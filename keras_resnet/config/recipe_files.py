@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import Recipe
-from keras_resnet.config.values import from_values, to_values
+from keras_resnet.config.values import from_values, to_named_values, to_values
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -23,9 +23,11 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         ValueError: If it isn't TOML, or a field is unknown, missing or impossible.
     """
     path = pathlib.Path(path)
+    if path.suffix != ".toml":
+        raise ValueError(f"A recipe's file must be a .toml file. Received: {path}.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, IsADirectoryError) as error:
         raise FileNotFoundError(
             f"There must be a recipe at {path}; there is no file. `keras-resnet show "
             "RECIPE --toml` prints one to begin from."
@@ -34,6 +36,11 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         raise ValueError(
             f"{path} must be TOML in UTF-8, and it isn't: {error}"
         ) from error
+    if "name" in values:
+        raise ValueError(
+            f"{path} must have no `name`: a recipe is called as its file is, {path.stem}. "
+            f"Received: name={values['name']!r}."
+        )
     try:
         recipe = from_values(Recipe, values)
         return replace(recipe, name=path.stem)
@@ -93,7 +100,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
             part = part[name]
         if not isinstance(part, dict):
             raise ValueError(_no_field(path, last, part))
-        part[last] = to_values(value)
+        part[last] = to_named_values(value)
     try:
         return from_values(Recipe, values)
     except ValueError as error:

@@ -9,6 +9,7 @@ from keras_resnet.config.checks import (
     POSITIVE,
     SHARE,
     check_numbers,
+    set_tuples,
 )
 
 
@@ -22,6 +23,7 @@ class StepDecay:
 
     def __post_init__(self) -> None:
         check_numbers(self, learning_rate=POSITIVE, factor=POSITIVE)
+        set_tuples(self, "at")
 
 
 @dataclass(frozen=True, kw_only=True)

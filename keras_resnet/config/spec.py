@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from keras_resnet.config.checks import check_name
 from keras_resnet.config.merges import Merge
 from keras_resnet.config.orders import ORDERS, WHY_NOT
 
@@ -165,6 +166,7 @@ class ResNetSpec:
     source: str
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         _check_choice("stem", self.stem, tuple(STEM_STRIDES))
         _check_choice("order", self.order, tuple(ORDERS))
         _check_choice("dataset", self.dataset, tuple(CLASSES))

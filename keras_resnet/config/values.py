@@ -26,6 +26,15 @@ def to_values(value: Any) -> Any:
     return value
 
 
+def to_named_values(value: Any) -> Any:
+    """As `to_values`, with the ``kind`` of a row wherever it may be one of several."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {"kind": type(value).__name__, **to_values(value)}
+    if isinstance(value, (tuple, list)):
+        return [to_named_values(item) for item in value]
+    return value
+
+
 def _with_kind(value: Any, hint: Any) -> Any:
     if isinstance(value, tuple):
         inside = get_args(hint) or (Any,)

@@ -9,8 +9,12 @@ from functools import partial
 from keras_resnet.config.augmentations import InceptionCrop, PadCropFlip, ScaleCropFlip
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe, first_steps
-from keras_resnet.data import augmentation as augment
 from keras_resnet.data import cache, colors, keras_augmentation, order
+from keras_resnet.data.augmentation import (
+    inception_crop,
+    pad_crop_flip,
+    scale_crop_flip,
+)
 from keras_resnet.data.decoding import decode
 from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import (
@@ -84,7 +88,7 @@ def one_image(
         size = preprocessing.size if side_at is None else (side_at(position),) * 2
         draw = partial(_draw, seed, position)
         if isinstance(augmentation, InceptionCrop):
-            image = augment.inception_crop(
+            image = inception_crop(
                 image,
                 draw(order.AUGMENTATION),
                 size=size,
@@ -95,7 +99,7 @@ def one_image(
         elif isinstance(augmentation, ScaleCropFlip):
             if not order.is_pixels(examples):
                 image = decode(image, preprocessing.channels)
-            image = augment.scale_crop_flip(
+            image = scale_crop_flip(
                 image,
                 draw(order.AUGMENTATION),
                 shorter_side=augmentation.shorter_side,
@@ -139,7 +143,7 @@ def whole_batch(
         images, labels = batch
         draw = partial(_draw, seed, step)
         if isinstance(augmentation, PadCropFlip):
-            images = augment.pad_crop_flip(
+            images = pad_crop_flip(
                 images,
                 draw(order.AUGMENTATION),
                 padding=augmentation.padding,

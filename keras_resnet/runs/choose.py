@@ -22,16 +22,18 @@ from keras_resnet.data.images import per_pixel_mean
 from keras_resnet.runs.request import TrainRequest, where
 
 # Fields of a recipe that have options of their own beside `changes`.
-FIELDS: dict[str, tuple[str, ...]] = {
+OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "steps": ("steps", "epochs"),
     "batch_size": ("batch_size",),
     "network": ("network",),
     "schedule.learning_rate": ("learning_rate",),
 }
+# Fields that are options alone: they decide more than the recipe.
+OPTIONS_ALONE = {"dataset": "data", "name": "name"}
 
 
 def asked_recipe(request: TrainRequest) -> Recipe | None:
-    """The recipe that is asked for by name, file or object, with the asked changes.
+    """The recipe that is asked for by name, file or object, before any changes.
 
     Returns:
         The `Recipe`, or `None` where own images are trained on without one.
@@ -46,14 +48,12 @@ def asked_recipe(request: TrainRequest) -> Recipe | None:
         return None
     if isinstance(asked, Recipe):
         recipe = asked
-        _check_own_name(recipe, RECIPES, "recipe", "a `Recipe`")
     elif isinstance(asked, os.PathLike) or str(asked).endswith(".toml"):
         recipe = read_recipe(asked)
     else:
         recipe = find(RECIPES, asked, kind="recipe")
-    if request.changes:
-        _check_given_once(request)
-        recipe = changed(recipe, request.changes)
+    _check_own_name(recipe, RECIPES, "recipe", "A recipe")
+    _check_changes(request)
     if request.network is not None:
         recipe = replace(recipe, network=request.network)
     spec_of(recipe)  # Raises an error if there is no such network.
@@ -66,20 +66,34 @@ def _check_own_name(
     """Raises `ValueError` if an object has the name of a row that it isn't."""
     if table.get(row.name, row) != row:
         raise ValueError(
-            f"{article.capitalize()} of your own needs a name of its own, so that its "
-            f"results aren't taken for those of the published {kind}: "
-            f"dataclasses.replace({kind}, name=…). Received: name={row.name!r}."
+            f"{article} of your own needs a name of its own, so that its results aren't "
+            f"taken for those of the published {kind}: give its file another name, or "
+            f"use dataclasses.replace({kind}, name=…). Received: name={row.name!r}."
         )
 
 
-def _check_given_once(request: TrainRequest) -> None:
-    for field, options in FIELDS.items():
-        for option in options:
-            if field in request.changes and getattr(request, option) is not None:
+def _check_changes(request: TrainRequest) -> None:
+    """Raises `ValueError` if `changes` name a field that is given in another way too."""
+    changes = request.changes or {}
+    for field, option in OPTIONS_ALONE.items():
+        if field in changes:
+            raise ValueError(
+                f"`{field}` can't be one of `changes` (--set): give `{option}` "
+                f"(--{option}). Received: {field}={changes[field]!r}."
+            )
+    given = {
+        f"`{option}` (--{option.replace('_', '-')})": field
+        for field, options in OPTIONS_OF.items()
+        for option in options
+        if getattr(request, option) is not None
+    }
+    for change in changes:
+        others = {f"`{name}`": name for name in changes if name != change} | given
+        for said, field in others.items():
+            if field == change or field.startswith(f"{change}."):
                 raise ValueError(
-                    f"`{field}` must be given once: by `changes` (--set) or by "
-                    f"`{option}` (--{option.replace('_', '-')}). Received: "
-                    f"{request.changes[field]!r} and {getattr(request, option)!r}."
+                    f"`{change}` must be given once. Received: {change}="
+                    f"{changes[change]!r} in `changes` (--set), and {said}."
                 )
 
 
@@ -91,7 +105,7 @@ def spec_of(recipe: Recipe) -> ResNetSpec:
     """
     spec = recipe.network
     if isinstance(spec, ResNetSpec):
-        _check_own_name(spec, ARCHITECTURES, "network", "a `ResNetSpec`")
+        _check_own_name(spec, ARCHITECTURES, "network", "A network")
     else:
         spec = find(ARCHITECTURES, spec, kind="network")
     return replace(
@@ -127,14 +141,16 @@ def val_fraction(request: TrainRequest) -> float | None:
 def on_the_data(
     request: TrainRequest, recipe: Recipe | None, splits: Splits
 ) -> tuple[str, Recipe]:
-    """The name of the run and its recipe, for as many epochs on the data at hand."""
+    """The name of the run, and its recipe with the changes, on the data at hand."""
     if recipe is None:
         recipe = _recipe_for_own_images(request, splits)
         # Not a recipe's name: "resnet20_cifar10" is the paper's.
         return f"{recipe.network_name}_on_{splits.name}", recipe
+    changes = request.changes or {}
     if request.data is None:
-        return recipe.name, recipe
-    if recipe.batch_size > splits.train.size and request.batch_size is None:
+        return recipe.name, changed(recipe, changes)
+    batch_size = request.batch_size or changes.get("batch_size")
+    if recipe.batch_size > splits.train.size and batch_size is None:
         size = 2 ** max(0, int(math.log2(max(1, splits.train.size // 4))))
         rate = recipe.schedule.learning_rate * size / recipe.batch_size
         raise ValueError(
@@ -143,10 +159,11 @@ def on_the_data(
             f"{recipe.name!r}. Give, for example, --batch-size {size} with the rate that "
             f"goes with it, --learning-rate {rate:.3g}."
         )
-    moved = on_other_data(
-        recipe, where(request.data), splits.train.size, request.batch_size
-    )
-    return f"{recipe.name}_on_{splits.name}", moved
+    if not isinstance(batch_size, int) or batch_size < 1:
+        batch_size = None  # `changed` says what is wrong with it.
+    moved = on_other_data(recipe, where(request.data), splits.train.size, batch_size)
+    # Last: what is counted in updates is meant on the data at hand.
+    return f"{recipe.name}_on_{splits.name}", changed(moved, changes)
 
 
 def _recipe_for_own_images(request: TrainRequest, splits: Splits) -> Recipe:

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from keras_resnet import applications
+from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
@@ -114,8 +115,9 @@ def _loaded(source, network):
     if run is not None:
         return found, run.model
     prepare = found.preprocessing
+    published = found.network in ARCHITECTURES
     model = applications.create(
-        found.network,
+        found.network if published else found.spec,
         classes=len(found.classes) if found.classes else None,
         input_shape=prepare and with_channels(prepare.size, prepare.channels),
     )

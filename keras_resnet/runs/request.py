@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
+from keras_resnet.config.checks import check_name
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.config.values import to_named_values
 
 # A function that tells whether a value is possible, and what it must be, in words.
 Check: TypeAlias = tuple[Callable[[Any], bool], str]
@@ -237,8 +239,16 @@ class TrainRequest:
     verbose: int = option(1, "how much is printed", group="")
 
     def __post_init__(self) -> None:
-        log = (self.log,) if isinstance(self.log, str) else tuple(self.log)
+        if not isinstance(self.recipe, str | os.PathLike | Recipe | None):
+            raise ValueError(
+                "`recipe` must be a name, the path of a .toml file or a `Recipe`. "
+                f"Received: recipe={self.recipe!r}."
+            )
+        if self.name is not None:
+            check_name(self.name)
+        log = (self.log,) if isinstance(self.log, str) else tuple(self.log or ())
         object.__setattr__(self, "log", log)
+        self._set_changes()
         for option in fields(self):
             self._check(option)
         if self.recipe is None and self.data is None:
@@ -253,17 +263,32 @@ class TrainRequest:
                 "`data` (--data) needs a `network` (--network), such as 'resnet18', or a "
                 "recipe to train it by. Received: neither."
             )
+        if self.freeze is not None and self.weights is None:
+            raise ValueError(
+                "`freeze` (--freeze) needs `weights` (--weights). "
+                f"Received: freeze={self.freeze}, weights=None."
+            )
+
+    def _set_changes(self) -> None:
+        """Makes plain values of the changes, so that they can be recorded."""
+        if self.changes is None:
+            return
+        if not isinstance(self.changes, Mapping):
+            raise ValueError(
+                "`changes` must be a dict from names of fields to values. "
+                f"Received: changes={self.changes!r}."
+            )
+        plain = {name: to_named_values(value) for name, value in self.changes.items()}
+        object.__setattr__(self, "changes", plain)
+
+    def check_val_fraction(self) -> None:
+        """Raises `ValueError` if a validation share is asked of a data set."""
         if self.val_fraction is not None and not self.has_own_images:
             raise ValueError(
                 "`val_fraction` (--val-fraction) splits a folder of images; of a data "
                 "set, the split is fixed. Leave it out, or give a folder as `data` "
                 f"(--data). Received: val_fraction={self.val_fraction}, "
                 f"data={self.data!r}."
-            )
-        if self.freeze is not None and self.weights is None:
-            raise ValueError(
-                "`freeze` (--freeze) needs `weights` (--weights). "
-                f"Received: freeze={self.freeze}, weights=None."
             )
 
     def _check(self, option: Any) -> None:

@@ -60,6 +60,7 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
     row = asked_recipe(request)
     if row is not None and request.data is None and row.dataset not in DATASETS:
         request = replace(request, data=row.dataset)
+    request.check_val_fraction()
     splits = load_data(request, row)
     name, recipe = on_the_data(request, row, splits)
     recipe = with_lengths(recipe, splits.train.size, request)
@@ -131,7 +132,8 @@ def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
     is no, and `check_folder` decides later.
     """
     decided_by_data = (request.data, request.network, request.changes, request.epochs)
-    if request.recipe not in RECIPES or any(v is not None for v in decided_by_data):
+    published = isinstance(request.recipe, str) and request.recipe in RECIPES
+    if not published or any(value is not None for value in decided_by_data):
         return False
     if request.teacher is not None:
         return False

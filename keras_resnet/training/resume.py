@@ -103,6 +103,11 @@ class Resume(keras.callbacks.Callback):
                 "version of Keras whose `BackupAndRestore` sets the model's "
                 f"`_initial_epoch`. Received: Keras {keras.__version__}."
             )
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(
+                "`folder` must be a folder, or not be there yet. "
+                f"Received: {self.folder}, which is a file."
+            )
         self.epoch = 0
         checkpoint.restore(self.folder, self.model, self._stateful())
         if self.asked not in (None, self.epoch):
@@ -168,7 +173,8 @@ class Resume(keras.callbacks.Callback):
             name = f"{type(callback).__name__}_{len(found)}"
             if callback is self:
                 continue
-            if callable(getattr(callback, "restore", None)):
+            methods = (getattr(callback, name, None) for name in ("state", "restore"))
+            if all(map(callable, methods)):
                 found[name] = callback
             for kind, attributes in KERAS_STATES.items():
                 if isinstance(callback, kind):

@@ -39,6 +39,7 @@ def test_a_file_holds_a_network_of_ones_own(tmp_path):
             "mine.toml must hold a recipe. `dataset` must be given",
         ),
         ("batchsize = 3", "Did you mean 'batch_size'"),
+        ('name = "other"', "must have no `name`"),
     ],
 )
 def test_what_is_no_recipe_is_refused(text, message, tmp_path):

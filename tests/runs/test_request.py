@@ -70,8 +70,6 @@ def test_words_that_mean_nothing_are_refused(words, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_fraction": 0.2}, "give a folder as `data`"),
-        ({"data": "cifar10", "network": "resnet20", "val_fraction": 0.2}, "a folder"),
         ({"data": "photos", "network": "resnet20", "val_fraction": 1.0}, "between 0"),
         ({"data": "photos"}, "needs a `network`"),
         ({"freeze": 1}, "`freeze`.*needs `weights`.*Received: freeze=1, weights=None"),
@@ -80,6 +78,10 @@ def test_words_that_mean_nothing_are_refused(words, capsys):
         ({"epochs": "many"}, "`epochs` .--epochs. must be positive"),
         ({"seed": -1}, "an integer from 0"),
         ({"steps_per_execution": 0}, "positive integer"),
+        ({"name": "../elsewhere"}, "as it names a folder"),
+        ({"name": ""}, "as it names a folder"),
+        ({"recipe": ["quickstart"]}, "`recipe` must be a name, the path"),
+        ({"changes": [("steps", 3)]}, "`changes` must be a dict"),
     ],
 )
 def test_impossible_requests_are_refused(options, message):

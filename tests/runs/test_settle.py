@@ -10,6 +10,7 @@ from PIL import Image
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
 from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.schedules import CosineDecay, StepDecay
 from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices.find import Devices
@@ -95,6 +96,41 @@ def test_a_batch_larger_than_the_data_says_what_to_give(photos):
         settled(recipe="resnet50_tv2_imagenet", data=photos)
 
 
+def test_changes_are_meant_on_the_data_at_hand(photos):
+    asked = {"recipe": "resnet50_tv2_imagenet", "data": photos, "precision": "float32"}
+    by_option = settled(batch_size=4, **asked).recipe
+    assert settled(changes={"batch_size": 4}, **asked).recipe == by_option
+    changes = {"steps": 100, "validate_every": 10, "batch_size": 4}
+    job = settled(changes=changes, **asked)
+    assert (job.recipe.steps, job.recipe.validate_every) == (100, 10)
+
+
+def test_a_recipes_own_folder_is_adapted_however_it_is_written(photos, monkeypatch):
+    monkeypatch.chdir(photos.parent)
+    row = replace(RECIPES["resnet20_cifar10"], name="mine", batch_size=4)
+    for dataset in ("photos", str(photos)):
+        job = settled(recipe=replace(row, dataset=dataset))
+        assert (job.name, job.recipe.mean, job.recipe.target) == (
+            "mine_on_photos",
+            "channel",
+            None,
+        )
+        assert job.recipe.steps == row.steps
+    half = settled(recipe=replace(row, dataset="photos"), val_fraction=0.5)
+    assert half.splits.validation.size == 12
+    with pytest.raises(ValueError, match="give a folder as `data`"):
+        settled(val_fraction=0.5)
+
+
+def test_lists_in_objects_are_taken(photos):
+    decay = StepDecay(learning_rate=0.1, at=[100])
+    recipe = replace(
+        RECIPES["quickstart"], name="mine", schedule=decay, deviations=["none"]
+    )
+    assert recipe.deviations == ("none",)
+    assert settled(recipe=recipe).recipe.schedule.at == (100,)
+
+
 def test_objects_are_taken_as_names_are(photos):
     spec = replace(
         ARCHITECTURES["resnet20"], name="tiny", stages=doubling("basic", (1, 1, 1), 8)
@@ -126,8 +162,22 @@ def test_fields_are_changed_by_their_names():
     assert job.recipe.schedule.learning_rate == 0.02
     assert job.recipe.augmentation is None
     assert job.overrides["changes"]["schedule.learning_rate"] == 0.02
-    with pytest.raises(ValueError, match="`steps` must be given once"):
+    with pytest.raises(ValueError, match="`steps` must be given once.*`epochs`"):
         settled(changes={"steps": 4}, epochs=1)
+    decay = CosineDecay(learning_rate=0.3)
+    assert settled(changes={"schedule": decay}).recipe.schedule == decay
+    with pytest.raises(
+        ValueError, match="`schedule` must be given once.*--learning-ra"
+    ):
+        settled(changes={"schedule": decay}, learning_rate=0.1)
+    with pytest.raises(
+        ValueError, match="`schedule` must be given once.*schedule.lear"
+    ):
+        settled(changes={"schedule": decay, "schedule.learning_rate": 0.1})
+    with pytest.raises(ValueError, match=r"`dataset` can't be .*\(--data\)"):
+        settled(changes={"dataset": "cifar10"})
+    with pytest.raises(ValueError, match="must be pairs of a share of the updates and"):
+        settled(changes={"image_sizes": [[0, -24]]})
     with pytest.raises(ValueError, match="`schedule.rate` is no field"):
         settled(changes={"schedule.rate": 0.02})
     with pytest.raises(ValueError, match="`momentum` must be at least 0 and less"):

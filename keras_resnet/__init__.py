@@ -76,6 +76,7 @@ def __dir__() -> list[str]:
 # The modules of the classes that Keras looks up by name when it loads a model; each of
 # them has the decorator `register_keras_serializable(package="keras_resnet")`.
 _REGISTERED = (
+    "data.random_colors",
     "data.random_crops",
     "data.random_layers",
     "models.layers",
@@ -97,8 +98,12 @@ class _RegisterAfterKeras:
 
     So a model with our layers loads whichever of Keras and this package is imported
     first, and importing this package alone imports no framework. It finds nothing by
-    itself, and removes itself when Keras is there.
+    itself, and removes itself when it is done. Where a module of ours imports Keras, it
+    waits for that module's end: before, the classes' modules can't import from it.
     """
+
+    def __init__(self) -> None:
+        self.depth = 0  # Of imports that are under way.
 
     def find_spec(
         self,
@@ -106,7 +111,7 @@ class _RegisterAfterKeras:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if name != "keras":
+        if name != "keras" and not name.startswith(f"{__name__}."):
             return None
         others = [finder for finder in sys.meta_path if finder is not self]
         found = (finder.find_spec(name, path, target) for finder in others)
@@ -119,10 +124,14 @@ class _RegisterAfterKeras:
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            execute(module)
-            if self in sys.meta_path:  # Keras may be looked for more than once.
+            self.depth += 1
+            try:
+                execute(module)
+            finally:
+                self.depth -= 1
+            if not self.depth and "keras" in sys.modules and self in sys.meta_path:
                 sys.meta_path.remove(self)
-            _register()
+                _register()
 
         loader.exec_module = exec_module
 

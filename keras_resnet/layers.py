@@ -1,12 +1,9 @@
 """Layers for one's own models and pipelines, with or without the rest of this package."""
 
 from keras_resnet.data.keras_augmentation import augmentation_layer
+from keras_resnet.data.random_colors import RandomColorBlend, RandomPCAColor
 from keras_resnet.data.random_crops import RandomInceptionCrop, RandomScaleCrop
-from keras_resnet.data.random_layers import (
-    RandomColorBlend,
-    RandomPadCropFlip,
-    RandomPCAColor,
-)
+from keras_resnet.data.random_layers import RandomPadCropFlip
 from keras_resnet.models.layers import GroupedConv2D
 from keras_resnet.training.batch_norm import FusedBatchNormalization
 

@@ -7,7 +7,7 @@
 - `decoding`: decodes image files.
 - `images`: deterministic, image to image.
 - `augmentation`, `colors`: random, image to image, with the seed as an argument.
-- `random_layers`, `random_crops`: the same as Keras layers.
+- `random_layers`, `random_colors`, `random_crops`: the same as Keras layers.
 - `keras_augmentation`: a recipe's augmentation as a layer; Keras's own as functions of a
   seed.
 - `transforms`: what is done to each image and each batch.

@@ -20,12 +20,9 @@ from keras_resnet.config.augmentations import (
     RandAugment,
     ScaleCropFlip,
 )
+from keras_resnet.data.random_colors import RandomColorBlend, RandomPCAColor
 from keras_resnet.data.random_crops import RandomInceptionCrop, RandomScaleCrop
-from keras_resnet.data.random_layers import (
-    RandomColorBlend,
-    RandomPadCropFlip,
-    RandomPCAColor,
-)
+from keras_resnet.data.random_layers import RandomPadCropFlip
 from keras_resnet.devices.host import Tensor, tensorflow
 
 

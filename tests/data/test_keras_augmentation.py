@@ -21,7 +21,7 @@ LABELS = np.eye(CLASSES, dtype=np.float32)
 BOTH = (MixUp(alpha=0.4), CutMix(alpha=1.0))
 FINGERPRINT = """
 import hashlib
-from tests.test_keras_layers import stream
+from tests.data.test_keras_augmentation import stream
 digest = hashlib.sha256()
 for batch in stream().as_numpy_iterator():
     for part in batch:

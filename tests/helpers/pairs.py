@@ -1,6 +1,6 @@
 """Trains 4 updates on one and two logical CPU devices under pairs of options.
 
-Run by `test_distributed.py` in a process of its own, with names of pairs as arguments.
+Run by `test_steps.py` in a process of its own, with names of pairs as arguments.
 Prints one JSON object: the greatest difference of the weights from those of one device
 in float32, and, under the name and ", averaged", that of their moving averages.
 """

@@ -171,7 +171,7 @@ def test_several_workers_need_a_method_of_keras(monkeypatch):
 
 BACKENDS = """
 import numpy as np
-from tests import test_distributed as test
+from tests.training import test_steps as test
 
 test.test_accumulated_gradients_are_the_whole_batchs({xla})
 test.test_sample_weights_count_in_micro_batches()

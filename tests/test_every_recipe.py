@@ -1,6 +1,6 @@
 """The smoke twin of every recipe trains: four updates with all that the recipe says.
 
-Networks are cut to two blocks a stage and a quarter of the width, which 76 of them need to
+Networks are cut to two blocks a stage and a quarter of the width, so that they
 take seconds each: what they are is the matter of test_resnet.py. Most train eagerly, some
 compiled, one the whole way. One of each kind is in every run of CI.
 """

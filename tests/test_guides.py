@@ -20,7 +20,7 @@ def script(guide):
     "backend",
     [
         "tensorflow",
-        *(pytest.param(b, marks=pytest.mark.slow) for b in ("jax", "torch")),
+        *(pytest.param(b, marks=pytest.mark.exhaustive) for b in ("jax", "torch")),
     ],
 )
 def test_the_pieces_in_a_script_of_ones_own(tmp_path, backend):

@@ -31,7 +31,13 @@ def test_a_recipe_file_trains_on_imagenette(shared_data, tmp_path, capsys):
     )
     file = tmp_path / "mine.toml"
     file.write_text(text.replace("batch_size = 64", "batch_size = 8"))
+    # Small images: all of the validation and test splits are measured.
+    small = (
+        "{channels = 3, resize = 36, size = [32, 32], mean = [124.0, 116.0, 104.0], "
+    )
+    small += "std = [58.0, 57.0, 57.0]}"
     words = ["--set", "schedule.learning_rate=0.02", "--set", "image_sizes=[[0, 32]]"]
+    words += ["--set", f"preprocessing={small}"]
     place = ["--data-dir", str(shared_data / "tfds"), "--output-dir", str(tmp_path)]
     machine = ["--steps", "3", "--precision", "float32", "--quiet"]
     assert main(["train", str(file), *words, *place, *machine]) == 0

@@ -29,7 +29,7 @@ def run(backend, folder, killed_in=""):
     "backend",
     [
         "tensorflow",
-        *(pytest.param(b, marks=pytest.mark.multiprocess) for b in ("jax", "torch")),
+        *(pytest.param(b, marks=pytest.mark.exhaustive) for b in ("jax", "torch")),
     ],
 )
 def test_a_killed_script_goes_on_with_the_same_bits(tmp_path, backend):

@@ -138,8 +138,7 @@ def train(
     phases = Phases()
     phases.begin("data")
     hardware = find_devices(request.devices)
-    output = pathlib.Path(request.output_dir)
-    folder = output / f"{request.name or request.recipe}_seed{request.seed}"
+    folder = folder_of(request, request.name or str(request.recipe))
     if is_finished(folder, request):
         return say_finished(folder, request)
     # Now: the checkout may be another when training ends.
@@ -231,10 +230,15 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
     )
 
 
+def folder_of(request: TrainRequest, name: str) -> pathlib.Path:
+    """The folder of the run of this name."""
+    return pathlib.Path(request.output_dir) / f"{name}_seed{request.seed}"
+
+
 def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path]:
     """The job that is asked for, as its run may have begun it, and the run's folder."""
     job = settle(request, hardware)
-    folder = pathlib.Path(request.output_dir) / f"{job.name}_seed{request.seed}"
+    folder = folder_of(request, job.name)
     asked = job.precision, job.xla
     job = as_begun(job, begun(folder, keras.backend.backend()))
     if (job.precision, job.xla) != asked and request.verbose and hardware.chief:

@@ -282,6 +282,8 @@ def test_preprocess_input_by_name_and_by_model():
     expected = (0.485 - np.array([0.485, 0.456, 0.406])) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(by_name, np.broadcast_to(expected, x.shape), atol=1e-5)
     model = applications.create("resnet18", input_shape=(32, 32, 3))
+    spec = ARCHITECTURES["resnet50"]
+    np.testing.assert_array_equal(keras_resnet.preprocess_input(x, spec), by_name)
     by_model = keras_resnet.preprocess_input(x, model)
     np.testing.assert_array_equal(by_model, by_name)
 

@@ -14,7 +14,6 @@ import tensorflow as tf
 
 import keras_resnet
 from keras_resnet import reproduce
-from keras_resnet.config.adapted import smoke
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipes import RECIPES
@@ -27,6 +26,7 @@ from keras_resnet.runs.settle import settle
 from keras_resnet.training.fit import fit
 from keras_resnet.training.history import read_history
 from tests.helpers.cut import cut
+from tests.helpers.smoke import smoke
 
 SIDE = 64  # Of large images, so that the deepest nets take seconds as well.
 

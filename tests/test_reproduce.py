@@ -17,7 +17,6 @@ import tomli_w
 
 import keras_resnet
 from keras_resnet import reproduce
-from keras_resnet.config.adapted import smoke
 from keras_resnet.config.architectures import ARCHITECTURES, network_of
 from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.config.recipe_files import for_toml
@@ -34,6 +33,7 @@ from keras_resnet.runs.record import KEYS, read_record
 from keras_resnet.training import batch_norm, loggers
 from keras_resnet.training.history import HISTORY, read_history
 from tests.helpers.small_splits import small_splits
+from tests.helpers.smoke import smoke
 
 FILES = {
     "model.keras",
@@ -465,6 +465,8 @@ def test_objects_of_ones_own_train_go_on_and_load(tmp_path):
     converted = convert(folder, tmp_path / "converted")
     assert (converted.network, converted.library) == ("small", None)
     assert network_of(keras_resnet.load(tmp_path / "converted").record) == spec
+    alone = convert(folder / "model.keras", tmp_path / "weights.npz")
+    assert alone.network == "small"
     # The same again is the same run; another recipe of that name is not.
     (folder / "record.json").unlink()
     assert reproduce.train(recipe, output_dir=tmp_path, verbose=0) == folder

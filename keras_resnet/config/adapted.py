@@ -1,4 +1,4 @@
-"""Adapts recipes to another number of updates, to other images, or to a few seconds."""
+"""Adapts recipes to another number of updates, or to other images."""
 
 import math
 from dataclasses import replace
@@ -28,18 +28,6 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
         validate_every = max(1, recipe.validate_every * steps // recipe.steps)
     return replace(
         recipe, steps=steps, validate_every=validate_every, schedule=schedule
-    )
-
-
-def smoke(recipe: Recipe) -> Recipe:
-    """A twin of the recipe that takes seconds: four updates by the same code."""
-    batch_size = min(16, recipe.batch_size)
-    return replace(
-        with_steps(recipe, 4),
-        batch_size=batch_size,
-        validate_every=2,
-        average=recipe.average and replace(recipe.average, every=1),
-        precise_batch_norm=min(batch_size, recipe.precise_batch_norm),
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet.config.adapted import for_own_images, smoke, with_steps
+from keras_resnet.config.adapted import for_own_images, with_steps
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.augmentations import InceptionCrop, MixUp, PadCropFlip
 from keras_resnet.config.datasets import DATASETS
@@ -18,6 +18,7 @@ from keras_resnet.data.pipelines import training_batches
 from keras_resnet.data.sources import Examples
 from keras_resnet.training.schedules import learning_rate
 from tests.helpers import paper_facts
+from tests.helpers.smoke import smoke
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -15,12 +15,12 @@ import tensorflow as tf
 import keras_resnet
 from keras_resnet import reproduce
 from keras_resnet.__main__ import main
-from keras_resnet.config.adapted import smoke
 from keras_resnet.config.augmentations import InceptionCrop, MixUp, PadCropFlip
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import pipelines, threads
 from keras_resnet.data.examples import Examples, StreamedExamples
+from tests.helpers.smoke import smoke
 
 PACKAGE = pathlib.Path(keras_resnet.__file__).parent
 PREPARE = Preprocessing(

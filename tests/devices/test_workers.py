@@ -323,7 +323,7 @@ def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path, alone, backend):
 WHOLE_RUN = """
 import sys
 from keras_resnet.__main__ import main
-from keras_resnet.config.adapted import smoke
+from tests.helpers.smoke import smoke
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from tests.helpers.small_splits import small_splits

@@ -154,3 +154,30 @@ def test_another_network_or_callback_is_refused(tmp_path):
         model.fit(*batches(1), callbacks=[Resume(tmp_path)], verbose=0)
     with pytest.raises(RuntimeError, match="one of the `callbacks`"):
         Resume(tmp_path).on_train_begin()
+
+
+def test_a_file_in_the_folders_place_is_refused_at_once(tmp_path):
+    file = tmp_path / "backup"
+    file.touch()
+    epochs = []
+    counted = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: epochs.append(1))
+    x, y = np.zeros((4, 3)), np.zeros((4, 2))
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="backup, which is a file"):
+        model.fit(x, y, verbose=0, callbacks=[Resume(file), counted])
+    assert not epochs
+
+
+def test_a_callback_with_another_kind_of_restore_is_left_alone(tmp_path):
+    class Mine(keras.callbacks.Callback):
+        def restore(self, weights):
+            raise AssertionError("It is none of ours.")
+
+    x, y = np.zeros((4, 3)), np.zeros((4, 2))
+    for _ in range(2):
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        model.compile("sgd", "mse")
+        resume = Resume(tmp_path / "backup")
+        model.fit(x, y, shuffle=False, verbose=0, callbacks=[resume, Mine()])
+        assert resume.epoch == 1

@@ -19,7 +19,7 @@ def script(guide):
 @pytest.mark.parametrize(
     "backend",
     [
-        "tensorflow",
+        pytest.param("tensorflow", marks=pytest.mark.slow),
         *(pytest.param(b, marks=pytest.mark.exhaustive) for b in ("jax", "torch")),
     ],
 )

@@ -97,6 +97,7 @@ def test_module_runs_as_the_command_does():
     assert "resnet1202" in done.stdout
 
 
+@pytest.mark.slow
 def test_answers_come_without_tensorflows_first_lines(tmp_path):
     run = str(REPOSITORY / "saved_models" / "quickstart_seed0")
     command = [sys.executable, "-m", "keras_resnet", "predict", run, "nowhere.png"]

@@ -93,6 +93,7 @@ def saved(tmp_path_factory):
     return folder / "model.keras", folder / "answers.npz"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
     [

@@ -124,6 +124,7 @@ def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypa
     assert precise == 8 * [4]
 
 
+@pytest.mark.slow
 def test_a_trained_run_that_lost_its_history_is_completed(tmp_path, monkeypatch):
     average = WeightAverage(decay=0.5, every=1)
     recipe = replace(RECIPES["quickstart"], average=average)
@@ -453,6 +454,7 @@ def test_a_users_own_dtype_policy_changes_nothing(tmp_path):
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
+@pytest.mark.slow
 def test_objects_of_ones_own_train_go_on_and_load(tmp_path):
     spec = replace(ARCHITECTURES["resnet20"], name="small", stem_filters=8)
     recipe = replace(RECIPES["quickstart"], name="mine", network=spec)

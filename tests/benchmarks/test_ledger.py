@@ -102,14 +102,8 @@ def disturbed(folder, number):
     assert start(folder).wait(PATIENCE) == 0, said(folder)
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        pytest.param(signal.SIGKILL, marks=pytest.mark.multiprocess),
-        pytest.param(signal.SIGINT, marks=pytest.mark.multiprocess),
-    ],
-)
+@pytest.mark.multiprocess
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_an_ended_ledger_goes_on_to_the_same_bits(tmp_path, number):
     whole, ended = tmp_path / "whole", tmp_path / "ended"
     undisturbed = start(whole)  # Beside the other, on another core.

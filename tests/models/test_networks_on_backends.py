@@ -293,7 +293,7 @@ def test_each_part_agrees(write_logits, backend):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.xdist_group("backends")
+@pytest.mark.xdist_group("networks_on_backends")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_every_kind_agrees(write_others, backend):
     check_logits(write_others["tensorflow"], of_backend(write_others, backend))
@@ -316,7 +316,7 @@ def test_channels_first_is_channels_last(write_logits, backend):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.xdist_group("backends")
+@pytest.mark.xdist_group("networks_on_backends")
 def test_channels_first_is_channels_last_on_jax(write_others):
     results = of_backend(write_others, "jax")
     check_layouts(results, set(LAYOUTS) - set(COMPILED))
@@ -346,7 +346,7 @@ def test_mixed_precision_keeps_the_logits_in_float32(write_logits, backend):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.xdist_group("backends")
+@pytest.mark.xdist_group("networks_on_backends")
 def test_mixed_precision_on_jax(write_others):
     results = of_backend(write_others, "jax")
     for name in set(HALF_PRECISION) - set(HALF["jax"]):

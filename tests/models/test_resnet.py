@@ -427,14 +427,8 @@ def saved(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [
-        "tensorflow",
-        pytest.param("jax", marks=pytest.mark.slow),
-        pytest.param("torch", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
 def test_a_saved_network_needs_keras_alone(saved, backend):
     pytest.importorskip(backend)
     # `-P` and another directory, so that the checkout is not on the path.

@@ -62,6 +62,7 @@ def test_greyscale_images_suit_every_stem(network, side):
     assert abs(float(images.numpy().mean())) < 2
 
 
+@pytest.mark.slow
 def test_every_recipe_settles_on_photographs(photos):
     for name, recipe in RECIPES.items():
         job = settled(recipe=name, data=photos, batch_size=4, precision="float32")

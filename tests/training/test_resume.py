@@ -28,7 +28,7 @@ def run(backend, folder, killed_in=""):
 @pytest.mark.parametrize(
     "backend",
     [
-        "tensorflow",
+        pytest.param("tensorflow", marks=pytest.mark.slow),
         *(pytest.param(b, marks=pytest.mark.exhaustive) for b in ("jax", "torch")),
     ],
 )

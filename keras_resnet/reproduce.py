@@ -269,6 +269,7 @@ def say_begins(job: Job) -> None:
     """Prints what is trained on which devices, and which examples are left out."""
     if not job.request.verbose:
         return
+    print(f"Found {job.splits.counts}.")
     names = job.splits.skipped
     if names:
         more = ", …" if len(names) > 10 else ""

@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from keras_resnet.config.image_formats import NAMES
 from keras_resnet.data import threads
 from keras_resnet.devices.host import Dataset, Tensor, plain_message, tensorflow
 from keras_resnet.files import read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
+UNREADABLE = "can't be read"  # Begins the reason of a file that isn't there to decode.
+# Of the rules by which images are good: raise it when `decode` takes others.
+RULES = 2
 ANNOUNCED = 100_000  # Examples from which on looking through them takes minutes.
 
 
@@ -113,7 +117,11 @@ def _reason(load, channels):
     from keras_resnet.data.decoding import decode
 
     try:
-        decode(load(), channels)
+        contents = load()
+    except tf.errors.OpError as error:
+        return f"{UNREADABLE} ({plain_message(error).splitlines()[0]})"
+    try:
+        decode(contents, channels)
     except tf.errors.OpError as error:
         return plain_message(error).splitlines()[0]
     return "decoded at the second try only"
@@ -137,7 +145,7 @@ def check_share(names: Sequence[str], count: int, what: str, bad_share: float) -
     if len(names) > bad_share * count:
         shown = "; ".join(names[:10]) + ("; ..." if len(names) > 10 else "")
         raise ValueError(
-            "Every image must be a JPEG, PNG, BMP or GIF file that can be decoded, and "
+            f"Every image must be a {NAMES} file that can be decoded, and "
             f"every label a class; at most {bad_share:.1%} of a split may be left out. "
             f"Received: {what}, where {len(names)} of {count} are bad: {shown}. Repair "
             "or remove them."
@@ -162,7 +170,7 @@ def remembered(
         The dictionary.
     """
     home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
-    digest = hashlib.sha256(key.encode()).hexdigest()
+    digest = hashlib.sha256(os.fsencode(f"{RULES} {key}")).hexdigest()
     path = home / "keras_resnet" / "bad_examples" / f"{digest}.json"
     try:
         return {int(index): reason for index, reason in read_json(path).items()}
@@ -174,6 +182,8 @@ def remembered(
     found = look()
     if count >= ANNOUNCED:
         print(f"... {len(found)} in {time.perf_counter() - started:.0f} s.")
+    if any(reason.startswith(UNREADABLE) for reason in found.values()):
+        return found  # Next time they may be readable.
     try:
         write_json(path, found)
     except OSError as error:

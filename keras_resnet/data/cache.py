@@ -63,7 +63,7 @@ def _decode(examples, preprocessing):
         print(f"Decoding {examples.size:,} images once, to keep them in memory ...")
     load = tf.io.read_file if examples.kind == "files" else tf.identity
     images = (
-        tf.data.Dataset.from_tensor_slices(examples.images)
+        tf.data.Dataset.from_tensor_slices(examples.for_tensorflow)
         .map(
             lambda image: prepare(load(image), preprocessing),
             num_parallel_calls=threads.images_at_a_time(),

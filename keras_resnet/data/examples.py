@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pathlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -42,6 +43,13 @@ class Examples:
         if self.images.ndim == 4:
             return "pixels"
         return "encoded" if isinstance(self.images[0], bytes) else "files"
+
+    @property
+    def for_tensorflow(self) -> np.ndarray:
+        """`images`, with paths as bytes: names of files need not be UTF-8."""
+        if self.kind != "files":
+            return self.images
+        return np.array([os.fsencode(path) for path in self.images], dtype=object)
 
     def __repr__(self) -> str:
         return f"Examples(kind={self.kind!r}, size={self.size})"
@@ -90,6 +98,21 @@ class Splits:
     version: str
     sha256: str
     skipped: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> str:
+        """How many images and classes there are, in one line for people."""
+        sizes = {
+            "to train on": self.train,
+            "for validation": self.validation,
+            "for the test": self.test,
+        }
+        sizes = {name: split.size for name, split in sizes.items() if split is not None}
+        shares = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+        return (
+            f"{sum(sizes.values()):,} images of {len(self.class_names):,} classes in "
+            f"{self.name}: {shares}"
+        )
 
 
 def join(first: Examples, second: Examples) -> Examples:
@@ -159,6 +182,6 @@ def fingerprint(
             if examples.kind == "files":
                 path = pathlib.Path(image)
                 size = path.stat().st_size
-                image = f"{path.relative_to(root).as_posix()} {size}".encode()
+                image = os.fsencode(f"{path.relative_to(root).as_posix()} {size}")
             digest.update(len(image).to_bytes(8, "little") + image)
     return digest.hexdigest()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import collections
 import os
 import pathlib
 import warnings
+from collections import Counter, defaultdict
 
 import numpy as np
 
+from keras_resnet.config.image_formats import SUFFIXES
 from keras_resnet.data.bad_examples import (
     BAD_SHARE,
     check_share,
@@ -21,10 +22,16 @@ from keras_resnet.data.examples import (
     fingerprint,
     split_off_validation,
 )
+from keras_resnet.data.layout import find_splits, warn_of_neighbours
+from keras_resnet.data.listing import (
+    as_text,
+    contents,
+    counted,
+    list_images,
+    say_left_out,
+)
 from keras_resnet.devices.host import tensorflow
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-VALIDATION_FOLDERS = ("val", "validation")
 VAL_FRACTION = 0.1  # Of a folder that has no validation images of its own.
 REMEMBERED = 10_000  # Images from which on decoding all of them once is enough.
 
@@ -37,12 +44,13 @@ def load(
 ) -> Splits:
     """Loads a folder that holds one folder of images per class.
 
-    The images are ``path/CLASS/*.{jpg,jpeg,png,bmp,gif}``. Where ``path/train`` holds
-    such class folders, it is the training set, ``path/val`` or ``path/validation`` the
-    validation set, and ``path/test`` the test set, as far as they exist. Every image is
-    decoded once, to find the damaged ones before the training does (about 1,000
-    photographs of 500x375 a second on two cores); of 10,000 files and more, what was
-    found is kept for as long as none is changed.
+    The images of a class are all that `listing.list_images` finds in ``path/CLASS``.
+    Where ``path`` has a folder of training images that holds such class folders, and
+    perhaps folders of validation and test images beside it (`layout.SPLITS` has their
+    names), these are the sets. A warning names what else there is. Test images without
+    class folders are left out. Every image is decoded once, to find the damaged ones before
+    the training does (about 1,000 photographs of 500x375 a second on two cores); of
+    10,000 files and more, what was found is kept for as long as none is changed.
 
     Args:
         path: The folder.
@@ -53,35 +61,43 @@ def load(
             they can't be decoded; `Splits.skipped` names them.
 
     Returns:
-        `Splits` with the class names in alphabetical order.
+        `Splits` with the class names in alphabetical order, as `listing.as_text` writes
+        them.
 
     Raises:
         FileNotFoundError: If there is no such folder, or it has no images.
         ValueError: If there are less than two classes, too many images can't be
             decoded, a validation or test folder has a class that the training folder
-            lacks, or there are both ``val`` and ``validation``.
+            lacks, there are two folders for one split, or a class has a name of
+            several lines.
     """
     root = pathlib.Path(path)
     if not root.is_dir():
         raise FileNotFoundError(
             "`data` (--data) must be a folder with one folder of images per class. "
-            f"Received: {str(path)!r}, which isn't a folder."
+            f"Received: {as_text(root)!r}, which isn't a folder."
         )
-    held_out = _held_out(root)
-    train_folder = root / "train" if _folders(root / "train") else root
-    class_names = tuple(folder.name for folder in _folders(train_folder))
+    layout = find_splits(root)
+    inside = contents(layout.train)
+    class_names = tuple(_by_class(inside.folders))
     if len(class_names) < 2:
         raise ValueError(
             "A data set must have at least two classes, one folder each. "
-            f"Received: {train_folder} with the folders {list(class_names)}."
+            f"Received: {as_text(layout.train)} with the folders {list(class_names)}."
         )
-    train, skipped = _read_folder(train_folder, class_names, bad_share)
-    others = {}
-    for name, folder in held_out.items():
-        others[name], bad = _read_folder(folder, class_names, bad_share)
+    warn_of_neighbours(root, layout, class_names)
+    train, skipped = _read_folder(layout.train, inside, class_names, bad_share)
+    others = {"validation": None, "test": None}
+    for split in others:
+        folder = getattr(layout, split)
+        if folder is None:
+            continue
+        inside = contents(folder)
+        if split == "test" and not _is_labelled(folder, inside, class_names):
+            continue
+        others[split], bad = _read_folder(folder, inside, class_names, bad_share)
         skipped += bad
-    validation = next((others[n] for n in VALIDATION_FOLDERS if n in others), None)
-    test = others.get("test")
+    validation, test = others.values()
     if validation is None and val_fraction:
         size = round(val_fraction * train.size)
         train, validation = split_off_validation(train, size)
@@ -90,7 +106,7 @@ def load(
         validation=validation,
         test=test,
         class_names=class_names,
-        name=root.resolve().name,
+        name=as_text(root.resolve().name),
         version="",
         sha256=fingerprint((train, validation, test), root),
         skipped=skipped,
@@ -112,85 +128,98 @@ def check_val_fraction(path: str | os.PathLike[str], val_fraction: float) -> Non
             "`val_fraction` (--val-fraction) must be between 0 and 1. "
             f"Received: val_fraction={val_fraction}."
         )
-    own = [name for name in _held_out(pathlib.Path(path)) if name != "test"]
-    if own:
+    own = find_splits(pathlib.Path(path)).validation
+    if own is not None:
         raise ValueError(
             "`val_fraction` (--val-fraction) splits training images where there is no "
             f"folder of validation images. Received: val_fraction={val_fraction}, and "
-            f"{pathlib.Path(path) / own[0]}. Leave one of them out."
+            f"{as_text(own)}. Leave one of them out."
         )
 
 
-def _held_out(root):
-    """Folders of validation and test images by name, beside a folder ``train``."""
-    if not _folders(root / "train"):
-        return {}
-    names = (*VALIDATION_FOLDERS, "test")
-    found = {name: root / name for name in names if (root / name).is_dir()}
-    if all(name in found for name in VALIDATION_FOLDERS):
-        raise ValueError(
-            f"{root} must hold one folder of validation images. Received: "
-            f"{' and '.join(VALIDATION_FOLDERS)}. Remove one, or put them together."
-        )
-    return found
+def _by_class(folders):
+    """The folders of each class by its name, in the order of the names.
+
+    A name's accents may be written in two ways, by which the same class can have two
+    folders.
+    """
+    found = defaultdict(list)
+    for folder in folders:
+        name = as_text(folder.name)
+        if name.splitlines() != [name]:
+            raise ValueError(
+                "The name of a class must be one line of text. Received: the folder "
+                f"{name!r} in {as_text(folder.parent)}. Rename it."
+            )
+        found[name].append(folder)
+    return dict(sorted(found.items()))
 
 
-def _folders(path):
-    """Sub-folders in alphabetical order, without hidden ones; none of no folder."""
-    if not path.is_dir():
-        return []
-    return sorted(f for f in path.iterdir() if f.is_dir() and f.name[0] != ".")
+def _is_labelled(path, inside, class_names):
+    """Tells whether a folder of test images has classes, and warns if it hasn't."""
+    if set(_by_class(inside.folders)) & set(class_names):
+        return True
+    warnings.warn(
+        f"{as_text(path)} has no folder of a class, so its "
+        f"{len(list_images(path).files)} images are left out: `keras-resnet predict` "
+        "names what is on them.",
+        stacklevel=3,
+    )
+    return False
 
 
-def _read_folder(path, class_names, bad_share):
+def _read_folder(path, inside, class_names, bad_share):
     """Lists and checks the images of one folder of class folders; names bad ones."""
-    unknown = {folder.name for folder in _folders(path)} - set(class_names)
+    folders = _by_class(inside.folders)
+    unknown = set(folders) - set(class_names)
     if unknown:
         raise ValueError(
-            f"{path} must hold classes of the training set alone. Received: the "
-            f"folders {sorted(unknown)}, which are none of {list(class_names)}."
+            f"{as_text(path)} must hold classes of the training set alone. Received: "
+            f"the folders {sorted(unknown)}, which are none of {list(class_names)}."
         )
-    paths, labels, others = [], [], collections.Counter()
+    if not folders:
+        raise FileNotFoundError(
+            f"{as_text(path)} must hold class folders. Received: none."
+        )
+    left_out = Counter(inside.left_out)
+    if inside.images:
+        left_out["image in no class's folder"] += len(inside.images)
+    paths, labels = [], []
     for label, name in enumerate(class_names):
-        if not (path / name).is_dir():
+        if name not in folders:
             continue  # A small validation or test set may lack a class.
-        files = [file for file in (path / name).iterdir() if file.name[0] != "."]
-        images = sorted(str(file) for file in files if file.suffix.lower() in SUFFIXES)
-        others.update(
-            "folder" if file.is_dir() else file.suffix or file.name
-            for file in files
-            if file.suffix.lower() not in SUFFIXES
-        )
+        images, others = _images_of(folders[name])
         if not images:
             raise FileNotFoundError(
-                f"The class folder {path / name} must hold images "
-                f"({', '.join(SUFFIXES)}). Received: none. Add some or remove it."
+                f"The class folder {as_text(path / name)} must hold images "
+                f"({', '.join(SUFFIXES)}). Received: {counted(others) or 'none'}. Add "
+                "some or remove it."
             )
+        left_out += others
         paths += images
         labels += [label] * len(images)
-    if not paths:
-        raise FileNotFoundError(f"{path} must hold class folders. Received: none.")
-    if others:
-        found = ", ".join(f"{count} × {kind}" for kind, count in others.most_common(5))
-        warnings.warn(
-            f"In the class folders of {path} there is more than images "
-            f"({', '.join(SUFFIXES)}), which is left out: {found}.",
-            stacklevel=3,
-        )
+    say_left_out(f"In the class folders of {as_text(path)}", left_out)
     return _without_bad(path, paths, labels, class_names, bad_share)
+
+
+def _images_of(folders):
+    """The paths of a class's images, and what is left out in its folders."""
+    listings = [list_images(folder) for folder in folders]
+    left_out = sum((listing.left_out for listing in listings), Counter())
+    return [str(file) for listing in listings for file in listing.files], left_out
 
 
 def _without_bad(folder, paths, labels, class_names, bad_share):
     paths, labels = np.array(paths, dtype=object), np.array(labels, np.int32)
     bad = _bad(folder, paths)
-    names = tuple(f"{paths[index]} ({bad[index]})" for index in sorted(bad))
-    check_share(names, len(paths), str(folder), bad_share)
+    names = tuple(f"{as_text(paths[index])} ({bad[index]})" for index in sorted(bad))
+    check_share(names, len(paths), as_text(folder), bad_share)
     good = np.setdiff1d(np.arange(len(paths)), list(bad))
     lost = set(labels) - set(labels[good])
     if lost:
         raise ValueError(
-            f"Every class of {folder} must have an image that can be decoded. Received: "
-            f"none of {sorted(class_names[label] for label in lost)}."
+            f"Every class of {as_text(folder)} must have an image that can be decoded. "
+            f"Received: none of {sorted(class_names[label] for label in lost)}."
         )
     return Examples(paths[good], labels[good]), names
 
@@ -200,10 +229,16 @@ def _bad(folder, paths):
     tf = tensorflow()
 
     def look():
-        return decode_all(paths, 3, keep=False, load=tf.io.read_file)[1]
+        files = [os.fsencode(path) for path in paths]
+        return decode_all(files, 3, keep=False, load=tf.io.read_file)[1]
 
     if len(paths) < REMEMBERED:
         return look()
     stats = ((path, pathlib.Path(path).stat()) for path in paths)
-    files = [f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats]
-    return remembered("\n".join(files), look, count=len(paths), what=str(folder))
+    # The time of the status, too: rights may change, or a file of the same time come.
+    files = [
+        f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        for path, stat in stats
+    ]
+    key, what = "\n".join(files), as_text(folder)
+    return remembered(key, look, count=len(paths), what=what)

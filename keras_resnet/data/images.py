@@ -12,9 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_resnet.config.image_formats import NAMES
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.decoding import decode
 from keras_resnet.data.examples import Examples, StreamedExamples
+from keras_resnet.data.listing import as_text
 from keras_resnet.devices.host import Tensor, plain_message, tensorflow
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names.
@@ -223,5 +225,5 @@ def read_image(
     except Exception as error:  # TensorFlow's decoders raise many kinds.
         reason = plain_message(error).splitlines()[0]
         raise ValueError(
-            f"{path} must be a JPEG, PNG, GIF or BMP image. Decoding it failed: {reason}"
+            f"{as_text(path)} must be a {NAMES} image. Decoding it failed: {reason}"
         ) from error

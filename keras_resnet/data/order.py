@@ -134,7 +134,7 @@ def tensors(examples: Examples) -> tuple[Tensor, Tensor]:
     """Puts images and labels into host memory, where `tf.data` reads them."""
     tf = tensorflow()
     with tf.device("CPU:0"):
-        return tf.constant(examples.images), tf.constant(examples.labels)
+        return tf.constant(examples.for_tensorflow), tf.constant(examples.labels)
 
 
 def look_up(examples: Examples, indices: Dataset) -> Dataset:

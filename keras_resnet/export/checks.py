@@ -32,6 +32,12 @@ def check_classifier(model: keras.Model, class_names: Sequence[str]) -> None:
             "`class_names` must hold one name per class of the model. Received: "
             f"{len(class_names)} names, {model.output_shape[-1]} classes."
         )
+    several = [name for name in class_names if name.splitlines() != [name]]
+    if several:  # They are written one a line.
+        raise ValueError(
+            "The name of a class must be one line of text. "
+            f"Received: {several[0]!r}. Rename it."
+        )
     for layer in _layers(model):
         _check_layer(layer)
 

@@ -11,6 +11,7 @@ from typing import Any
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.data import folders, pipelines, sources
 from keras_resnet.data.examples import Examples, Splits, StreamedExamples, join
+from keras_resnet.data.listing import as_text
 from keras_resnet.evaluation import metrics
 from keras_resnet.files import read_json, write_json
 from keras_resnet.runs import environment
@@ -118,7 +119,8 @@ def labels_fit(run: Run, splits: Splits) -> bool:
 
 def has_classes(run: Run, names: Sequence[str]) -> bool:
     """Tells whether these names are a run's classes, in their order."""
-    if tuple(names) == run.classes:
+    # Runs of earlier versions may have names whose accents lie apart from the letters.
+    if [as_text(name) for name in names] == [as_text(name) for name in run.classes]:
         return True
     # ImageNet's folders have WordNet numbers. Sorted, these are the classes of all
     # published weights but darknet's files, which have an order of their own.
@@ -177,8 +179,9 @@ def examples_of(
         if splits.sha256 != run.record["dataset"]["sha256"]:
             raise ValueError(
                 f"{data} must hold the images that the run was trained on, and it has "
-                "changed since: which of them are validation images is no longer known. "
-                "Give other images with --data."
+                "changed since, or an earlier version listed them by other rules: which of "
+                "them are validation images is no longer known. Give other images with "
+                "--data."
             )
         return splits, split, getattr(splits, split)
     splits = folders.load(data, val_fraction=0)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
+from keras_resnet.config.image_formats import SUFFIXES
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.folders import SUFFIXES
 from keras_resnet.data.images import prepare, read_image
+from keras_resnet.data.listing import as_text, counted, list_images, say_left_out
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import replace_file
@@ -112,7 +113,7 @@ def _decoder(preprocessing):
 
 
 def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
-    """Lists image files: those named, and all of folders that have an image's suffix.
+    """Lists image files: those named, and those that `list_images` finds in folders.
 
     Args:
         paths: Of files and folders.
@@ -132,16 +133,14 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
                 )
             found.append(path)
             continue
-        inside = sorted(
-            file
-            for file in path.rglob("*")
-            if file.suffix.lower() in SUFFIXES and file.is_file()
-        )
-        if not inside:
+        inside = list_images(path)
+        if not inside.files:
             raise FileNotFoundError(
-                f"{path} must hold images ({', '.join(SUFFIXES)}); there are none."
+                f"{as_text(path)} must hold images ({', '.join(SUFFIXES)}); there are "
+                f"none. Received: {counted(inside.left_out) or 'an empty folder'}."
             )
-        found += inside
+        say_left_out(f"In {as_text(path)}", inside.left_out)
+        found += inside.files
     return found
 
 

@@ -78,7 +78,11 @@ def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
     _check(record, "The record")
     lines = [_line(key, record[key]) for key in KEYS]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
-    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
+    # What is no UTF-8 in a path becomes JSON's own escapes.
+    replace_file(
+        path,
+        lambda part: part.write_text(text, encoding="utf-8", errors="backslashreplace"),
+    )
 
 
 def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -248,6 +248,7 @@ def test_a_failed_export_leaves_the_old_version_alone(tmp_path, monkeypatch):
     [
         ({"dtype": "mixed_bfloat16"}, {}, "float32"),
         ({}, {"names": NAMES[:3]}, "3 names, 7 classes"),
+        ({}, {"names": (*NAMES[:6], "two\nlines")}, "must be one line of text"),
         ({}, {"version": 0}, "positive integer"),
         ({}, {"version": "1"}, "positive integer"),
     ],

@@ -38,7 +38,8 @@ def test_a_folder_becomes_a_table(photos, tmp_path, capsys):
     table, text = tmp_path / "x.csv", tmp_path / "x.json"
     for file in (table, text):
         # The others are answered all the same.
-        assert main([*arguments, str(file)]) == 1
+        with pytest.warns(UserWarning, match=r"photos there .* left out: 1 × \.txt\.$"):
+            assert main([*arguments, str(file)]) == 1
         out, err = capsys.readouterr()
         assert "40 images" in out and "99.png must be a JPEG" in err
     rows = list(csv.DictReader(table.open(encoding="utf-8")))

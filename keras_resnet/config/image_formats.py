@@ -24,6 +24,11 @@ GIF = ImageFormat("GIF", (".gif",), b"GIF8")
 # A container; "WEBP" follows four bytes later.
 WEBP = ImageFormat("WebP", (".webp",), b"RIFF")
 
+WEBP_ANIMATES: int = 0x02  # Of the flags in the chunk VP8X, which comes first.
+ANIMATED_WEBP: str = (
+    "A WebP must not be animated. Received: one that is. Save a frame of it as PNG."
+)
+
 FORMATS: tuple[ImageFormat, ...] = (JPEG, PNG, BMP, GIF, WEBP)
 SUFFIXES: tuple[str, ...] = tuple(s for format in FORMATS for s in format.suffixes)
 NAMES: str = f"{', '.join(f.name for f in FORMATS[:-1])} or {FORMATS[-1].name}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from keras_resnet.data.other_formats import decode_bmp, decode_png_gif_or_webp
 from keras_resnet.devices.host import Tensor, tensorflow
 
 
 def decode(contents: Tensor, channels: int) -> Tensor:
-    """Decodes a JPEG, PNG, BMP or GIF file; of an animation, the first frame.
+    """Decodes a JPEG, PNG, BMP, GIF or WebP file; of an animated GIF, the first frame.
 
     Transparency is dropped, and 16-bit images are cut to their upper 8 bits.
 
@@ -22,7 +23,8 @@ def decode(contents: Tensor, channels: int) -> Tensor:
         uint8 tensor ``(height, width, channels)``.
 
     Raises:
-        tf.errors.InvalidArgumentError: If the bytes are no such image.
+        tf.errors.InvalidArgumentError: If the bytes are no such image, or one that
+            `other_formats` refuses.
     """
     tf = tensorflow()
     # Greyscale is not asked of the decoders: each format's rounds in its own way.
@@ -33,9 +35,9 @@ def decode(contents: Tensor, channels: int) -> Tensor:
                 _is_jpeg(contents),
                 lambda: tf.io.decode_jpeg(contents, 3, dct_method="INTEGER_ACCURATE"),
             ),
-            (tf.strings.substr(contents, 0, 2) == b"BM", lambda: _decode_bmp(contents)),
+            (tf.strings.substr(contents, 0, 2) == b"BM", lambda: decode_bmp(contents)),
         ],
-        default=lambda: tf.io.decode_image(contents, 3, expand_animations=False),
+        default=lambda: decode_png_gif_or_webp(contents),
     )
     image = tf.ensure_shape(image, (None, None, 3))
     return image if channels == 3 else _luma(image)
@@ -100,24 +102,6 @@ def decode_window(
 def _is_jpeg(contents):
     tf = tensorflow()
     return tf.strings.substr(contents, 0, 3) == b"\xff\xd8\xff"
-
-
-def _decode_bmp(contents):
-    """Decodes a BMP to RGB; TensorFlow's op leaves palettes and alpha to its caller."""
-    tf = tensorflow()
-
-    def number(offset):
-        four_bytes = tf.strings.substr(contents, offset, 4)
-        return tf.io.decode_raw(four_bytes, tf.int32, little_endian=True)[0]
-
-    def look_up():
-        start = 14 + number(14)  # After the file header and the image header.
-        entries = tf.strings.substr(contents, start, number(10) - start)
-        palette = tf.reshape(tf.io.decode_raw(entries, tf.uint8), (-1, 4))
-        return tf.gather(palette[:, 2::-1], tf.cast(image[..., 0], tf.int32))
-
-    image = tf.io.decode_bmp(contents)
-    return tf.cond(tf.shape(image)[-1] == 1, look_up, lambda: image[..., :3])
 
 
 def _luma(image):

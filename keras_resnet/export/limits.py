@@ -9,11 +9,20 @@ from __future__ import annotations
 import io
 import struct
 
+from keras_resnet.config.image_formats import (
+    ANIMATED_WEBP,
+    BMP,
+    FORMATS,
+    GIF,
+    JPEG,
+    NAMES,
+    PNG,
+    WEBP,
+    WEBP_ANIMATES,
+)
 from keras_resnet.devices.host import Tensor, tensorflow
+from keras_resnet.export.gif import frames, frames_in_graph
 
-# By their first bytes. GIFs are not among them: TensorFlow decodes all frames of one to
-# get the first, and nothing in its header limits how many there are and how large.
-JPEG, PNG, BMP = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM"
 # Red, green and blue of as many pixels take 201 MB; a progressive JPEG's coefficients
 # take twice that while it is decoded. Cameras give up to 61 million.
 MAX_PIXELS = 2**26  # 8192 x 8192.
@@ -28,11 +37,15 @@ MAX_SCANS = 100
 HEADER = 2**20
 
 WRONG_FORMAT = (
-    "An image must be a JPEG, PNG or BMP file. Received a file whose first bytes are "
+    f"An image must be a {NAMES} file. Received a file whose first bytes are "
 )
 WRONG_SIZE = (
     f"An image must have from 1 to {MAX_PIXELS:,} pixels and sides of at most "
     f"{MAX_SIDE:,}. Received an image whose height and width are "
+)
+TOO_MANY_FRAMES = (
+    f"All frames of a GIF together must have at most {MAX_PIXELS:,} pixels, since all of "
+    "them are decoded to get the first. Received a GIF whose frames have "
 )
 TOO_MANY_SCANS = f"A JPEG must have at most {MAX_SCANS} scans. Received one that has "
 
@@ -47,30 +60,40 @@ def check_header(file: bytes) -> int:
         The number of its pixels, height times width.
 
     Raises:
-        ValueError: If it is no JPEG, PNG or BMP file, has no pixels or more than
-            `MAX_PIXELS`, a side of more than `MAX_SIDE`, or is a JPEG whose header
-            can't be read or that has more than `MAX_SCANS` scans.
+        ValueError: If it is none of `FORMATS`, has no pixels or more than `MAX_PIXELS`
+            (a GIF in all of its frames), a side of more than `MAX_SIDE`, is a JPEG whose
+            header can't be read or that has more than `MAX_SCANS` scans, a GIF of more
+            than `gif.MAX_BLOCKS` blocks, or an animated WebP.
     """
-    if not file.startswith((JPEG, PNG, BMP)):
+    is_other_riff = file.startswith(WEBP.magic) and file[8:12] != b"WEBP"
+    if not file.startswith(tuple(f.magic for f in FORMATS)) or is_other_riff:
         raise ValueError(f"{WRONG_FORMAT}{list(file[:8])}.")
-    height, width = _sides(file)
+    pixels = 0
+    if file.startswith(GIF.magic):
+        height, width, pixels = frames(file)
+    else:
+        height, width = _sides(file)
     if not 1 <= min(height, width) <= max(height, width) <= MAX_SIDE or (
         height * width > MAX_PIXELS
     ):
         raise ValueError(f"{WRONG_SIZE}{[height, width]}.")
-    scans = file.count(b"\xff\xda") if file.startswith(JPEG) else 0
+    if pixels > MAX_PIXELS:
+        raise ValueError(f"{TOO_MANY_FRAMES}{pixels}.")
+    scans = file.count(b"\xff\xda") if file.startswith(JPEG.magic) else 0
     if scans > MAX_SCANS:
         raise ValueError(f"{TOO_MANY_SCANS}{scans}.")
-    return height * width
+    return max(height * width, pixels)
 
 
 def _sides(file):
     """Height and width, as a file's header says."""
     # Zeros follow, so that a header that is cut off has sides of 0.
-    header = file[:26] + bytes(26)
-    if file.startswith(PNG):
+    header = file[:30] + bytes(30)
+    if file.startswith(WEBP.magic):
+        return _sides_of_webp(header)
+    if file.startswith(PNG.magic):
         return struct.unpack_from(">II", header, 16)[::-1]
-    if file.startswith(BMP):
+    if file.startswith(BMP.magic):
         # A negative height says that the first row is the upper one.
         return tuple(map(abs, struct.unpack_from("<ii", header, 18)[::-1]))
     from PIL.JpegImagePlugin import JpegImageFile
@@ -83,6 +106,22 @@ def _sides(file):
             "A JPEG must have a header that can be read. Received a file whose first "
             f"bytes are {list(file[:8])}."
         ) from error
+
+
+def _sides_of_webp(header):
+    """Height and width of a WebP, in whichever of its three forms (RFC 9649)."""
+
+    def number(start, count=2):
+        return int.from_bytes(header[start : start + count], "little")
+
+    kind = header[12:16]
+    if kind == b"VP8X":
+        if header[20] & WEBP_ANIMATES:
+            raise ValueError(ANIMATED_WEBP)
+        return 1 + number(27, 3), 1 + number(24, 3)
+    if kind == b"VP8L":
+        return 1 + (number(21, 4) >> 14) % 2**14, 1 + number(21, 4) % 2**14
+    return (number(28) % 2**14, number(26) % 2**14) if kind == b"VP8 " else (0, 0)
 
 
 def checked(contents: Tensor) -> Tensor:
@@ -103,34 +142,48 @@ def checked(contents: Tensor) -> Tensor:
     """
     tf = tensorflow()
 
-    def begins(magic):
-        return tf.equal(tf.strings.substr(contents, 0, len(magic)), magic)
+    # Zeros follow, so that a header that is cut off has sides of 0.
+    header = tf.strings.join([tf.strings.substr(contents, 0, 30), b"\0" * 30])
 
-    is_jpeg, is_png, is_bmp = map(begins, (JPEG, PNG, BMP))
+    def begins(magic, start=0):
+        return tf.equal(tf.strings.substr(header, start, len(magic)), magic)
+
+    is_jpeg, is_png, is_bmp, is_gif = (
+        begins(format.magic) for format in (JPEG, PNG, BMP, GIF)
+    )
+    is_webp = begins(WEBP.magic) & begins(b"WEBP", 8)
     # As numbers: text that is no UTF-8 would break the error on its way to the client.
     first = tf.io.decode_raw(tf.strings.substr(contents, 0, 8), tf.uint8)
     known = tf.debugging.Assert(
-        is_jpeg | is_png | is_bmp,
+        is_jpeg | is_png | is_bmp | is_gif | is_webp,
         [WRONG_FORMAT, first],
         summarize=8,
     )
     with tf.control_dependencies([known]):
-        # Zeros follow, so that a header that is cut off has sides of 0.
-        header = tf.strings.join([tf.strings.substr(contents, 0, 26), b"\0" * 26])
+        contents, header = tf.identity(contents), tf.identity(header)
 
     def sides(start, count, *, little_endian):
         part = tf.strings.substr(header, start, count)
         return tf.io.decode_raw(part, tf.int32, little_endian=little_endian)
 
+    def one_frame(size):
+        return tf.concat([tf.cast(size, tf.int64), tf.zeros(1, tf.int64)], 0)
+
     size = tf.case(
         [
-            (is_jpeg, lambda: tf.io.extract_jpeg_shape(contents)[:2]),
-            (is_png, lambda: sides(16, 8, little_endian=False)[::-1]),
+            (
+                is_jpeg,
+                lambda: one_frame(tf.io.extract_jpeg_shape(contents)[:2]),
+            ),
+            (is_png, lambda: one_frame(sides(16, 8, little_endian=False)[::-1])),
+            (is_gif, lambda: frames_in_graph(contents)),
+            (is_webp, lambda: one_frame(_webp_in_graph(header))),
         ],
         # A negative height says that the first row is the upper one.
-        default=lambda: tf.abs(sides(18, 8, little_endian=True)[::-1]),
+        default=lambda: one_frame(tf.abs(sides(18, 8, little_endian=True)[::-1])),
     )
-    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    size, of_all_frames = size[:2], size[2]
+    pixels = tf.reduce_prod(size)
     # Within the picture's data, 0xFF is followed by other bytes.
     scans = tf.cond(
         is_jpeg,
@@ -141,9 +194,48 @@ def checked(contents: Tensor) -> Tensor:
         tf.reduce_all((size >= 1) & (size <= MAX_SIDE)) & (pixels <= MAX_PIXELS),
         [WRONG_SIZE, size],
     )
+    together = tf.debugging.Assert(
+        of_all_frames <= MAX_PIXELS,
+        [TOO_MANY_FRAMES, of_all_frames],
+    )
     few = tf.debugging.Assert(
         scans <= MAX_SCANS,
         [TOO_MANY_SCANS, scans],
     )
-    with tf.control_dependencies([fitting, few]):
+    with tf.control_dependencies([fitting, together, few]):
         return tf.identity(contents)
+
+
+def _webp_in_graph(header):
+    """`_sides_of_webp` in TensorFlow; `decode` refuses an animated one."""
+    tf = tensorflow()
+    values = tf.cast(tf.io.decode_raw(header, tf.uint8), tf.int32)
+
+    def number(start, count=2):
+        return sum(values[start + i] * 256**i for i in range(count))
+
+    def is_kind(name):
+        return tf.strings.substr(header, 12, 4) == name
+
+    return tf.case(
+        [
+            (is_kind(b"VP8X"), lambda: 1 + tf.stack([number(27, 3), number(24, 3)])),
+            (
+                is_kind(b"VP8L"),
+                lambda: (
+                    1
+                    + tf.stack(
+                        [
+                            number(22) // 2**6 + values[24] % 2**4 * 2**10,
+                            number(21) % 2**14,
+                        ]
+                    )
+                ),
+            ),
+            (
+                is_kind(b"VP8 "),
+                lambda: tf.stack([number(28), number(26)]) % 2**14,
+            ),
+        ],
+        default=lambda: tf.zeros(2, tf.int32),
+    )

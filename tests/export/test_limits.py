@@ -14,6 +14,7 @@ from keras_resnet.data.decoding import decode
 from keras_resnet.data.images import prepare
 from keras_resnet.export import limits
 from keras_resnet.runs.export import export_model
+from tests.helpers.pictures import gif_header
 from tests.helpers.served import Served
 
 tf = pytest.importorskip("tensorflow")
@@ -25,8 +26,9 @@ PREPARE = Preprocessing(
     channels=3, resize=18, size=(16, 16), mean=(120.0,) * 3, std=(60.0,) * 3
 )
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), "uint8")
-REFUSED_FORMAT = "must be a JPEG, PNG or BMP file"
+REFUSED_FORMAT = "must be a JPEG, PNG, BMP, GIF or WebP file"
 REFUSED_SIZE = "must have from 1 to 67,108,864 pixels"
+REFUSED_FRAMES = "All frames of a GIF together must have at most 67,108,864 pixels"
 REFUSED_SCANS = "at most 100 scans. Received one that has .*110"
 
 
@@ -57,6 +59,8 @@ def png_of_16_bits():
 JPEG = encoded("JPEG")
 PROGRESSIVE = encoded("JPEG", progressive=True)
 BMP = encoded("BMP")
+GIF = encoded("GIF")
+WEBP = encoded("WEBP")
 
 
 def jpeg(width, height):
@@ -69,6 +73,32 @@ def bmp(width, height):
     return BMP[:18] + struct.pack("<ii", width, height) + BMP[26:]
 
 
+def animated_webp():
+    return encoded("WEBP", save_all=True, append_images=[Image.fromarray(255 - PIXELS)])
+
+
+def webp(kind, width, height):
+    """A WebP of one of its three forms, whose header says this size."""
+    small = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    bits = (width - 1) | (height - 1) << 14
+    header = {
+        b"VP8 ": b"\x10\x00\x00\x9d\x01\x2a"
+        + struct.pack("<HH", width % 2**16, height % 2**16),
+        b"VP8L": b"\x2f" + struct.pack("<I", bits % 2**32),
+        b"VP8X": bytes(4) + small,
+    }[kind]
+    body = b"WEBP" + kind + struct.pack("<I", len(header)) + header
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def extended_webp():
+    alpha = Image.fromarray(PIXELS).convert("RGBA")
+    alpha.putalpha(Image.fromarray(PIXELS[..., 0]))
+    file = io.BytesIO()
+    alpha.save(file, "WEBP", quality=80)
+    return file.getvalue()
+
+
 def many_scans():
     last = PROGRESSIVE.rindex(b"\xff\xda")
     return PROGRESSIVE[:-2] + 100 * PROGRESSIVE[last:-2] + PROGRESSIVE[-2:]
@@ -79,12 +109,24 @@ REFUSED = {
     "one byte": (b"\xff", REFUSED_FORMAT),
     "text": (b"not an image", REFUSED_FORMAT),
     "random bytes": (np.random.default_rng(1).bytes(5000), REFUSED_FORMAT),
-    "GIF": (encoded("GIF"), REFUSED_FORMAT),
-    "animated GIF": (
-        encoded("GIF", save_all=True, append_images=[Image.fromarray(PIXELS)]),
-        REFUSED_FORMAT,
+    "GIF's magic": (b"GIF89a", REFUSED_SIZE),
+    "GIF without frames": (GIF[:781] + b";", REFUSED_SIZE),
+    "half a GIF": (GIF[: len(GIF) // 2], "GIF"),
+    "GIF of 20,000x20,000": (gif_header((20_000, 20_000)), REFUSED_SIZE),
+    "GIF of many large frames": (gif_header(*[(8192, 4096)] * 3), REFUSED_FRAMES),
+    "GIF of a high and a broad frame": (
+        gif_header((1, 65_000), (65_000, 1)),
+        REFUSED_SIZE,
     ),
-    "WebP's magic": (b"RIFF\x00\x00\x00\x00WEBPVP8 ", REFUSED_FORMAT),
+    "GIF of many blocks": (GIF[:-2] + b"\x01\x00" * 2**15 + b"\0;", "at most 32,768"),
+    "RIFF that is no WebP": (b"RIFF\x04\x00\x00\x00WAVEVP8 ", REFUSED_FORMAT),
+    "WebP's magic": (b"RIFF\x00\x00\x00\x00WEBPVP8 ", REFUSED_SIZE),
+    "half a WebP": (WEBP[: len(WEBP) // 2], "WebP"),
+    "animated WebP": (animated_webp(), "must not be animated"),
+    "WebP of 16,383x16,383": (webp(b"VP8 ", 16_383, 16_383), REFUSED_SIZE),
+    "lossless WebP of 16,384x16,384": (webp(b"VP8L", 16_384, 16_384), REFUSED_SIZE),
+    "extended WebP of 2^24x2^24": (webp(b"VP8X", 2**24, 2**24), REFUSED_SIZE),
+    "BMP of 1 bit": (encoded("BMP", "1"), "must have 8, 24 or 32 bits"),
     "JPEG's magic": (JPEG[:3], "JPEG"),
     "a piece of a JPEG's header": (JPEG[:20], "JPEG"),
     "half a JPEG": (JPEG[: len(JPEG) // 2], "JPEG"),
@@ -119,13 +161,30 @@ ANSWERED = {
     "PNG with a palette": encoded("PNG", "P"),
     "PNG of two colours": encoded("PNG", "1"),
     "BMP": BMP,
+    "GIF": GIF,
+    "grey GIF": encoded("GIF", "L"),
+    "animated GIF": encoded(
+        "GIF", save_all=True, append_images=[Image.fromarray(255 - PIXELS)]
+    ),
+    "WebP": WEBP,
+    "lossless WebP": encoded("WEBP", lossless=True),
+    "WebP with alpha": encoded("WEBP", "RGBA", lossless=True),
+    "extended WebP": extended_webp(),
     # By a negative height.
     "BMP, upper row first": bmp(PIXELS.shape[1], -PIXELS.shape[0]),
 }
 
 
 # What only decoding them tells.
-WHOLE_HEADERS = ("half a JPEG", "a PNG's header", "half a PNG", "half a BMP")
+WHOLE_HEADERS = (
+    "half a JPEG",
+    "a PNG's header",
+    "half a PNG",
+    "half a BMP",
+    "half a GIF",
+    "half a WebP",
+    "BMP of 1 bit",
+)
 # Whose header TensorFlow's decoder refuses in the graph, with a message of its own.
 UNREADABLE = ("JPEG's magic", "a piece of a JPEG's header", "JPEG of 0x0")
 
@@ -165,7 +224,8 @@ def test_refused_by_the_server_as_by_the_graph(name):
 @pytest.mark.parametrize("name", ANSWERED)
 def test_answered_by_the_server_as_by_the_graph(name):
     height, width = decoded_size(ANSWERED[name])
-    assert limits.check_header(ANSWERED[name]) == height * width
+    frames = 2 if name == "animated GIF" else 1
+    assert limits.check_header(ANSWERED[name]) == frames * height * width
 
 
 def test_one_bad_image_fails_its_request_and_no_other(served):

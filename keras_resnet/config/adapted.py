@@ -92,6 +92,8 @@ def _for_other_data(recipe: Recipe, dataset: str) -> Preprocessing | None:
     if dataset in DATASETS:
         channels = DATASETS[dataset].preprocessing.channels
         return for_input(known, known.size, channels)
+    if own is not None:  # Photographs of one's own are seen as they were taken.
+        known = replace(known, exif_orientation=True)
     return known if known.resize else replace(known, resize=max(known.size))
 
 

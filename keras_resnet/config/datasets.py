@@ -122,6 +122,8 @@ def _imagenet(tfds, classes, test_split, examples, validation, storage, source):
             size=(224, 224),
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
+            # Published errors are of photographs as they are stored.
+            exif_orientation=False,
         ),
         tfds=tfds,
         storage=storage,

@@ -10,7 +10,26 @@ from typing import Any, Literal
 
 from keras_resnet.config.spec import ResNetSpec
 
-CHOICES = {"channel_order": ("rgb", "bgr"), "interpolation": ("bilinear", "bicubic")}
+CHOICES = {
+    "channel_order": ("rgb", "bgr"),
+    "interpolation": ("bilinear", "bicubic"),
+    "crop_rounding": ("floor", "round", "ceil"),
+}
+# Where the central crop begins if what is left over beside it, or above, is odd: at half of
+# that, rounded as the source of a network rounds it. One pixel, but of 159 grey levels.
+CROP_ROUNDING: dict[str, Literal["floor", "round", "ceil"]] = {
+    "torchvision": "round",  # transforms/functional.py, center_crop: half to even.
+    "timm": "round",  # Its evaluation transform is torchvision's.
+    "drn": "round",  # fyu/drn classify.py: torchvision's.
+    "nvidia": "round",  # DeepLearningExamples, image_classification/dataloaders.py: same.
+    "fb.resnet.torch": "ceil",  # datasets/transforms.lua, CenterCrop; so ResNeXt's.
+    "caffe": "floor",  # src/caffe/data_transformer.cpp.
+    "darknet": "floor",  # examples/classifier.c.
+    "mxnet": "floor",  # src/io/image_aug_default.cc, for gluon-cv's bag of tricks.
+    "keras": "floor",  # KerasHub's crop, in ops.image.resize; keras.applications has none.
+}
+# What records of before these fields mean: how images were prepared then.
+EARLIER: dict[str, Any] = {"crop_rounding": "floor", "exif_orientation": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +48,10 @@ class Preprocessing:
         channel_order: Of the network's input: ``"bgr"`` reverses the channels after
             the crop, as networks trained with Caffe want them.
         interpolation: Of the resizing; ``"bicubic"`` is Pillow's (a = -0.5).
+        crop_rounding: How half of what the central crop leaves is rounded where it is odd:
+            ``"floor"``, ``"round"`` (half to even, as torchvision does) or ``"ceil"``.
+        exif_orientation: Whether files are turned as their EXIF orientation says, before
+            all else. Published protocols for ImageNet don't: a row of one says `False`.
     """
 
     channels: int
@@ -36,9 +59,11 @@ class Preprocessing:
     size: tuple[int, int]
     mean: tuple[Any, ...]
     std: tuple[float, ...]
-    # With defaults, since earlier records don't have them.
     channel_order: Literal["rgb", "bgr"] = "rgb"
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    # The defaults are for a user's own images. Earlier records mean `EARLIER`.
+    crop_rounding: Literal["floor", "round", "ceil"] = "round"
+    exif_orientation: bool = True
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -77,7 +102,8 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
-        """The inverse of `as_json`, after a round trip through JSON."""
+        """The inverse of `as_json`, after a round trip through JSON; see `EARLIER`."""
+        values = EARLIER | values
         return cls(**{name: _as_tuple(value) for name, value in values.items()})
 
 

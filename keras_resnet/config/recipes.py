@@ -57,6 +57,7 @@ def _imagenette_fast() -> Recipe:
             size=(160, 160),
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
+            exif_orientation=False,
         ),
         target=None,
         source="Ours: ten classes in little time on two cores",

@@ -3,6 +3,8 @@
 The module is longer than others so that all of them are found in one place.
 """
 
+from dataclasses import replace
+
 from keras_resnet.config.augmentations import (
     CutMix,
     InceptionCrop,
@@ -10,9 +12,9 @@ from keras_resnet.config.augmentations import (
     RandAugment,
     ScaleCropFlip,
 )
+from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
+    CROP_ROUNDING,
     Preprocessing,
 )
 from keras_resnet.config.recipe import (
@@ -63,6 +65,13 @@ def _steps(batch_size, epochs, *, ragged=True):
     }
 
 
+def _tested_by(source):
+    """The data set's preprocessing with the central crop as a source rounds it."""
+    return replace(
+        DATASETS["imagenet2012"].preprocessing, crop_rounding=CROP_ROUNDING[source]
+    )
+
+
 def _one_crop(error, where):
     return Target(error=error, protocol="single_crop", where=where)
 
@@ -77,6 +86,7 @@ def _he2015(network, target):
         schedule=PlateauDecay(learning_rate=0.1, patience=5, min_delta=0.1),
         augmentation=ScaleCropFlip(),
         precise_batch_norm=50_000,
+        preprocessing=_tested_by("caffe"),
         target=target,
         source="He et al. 2016a, sec. 3.4",
         deviations=(
@@ -90,7 +100,9 @@ def _he2015(network, target):
     )
 
 
-def _every_30_epochs(network, target, epochs, *, source, deviations=(), **changes):
+def _every_30_epochs(
+    network, target, epochs, *, source, tested_by, deviations=(), **changes
+):
     """SGD at 0.1, a tenth of it every 30 epochs."""
     updates = _updates(256, ragged=True)
     row = {
@@ -100,6 +112,7 @@ def _every_30_epochs(network, target, epochs, *, source, deviations=(), **change
         ),
         "nesterov": True,
         "augmentation": InceptionCrop(),
+        "preprocessing": _tested_by(tested_by),
         **_steps(256, epochs),
     }
     return Recipe(
@@ -123,6 +136,7 @@ def _he2016(network, error):
         nesterov=False,
         augmentation=ScaleCropFlip(),
         source="He et al. 2016b, appendix",
+        tested_by="fb.resnet.torch",  # On which the authors' code is built.
         deviations=(
             "The paper tells where the rate falls, at 30 and 60 epochs, and not where "
             "training ends: here after 90.",
@@ -136,6 +150,7 @@ def _facebook(network, error):
         _one_crop(error, "fb.resnet.torch pretrained/README.md"),
         90,
         source="fb.resnet.torch train.lua and datasets/imagenet.lua",
+        tested_by="fb.resnet.torch",
         deviations=(
             FAN_IN,
             MOMENTUM,
@@ -150,6 +165,7 @@ def _resnext(network, error):
         _one_crop(error, "facebookresearch/ResNeXt README.md"),
         100,
         source="facebookresearch/ResNeXt opts.lua and train.lua",
+        tested_by="fb.resnet.torch",
         deviations=(
             FAN_IN,
             MOMENTUM,
@@ -166,6 +182,7 @@ def _drn(network, error):
         nesterov=False,
         augmentation=PLAIN_CROP,
         source="fyu/drn classify.py, with the epochs of README.md's command",
+        tested_by="drn",
         deviations=(FAN_IN, MOMENTUM),
     )
 
@@ -189,6 +206,7 @@ def _tricks(epochs, error, row, **changes):
         augmentation=InceptionCrop(),
         target=_one_crop(error, f"He et al. 2019, {row}"),
         source="He et al. 2019, sec. 2 to 5",
+        preprocessing=_tested_by("mxnet"),
         deviations=deviations,
         **_steps(1024, epochs, ragged=False),
         **changes,
@@ -217,13 +235,7 @@ def _torchvision(network, error):
         image_sizes=((0.0, 176),),
         # 1 - (1 - 0.99998) * 1024 * 32 / 600: references/classification/train.py.
         average=WeightAverage(decay=0.99890773, every=32),
-        preprocessing=Preprocessing(
-            channels=3,
-            resize=232,
-            size=(224, 224),
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-        ),
+        preprocessing=replace(_tested_by("torchvision"), resize=232),
         target=Target(
             error=error,
             protocol="torchvision_v2",
@@ -275,6 +287,7 @@ def _nvidia(epochs, error, **changes):
             "resnet50v1.5/README.md, mixed precision, DGX A100 (50 epochs: DGX-2, there "
             "in batches of 4096)",
         ),
+        preprocessing=_tested_by("nvidia"),
         source="NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets/"
         "configs.yml, resnet_params_2k",
         deviations=deviations,
@@ -301,6 +314,8 @@ def _darknet():
             size=(256, 256),
             mean=(0.0, 0.0, 0.0),
             std=(255.0, 255.0, 255.0),
+            crop_rounding=CROP_ROUNDING["darknet"],
+            exif_orientation=False,
         ),
         target=Target(
             error=22.8,

@@ -119,6 +119,7 @@ def inception_crop(
     area: tuple[float, float] = (0.08, 1.0),
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
     channels: int = 3,
+    exif_orientation: bool = False,
     flip: bool = True,
 ) -> Tensor:
     """Cuts out a random part, resizes it, flips; Szegedy et al. 2015, sec. 6.
@@ -134,6 +135,7 @@ def inception_crop(
         area: Smallest and largest share of the image's area, see `random_window`.
         aspect: Smallest and largest width over height.
         channels: 1 or 3; of a file.
+        exif_orientation: Whether to turn a file's image as its EXIF orientation says.
         flip: Whether half of the images are mirrored left to right.
 
     Returns:
@@ -150,7 +152,9 @@ def inception_crop(
         return random_window(shape, window_seed, area=area, aspect=aspect)
 
     if image.dtype == tf.string:
-        image = decode_window(image, choose, channels, size)
+        image = decode_window(
+            image, choose, channels, size, exif_orientation=exif_orientation
+        )
     else:
         top, left, height, width = tf.unstack(choose(tf.shape(image)[:2]))
         image = image[top : top + height, left : left + width]

@@ -20,6 +20,16 @@ from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import prepare
 from keras_resnet.devices.host import Tensor, tensorflow
 
+# The fields of a `Preprocessing` on which pixels depend that aren't normalized yet.
+FIELDS = (
+    "channels",
+    "resize",
+    "size",
+    "interpolation",
+    "crop_rounding",
+    "exif_orientation",
+)
+
 # What the pixels of one split may take: of the machine's memory, and in bytes, since a
 # container's share of a large machine is not asked for. Twice that while decoding.
 SHARE, MOST = 1 / 8, 1 << 30
@@ -46,10 +56,7 @@ def tensors(examples: Examples, preprocessing: Preprocessing) -> tuple[Tensor, T
     """
     tf = tensorflow()
     kept = _kept.setdefault(examples, {})
-    key = tuple(
-        getattr(preprocessing, name)
-        for name in ("channels", "resize", "size", "interpolation")
-    )
+    key = tuple(getattr(preprocessing, name) for name in FIELDS)
     if key not in kept:
         pixels = _decode(examples, preprocessing)
         with tf.device("CPU:0"):

@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from keras_resnet.data.orientation import (
+    of_chunks,
+    of_jpeg,
+    stored_window,
+    turn_upright,
+    upright_size,
+)
 from keras_resnet.data.other_formats import decode_bmp, decode_png_gif_or_webp
 from keras_resnet.devices.host import Tensor, tensorflow
 
 
-def decode(contents: Tensor, channels: int) -> Tensor:
+def decode(
+    contents: Tensor, channels: int, *, exif_orientation: bool = False
+) -> Tensor:
     """Decodes a JPEG, PNG, BMP, GIF or WebP file; of an animated GIF, the first frame.
 
     Transparency is dropped, and 16-bit images are cut to their upper 8 bits.
@@ -18,6 +27,7 @@ def decode(contents: Tensor, channels: int) -> Tensor:
         contents: Scalar string tensor, the bytes of the file.
         channels: 1 for greyscale (luma of ITU-R BT.601, as Pillow computes it), 3
             for RGB.
+        exif_orientation: Whether to turn the image as the file's EXIF orientation says.
 
     Returns:
         uint8 tensor ``(height, width, channels)``.
@@ -27,17 +37,23 @@ def decode(contents: Tensor, channels: int) -> Tensor:
             `other_formats` refuses.
     """
     tf = tensorflow()
+
+    def jpeg():
+        # By default, the fast transform is up to 14 grey levels off Pillow's.
+        image = tf.io.decode_jpeg(contents, 3, dct_method="INTEGER_ACCURATE")
+        return turn_upright(image, of_jpeg(contents)) if exif_orientation else image
+
+    def other():
+        image = decode_png_gif_or_webp(contents)
+        return turn_upright(image, of_chunks(contents)) if exif_orientation else image
+
     # Greyscale is not asked of the decoders: each format's rounds in its own way.
     image = tf.case(
         [
-            # By default, the fast transform is up to 14 grey levels off Pillow's.
-            (
-                _is_jpeg(contents),
-                lambda: tf.io.decode_jpeg(contents, 3, dct_method="INTEGER_ACCURATE"),
-            ),
+            (_is_jpeg(contents), jpeg),
             (tf.strings.substr(contents, 0, 2) == b"BM", lambda: decode_bmp(contents)),
         ],
-        default=lambda: decode_png_gif_or_webp(contents),
+        default=other,
     )
     image = tf.ensure_shape(image, (None, None, 3))
     return image if channels == 3 else _luma(image)
@@ -48,6 +64,8 @@ def decode_window(
     choose: Callable[[Tensor], Tensor],
     channels: int,
     size: Sequence[int | Tensor] = (1 << 16, 1 << 16),
+    *,
+    exif_orientation: bool = False,
 ) -> Tensor:
     """Decodes a part of an image file; of a JPEG, hardly more than that.
 
@@ -63,6 +81,8 @@ def decode_window(
         size: Height and width that the window will be resized to. Of a JPEG with twice,
             four or eight times as many pixels along both sides, libjpeg decodes a half,
             a fourth or an eighth of them, each the mean of those it stands for.
+        exif_orientation: Whether to turn the image as the file's EXIF orientation says;
+            ``choose`` and ``size`` then are of the image once it is turned.
 
     Returns:
         uint8 tensor ``(height, width, channels)`` of the window, or as many times fewer.
@@ -73,30 +93,45 @@ def decode_window(
     tf = tensorflow()
 
     def jpeg():
-        window = tf.convert_to_tensor(choose(tf.io.extract_jpeg_shape(contents)[:2]))
-
-        def shrunken(ratio):
-            return tf.io.decode_and_crop_jpeg(
-                contents,
-                window // ratio,
-                channels=3,
-                ratio=ratio,
-                fancy_upscaling=False,
-                dct_method="INTEGER_FAST",
-            )
-
-        times = tf.reduce_min(window[2:] // tf.stack(size))
-        halvings = tf.reduce_sum(tf.cast(times >= [2, 4, 8], tf.int32))
-        return tf.switch_case(halvings, [partial(shrunken, n) for n in (1, 2, 4, 8)])
+        stored_size = tf.io.extract_jpeg_shape(contents)[:2]
+        if not exif_orientation:
+            window = tf.convert_to_tensor(choose(stored_size))
+            return _decode_part(contents, window, tf.stack(size))
+        orientation = of_jpeg(contents)
+        whole = upright_size(stored_size, orientation)
+        window = stored_window(tf.convert_to_tensor(choose(whole)), whole, orientation)
+        image = _decode_part(
+            contents, window, upright_size(tf.stack(size), orientation)
+        )
+        return turn_upright(image, orientation)
 
     def other():
-        image = decode(contents, 3)
+        image = decode(contents, 3, exif_orientation=exif_orientation)
         top, left, height, width = tf.unstack(choose(tf.shape(image)[:2]))
         return image[top : top + height, left : left + width]
 
     image = tf.cond(_is_jpeg(contents), jpeg, other)
     image = tf.ensure_shape(image, (None, None, 3))
     return image if channels == 3 else _luma(image)
+
+
+def _decode_part(contents, window, size):
+    """A window of a JPEG, shrunken by halves as far as it still has ``size``."""
+    tf = tensorflow()
+
+    def shrunken(ratio):
+        return tf.io.decode_and_crop_jpeg(
+            contents,
+            window // ratio,
+            channels=3,
+            ratio=ratio,
+            fancy_upscaling=False,
+            dct_method="INTEGER_FAST",
+        )
+
+    times = tf.reduce_min(window[2:] // size)
+    halvings = tf.reduce_sum(tf.cast(times >= [2, 4, 8], tf.int32))
+    return tf.switch_case(halvings, [partial(shrunken, n) for n in (1, 2, 4, 8)])
 
 
 def _is_jpeg(contents):

@@ -26,8 +26,9 @@ def resize_and_crop(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Resizes and crops images as a `Preprocessing` says.
 
     With ``preprocessing.resize``, the shorter side gets that length (the longer one is
-    rounded down, as in torchvision) and the centre is cut out; else the whole image is
-    resized to ``preprocessing.size``, whatever its aspect.
+    rounded down, as in torchvision) and the centre is cut out, its corner rounded as
+    ``preprocessing.crop_rounding`` says; else the whole image is resized to
+    ``preprocessing.size``, whatever its aspect.
 
     Args:
         images: uint8 tensor ``(height, width, channels)``, or a batch of them.
@@ -44,11 +45,19 @@ def resize_and_crop(images: Tensor, preprocessing: Preprocessing) -> Tensor:
         resized, corner = tf.constant(size), (0, 0)
     else:
         resized = scaled_size(images, preprocessing.resize)
-        corner = (resized - size) // 2
+        corner = _centre(resized - size, preprocessing.crop_rounding)
     pixels = resize_then_crop(
         images, resized, corner, size, interpolation=preprocessing.interpolation
     )
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
+
+
+def _centre(left_over, rounding):
+    """Top and left of the central crop; half of an odd number is rounded."""
+    tf = tensorflow()
+    # TensorFlow rounds half to even, as Python does.
+    rounded = {"floor": tf.floor, "round": tf.round, "ceil": tf.math.ceil}[rounding]
+    return tf.cast(rounded(left_over / 2), tf.int32)
 
 
 def scaled_size(images: Tensor, shorter_side: int | Tensor) -> Tensor:
@@ -125,7 +134,7 @@ def resize_window(image: Tensor, size: Sequence[int | Tensor]) -> Tensor:
 
 
 def prepare(contents: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Decodes an image file, resizes and crops it.
+    """Decodes an image file, turns it upright if wanted, resizes and crops it.
 
     Args:
         contents: Scalar string tensor, the bytes of the file.
@@ -137,7 +146,12 @@ def prepare(contents: Tensor, preprocessing: Preprocessing) -> Tensor:
     Raises:
         tf.errors.InvalidArgumentError: If the bytes are no image.
     """
-    return resize_and_crop(decode(contents, preprocessing.channels), preprocessing)
+    image = decode(
+        contents,
+        preprocessing.channels,
+        exif_orientation=preprocessing.exif_orientation,
+    )
+    return resize_and_crop(image, preprocessing)
 
 
 def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -219,11 +233,30 @@ def read_image(
     """
     path = pathlib.Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"There must be an image at {path}; there is no file.")
+        raise FileNotFoundError(
+            f"There must be an image at {as_text(path)}; there is no file."
+        )
+    return decoded(path.read_bytes(), preprocessing, as_text(path))
+
+
+def decoded(contents: bytes, preprocessing: Preprocessing, name: str) -> np.ndarray:
+    """Decodes an image file as a network takes it, before normalization.
+
+    Args:
+        contents: The bytes of the file.
+        preprocessing: A `Preprocessing`.
+        name: What the file is called in errors.
+
+    Returns:
+        uint8 array ``(height, width, channels)``.
+
+    Raises:
+        ValueError: If it can't be decoded.
+    """
     try:
-        return np.asarray(prepare(path.read_bytes(), preprocessing))
+        return np.asarray(prepare(contents, preprocessing))
     except Exception as error:  # TensorFlow's decoders raise many kinds.
         reason = plain_message(error).splitlines()[0]
         raise ValueError(
-            f"{as_text(path)} must be a {NAMES} image. Decoding it failed: {reason}"
+            f"{name} must be a {NAMES} image. Decoding it failed: {reason}"
         ) from error

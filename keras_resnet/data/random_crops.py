@@ -40,11 +40,14 @@ class Resampling(RandomImages):
             )
 
     def at_inference(self, images: Any) -> Any:
-        """The images, resized, and the center cut out of them."""
+        """The images, resized, and the center cut out of them.
+
+        Half of what is left over is rounded to even, as in torchvision.
+        """
         sides = [self.backend.cast(s, "float32") for s in self._sides(images)]
         resized = self._scaled(sides, self.resize)
         corner = [
-            self.backend.numpy.floor((whole - out) / 2)
+            self.backend.numpy.round((whole - out) / 2)
             for whole, out in zip(resized, self.size, strict=True)
         ]
         return self._cut_resized(images, resized, corner)

@@ -95,10 +95,15 @@ def one_image(
                 area=augmentation.area,
                 aspect=augmentation.aspect,
                 channels=preprocessing.channels,
+                exif_orientation=preprocessing.exif_orientation,
             )
         elif isinstance(augmentation, ScaleCropFlip):
             if not order.is_pixels(examples):
-                image = decode(image, preprocessing.channels)
+                image = decode(
+                    image,
+                    preprocessing.channels,
+                    exif_orientation=preprocessing.exif_orientation,
+                )
             image = scale_crop_flip(
                 image,
                 draw(order.AUGMENTATION),

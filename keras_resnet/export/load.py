@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.devices.host import plain_message, tensorflow
+from keras_resnet.export.pixels import as_uint8
 from keras_resnet.files import read_json
 
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
@@ -40,20 +41,21 @@ class Exported:
         """Computes the probabilities of all classes.
 
         Args:
-            images: uint8 ``(N, H, W, C)`` of the model's size, RGB or greyscale; N may
-                be 0, and all of them are in memory at once.
+            images: ``(N, H, W, C)`` of the model's size, RGB or greyscale, with values as
+                `pixels.as_uint8` takes them; N may be 0, and all of them are in memory at
+                once.
 
         Returns:
             float32 ``(N, classes)``.
 
         Raises:
-            ValueError: If the images are of another type or shape.
+            ValueError: If the images have other values or another shape.
         """
-        images = np.asarray(images)
-        if images.dtype != np.uint8 or images.shape[1:] != self.size:
+        images = as_uint8(images)
+        if images.shape[1:] != self.size:
             raise ValueError(
-                f"`images` must be uint8 of shape (N, {', '.join(map(str, self.size))}). "
-                f"Received: {images.dtype} of shape {images.shape}."
+                f"`images` must be of shape (N, {', '.join(map(str, self.size))}). "
+                f"Received: shape {images.shape}."
             )
         if not len(images):
             return np.zeros((0, len(self.class_names)), np.float32)

@@ -6,6 +6,8 @@ import pathlib
 import time
 from typing import Any, TextIO
 
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.preprocessing import EARLIER
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
@@ -17,6 +19,9 @@ WORDS: dict[str, tuple[str, ...]] = {
     "network": ("name", "paper", "source"),
 }
 COMPUTING: tuple[str, ...] = ("precision", "xla")  # A run keeps these to its end.
+# Fields of the preprocessing that stand beside the recipe, as the run has them. In earlier
+# versions there were none: an unfinished run goes on with `EARLIER`.
+PREPARING: tuple[str, ...] = tuple(EARLIER)
 LOCK = "lock"
 
 
@@ -36,7 +41,7 @@ def settings(
         seed: Of initialization, shuffling and augmentation.
         fingerprint: Of the data.
         overrides: As of `TrainRequest.overrides`.
-        **machine: ``backend`` and `COMPUTING`.
+        **machine: ``backend``, `COMPUTING` and `PREPARING`.
     """
     wanted = {
         "recipe": to_values(recipe),
@@ -50,16 +55,18 @@ def settings(
 
 
 def begun(folder: pathlib.Path, backend: str) -> dict[str, Any]:
-    """The `COMPUTING` settings of the unfinished run in a folder, where it has any.
+    """The settings that the unfinished run in a folder keeps, where it has any.
 
-    Empty for a run that another backend began, which `claim_folder` refuses.
+    These are its `COMPUTING`, and `EARLIER` if an earlier version began it. Empty for a
+    run that another backend began, which `claim_folder` refuses.
     """
     if (folder / "record.json").exists() or not (folder / "settings.json").exists():
         return {}
     found = read_settings(folder)
     if found.get("backend", backend) != backend:
         return {}
-    return {name: found[name] for name in COMPUTING if name in found}
+    earlier = {name: EARLIER[name] for name in PREPARING if name not in found}
+    return earlier | {name: found[name] for name in COMPUTING if name in found}
 
 
 def claim_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
@@ -115,7 +122,8 @@ def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
             )
         return False
     # What an earlier version did not write is what it is now.
-    found = {name: wanted[name] for name in ("network", "backend", *COMPUTING)}
+    unwritten = ("network", "backend", *COMPUTING, *PREPARING)
+    found = {name: wanted[name] for name in unwritten if name in wanted}
     found |= read_settings(folder)
     finished = (folder / "record.json").exists()
     if finished:
@@ -166,6 +174,8 @@ def differences(
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     flat = {}
     for key, value in values.items():
+        if key == "recipe":
+            value = value | {"preprocessing": _prepared_by(value)}
         if key in WORDS:
             flat |= {
                 name if key == "recipe" else f"{key}.{name}": one
@@ -175,6 +185,18 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def _prepared_by(recipe: dict[str, Any]) -> dict[str, Any] | None:
+    """A recipe's preprocessing, or else its data set's, without `PREPARING`."""
+    values = recipe["preprocessing"]
+    if values is None and recipe["dataset"] in DATASETS:
+        values = json.loads(
+            json.dumps(DATASETS[recipe["dataset"]].preprocessing.as_json())
+        )
+    if values is None:
+        return None
+    return {name: value for name, value in values.items() if name not in PREPARING}
 
 
 def lock_folder(folder: pathlib.Path) -> TextIO:

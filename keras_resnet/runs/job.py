@@ -83,6 +83,8 @@ class Job:
             backend=keras.backend.backend(),
             precision=self.precision,
             xla=self.xla,
+            crop_rounding=self.preprocessing.crop_rounding,
+            exif_orientation=self.preprocessing.exif_orientation,
         )
 
     def validation_in_fit(self) -> tuple[int, int]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 
 from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.images import normalize, read_image, resize_and_crop
+from keras_resnet.data.images import normalize
+from keras_resnet.export.pixels import as_uint8
 from keras_resnet.files import read_json
 from keras_resnet.models.resnet import allow_depth
+from keras_resnet.runs.inputs import each_prepared
 from keras_resnet.runs.record import read_record
 
 BATCH = 32  # Images that are predicted at once.
@@ -41,48 +44,47 @@ class Run:
     record: dict[str, Any]
     folder: pathlib.Path
 
-    def predict(
-        self, images: Iterable[str | os.PathLike[str]] | np.ndarray, *, top: int = 5
-    ) -> list[list[tuple[str, float]]]:
-        """Names what is on images.
+    def predict(self, images: Any, *, top: int = 5) -> list[list[tuple[str, float]]]:
+        """Names what is on images, of which it reads and holds a few at a time.
 
         Args:
-            images: Paths of image files, or uint8 images of one size, shape
-                ``(n, height, width, channels)``.
+            images: One image or many: paths, the bytes of image files, Pillow images, or
+                arrays of any size, RGB or grey, with values from 0 to 255 of any integer or
+                float type (fractions are rounded); `inputs.each_prepared` says more.
             top: How many classes to name at most.
 
         Returns:
-            For each image a list of ``(class name, probability)``, likeliest first.
+            For each image, also of one alone, a list of ``(class name, probability)``,
+            likeliest first.
 
         Raises:
             FileNotFoundError, ValueError: If an image is missing or can't be read,
                 there is none, or ``top`` is not a positive integer.
         """
         check_top(top)
-        one_path = isinstance(images, (str, os.PathLike))
-        images = [] if one_path else list(images)
-        if not images:
-            raise ValueError(
-                "`images` must be a list of paths, or an array of images, with one at "
-                f"least. Received: {'a path' if one_path else 'none'}."
-            )
-        prepared = np.stack([self._prepare(image) for image in images])
-        rows = [
-            row
-            for start in range(0, len(prepared), BATCH)
-            for row in self.scores(prepared[start : start + BATCH])
-        ]
-        return [ranked(row, self.classes, top) for row in rows]
+        prepared, answers = each_prepared(images, self.preprocessing), []
+        while batch := list(itertools.islice(prepared, BATCH)):
+            answers += [
+                ranked(row, self.classes, top) for row in self.scores(np.stack(batch))
+            ]
+        if not answers:
+            raise ValueError("`images` must hold at least one image. Received: none.")
+        return answers
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Computes the probabilities of all classes, for a batch that fits into memory.
 
         Args:
-            images: uint8 of the model's size, shape ``(n, height, width, channels)``.
+            images: Of the model's size, shape ``(n, height, width, channels)``, with
+                values as `pixels.as_uint8` takes them.
 
         Returns:
             float32 ``(n, classes)``.
+
+        Raises:
+            ValueError: If the images have other values or channels.
         """
+        images = as_uint8(images)
         # XLA compiles each size of a batch anew, so JAX gets only powers of two.
         count = len(images)
         if keras.backend.backend() == "jax":
@@ -91,11 +93,6 @@ class Run:
         normalized = normalize(images, self.preprocessing)
         logits = self.model.predict_on_batch(np.asarray(normalized))
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))[:count]
-
-    def _prepare(self, image):
-        if not isinstance(image, (str, os.PathLike)):
-            return np.asarray(resize_and_crop(image, self.preprocessing))
-        return read_image(image, self.preprocessing)
 
 
 def check_top(top: int) -> None:

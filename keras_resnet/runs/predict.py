@@ -119,18 +119,20 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
         paths: Of files and folders.
 
     Returns:
-        The files in the order of the paths, those of a folder sorted.
+        The files in the order of the paths, those of a folder sorted. A path that leads
+        nowhere is among them, and is answered by its error, unless all do.
 
     Raises:
-        FileNotFoundError: If a path leads nowhere, or a folder holds no image.
+        FileNotFoundError: If no path leads to a file, or a folder holds no image.
     """
+    paths = [pathlib.Path(path) for path in paths]
+    if paths and not any(path.exists() for path in paths):
+        raise FileNotFoundError(
+            f"There must be an image at {paths[0]}; there is no file."
+        )
     found = []
-    for path in map(pathlib.Path, paths):
+    for path in paths:
         if not path.is_dir():
-            if not path.is_file():
-                raise FileNotFoundError(
-                    f"There must be an image at {path}; there is no file."
-                )
             found.append(path)
             continue
         inside = list_images(path)

@@ -32,6 +32,7 @@ from keras_resnet.runs.choose import (
 )
 from keras_resnet.runs.folder import (
     COMPUTING,
+    PREPARING,
     differences,
     read_settings,
     settings,
@@ -89,22 +90,24 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
 
 
 def as_begun(job: Job, begun: dict[str, Any]) -> Job:
-    """The job with the precision and the XLA setting that its run began with.
+    """The job with the precision, XLA setting and preprocessing that its run began with.
 
-    ``"auto"`` can mean something else on another machine, but a run keeps to its end
-    what it began with.
+    ``"auto"`` can mean something else on another machine, and a later version prepares
+    images otherwise, but a run keeps to its end what it began with.
 
     Args:
         job: A `Job`.
         begun: As of `runs.folder.begun`.
 
     Returns:
-        The `Job`, changed where ``"auto"`` was asked for and the run began otherwise.
+        The `Job`, changed where ``"auto"`` was asked for, or an earlier version began the
+        run, and it began otherwise.
 
     Raises:
         ValueError: If this machine doesn't support them.
     """
-    changes = {}
+    prepared = {name: begun[name] for name in PREPARING if name in begun}
+    changes: dict[str, Any] = {"preprocessing": replace(job.preprocessing, **prepared)}
     try:
         if job.request.precision == "auto" and "precision" in begun:
             changes["precision"] = choose_precision(
@@ -117,7 +120,8 @@ def as_begun(job: Job, begun: dict[str, Any]) -> Job:
                 job.request.sync_batch_norm,
             )
     except ValueError as error:
-        said = ", ".join(f"{name}={value!r}" for name, value in begun.items())
+        computing = {name: begun[name] for name in COMPUTING if name in begun}
+        said = ", ".join(f"{name}={value!r}" for name, value in computing.items())
         raise ValueError(
             f"The run began with {said} and can't go on so here. {error} Resume on "
             "hardware that supports it, or start a new run in another --output-dir."
@@ -147,7 +151,8 @@ def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
         row, spec, request.seed, found.get("data"), changes, backend=backend
     )
     # It is finished on whatever machine it was trained.
-    return not differences({k: found[k] for k in found if k not in COMPUTING}, wanted)
+    decided = {k: found[k] for k in found if k not in (*COMPUTING, *PREPARING)}
+    return not differences(decided, wanted)
 
 
 def check_batch_size(

@@ -2,8 +2,9 @@
 
 These are pure functions, without a server. The form is TensorFlow Serving's documentation,
 "RESTful API", and where that is silent its sources, ``util/json_tensor.cc`` and
-``model_servers/http_rest_api_handler.cc``. Stricter than it: numbers that are no uint8
-are refused, where TensorFlow Serving wraps them around.
+``model_servers/http_rest_api_handler.cc``. Pixels are checked as everywhere in this
+package: fractions are rounded, and numbers that can't be pixels are refused, where
+TensorFlow Serving refuses the former and wraps the latter around.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_resnet.export.limits import MAX_PIXELS, check_header
+from keras_resnet.export.pixels import as_uint8
 
 TOP = 5  # Classes named in an answer, as in the SavedModel.
 # The SavedModel's signatures and the name of each one's only input.
@@ -185,37 +187,34 @@ def _pixels_of(file, index):
 
 
 def _pixels(values):
-    """Nested lists of integers from 0 to 255 as uint8 ``(n, height, width, channels)``."""
+    """Nested lists of numbers from 0 to 255 as uint8 ``(n, height, width, channels)``."""
     # Before NumPy sees them: it would make every element as wide as the longest text.
     found = values
-    for wanted in (list, list, list, int):
-        wrong = [value for value in found if type(value) is not wanted]
+    for wanted in ((list,), (list,), (list,), (int, float)):
+        wrong = [value for value in found if type(value) not in wanted]
         if wrong:
             raise Refused(
                 400,
-                "'images' must hold integers, (n, height, width, channels). Received: "
-                f"{_kind(wrong[0])} where {'a list' if wanted is list else 'an integer'} "
+                "'images' must hold numbers, (n, height, width, channels). Received: "
+                f"{_kind(wrong[0])} where {'a list' if list in wanted else 'a number'} "
                 "must be.",
             )
-        if wanted is list:
+        if list in wanted:
             found = list(itertools.chain.from_iterable(found))
     try:
         images = np.asarray(values)
     except (ValueError, TypeError):
         raise Refused(400, "'images' must be lists of equal lengths.") from None
-    if images.dtype.kind not in "iu" or images.ndim != 4:
+    if images.ndim != 4:
         raise Refused(
             400,
-            "'images' must hold integers, (n, height, width, channels). Received: "
-            f"{images.dtype} of shape {images.shape}.",
+            "'images' must hold numbers, (n, height, width, channels). Received: "
+            f"an array of shape {images.shape}.",
         )
-    if images.size and (images.min() < 0 or images.max() > 255):
-        raise Refused(
-            400,
-            "'images' must hold integers from 0 to 255. Received: "
-            f"{images.min()} to {images.max()}.",
-        )
-    return images.astype(np.uint8)
+    try:
+        return as_uint8(images, "'images'")
+    except ValueError as error:
+        raise Refused(400, str(error)) from None
 
 
 def answer(scores: np.ndarray, class_names: Sequence[str], rows: bool) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.preprocessing import CROP_ROUNDING, Preprocessing
 from keras_resnet.config.spec import ResNetSpec
 
 # He et al. subtract a mean image. These are the means of its channels.
@@ -18,6 +18,8 @@ PREPROCESSING = Preprocessing(
     mean=(103.939, 116.779, 123.68),
     std=(1.0,) * 3,
     channel_order="bgr",
+    crop_rounding=CROP_ROUNDING["caffe"],
+    exif_orientation=False,
 )
 
 # The fields of caffe.proto that hold names and weights: (name, number, type, repeated).

@@ -5,12 +5,18 @@ import pathlib
 
 import numpy as np
 
-from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.preprocessing import CROP_ROUNDING, Preprocessing
 from keras_resnet.config.spec import ResNetSpec
 
 # Pixels from 0 to 1, as in darknet's examples/classifier.c.
 PREPROCESSING = Preprocessing(
-    channels=3, resize=256, size=(256, 256), mean=(0.0,) * 3, std=(255.0,) * 3
+    channels=3,
+    resize=256,
+    size=(256, 256),
+    mean=(0.0,) * 3,
+    std=(255.0,) * 3,
+    crop_rounding=CROP_ROUNDING["darknet"],
+    exif_orientation=False,
 )
 # The variables of batch norm in the order in which darknet writes them.
 VECTORS = ("beta", "gamma", "moving_mean", "moving_variance")

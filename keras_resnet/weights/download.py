@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_resnet.config.preprocessing import (
+    CROP_ROUNDING,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
@@ -71,6 +72,8 @@ def imagenet(**changes: Any) -> Preprocessing:
         "size": (224, 224),
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
+        "crop_rounding": CROP_ROUNDING["torchvision"],
+        "exif_orientation": False,
     }
     return Preprocessing(**(values | changes))
 

@@ -9,6 +9,7 @@ from functools import partial
 import keras
 import numpy as np
 
+from keras_resnet.config.preprocessing import CROP_ROUNDING
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.weights.download import Published, by_library, imagenet, refuse
 
@@ -111,6 +112,7 @@ def _kerashub_preprocessing(converter):
         mean=tuple(np.round(-offset / scale, 4).tolist()),
         std=tuple(np.round(1 / scale, 4).tolist()),
         interpolation=converter.interpolation,
+        crop_rounding=CROP_ROUNDING["keras"],
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.datasets import CIFAR10_CLASSES
 from keras_resnet.config.preprocessing import (
+    CROP_ROUNDING,
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
@@ -84,6 +85,7 @@ def torchvision(tag: str, network: str, spec: ResNetSpec) -> Published:
             mean=_of_255(transforms.mean),
             std=_of_255(transforms.std),
             interpolation=transforms.interpolation.value,
+            crop_rounding=CROP_ROUNDING["torchvision"],
         ),
         origin=entries[tag].url,
         sha256=digest,
@@ -145,6 +147,7 @@ def timm(tag: str, network: str, spec: ResNetSpec) -> Published:
             mean=_of_255(config.mean),
             std=_of_255(config.std),
             interpolation=config.interpolation,
+            crop_rounding=CROP_ROUNDING["timm"],
         ),
         origin=origin,
         sha256=digest,
@@ -221,6 +224,7 @@ def akamaster(tag: str, network: str, spec: ResNetSpec) -> Published:
             size=(32, 32),
             mean=IMAGENET_MEAN,
             std=IMAGENET_STD,
+            exif_orientation=False,
         ),
         origin=url,
         sha256=digest,
@@ -240,4 +244,5 @@ def drn(tag: str, network: str, spec: ResNetSpec) -> Published:
             f"drn:{tag}", network, f"There are weights of drn_a_50, {', '.join(DRN)}."
         )
     file, digest = download(url)
-    return Published(file, imagenet(), origin=url, sha256=digest)
+    prepare = imagenet(crop_rounding=CROP_ROUNDING["drn"])
+    return Published(file, prepare, origin=url, sha256=digest)

@@ -1,0 +1,161 @@
+"""The EXIF orientation of files: read as Pillow reads it, in whole images and in parts."""
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from keras_resnet.data.decoding import decode, decode_window
+from keras_resnet.data.orientation import MOST_PARTS, of_chunks, of_jpeg
+from tests.helpers.photos import encoded, exif, scene, stored_as, turned, with_exif
+
+EIGHT = range(1, 9)
+ORDERS = ("little", "big")
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def upright(contents):
+    return decode(contents, 3, exif_orientation=True)
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)])
+def orientation_of(contents):
+    is_jpeg = tf.strings.substr(contents, 0, 2) == b"\xff\xd8"
+    return tf.cond(is_jpeg, lambda: of_jpeg(contents), lambda: of_chunks(contents))
+
+
+def by_pillow(contents):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of damaged data.
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(contents)))
+    return np.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_all_orientations_in_both_byte_orders(form):
+    for order in ORDERS:
+        for orientation in EIGHT:
+            file = with_exif(encoded(scene(), form), exif(orientation, order))
+            ours = np.asarray(upright(file))
+            expected = turned(by_pillow(encoded(scene(), form)), orientation)
+            np.testing.assert_array_equal(ours, expected)
+            np.testing.assert_array_equal(ours, by_pillow(file))
+            # Unless it is asked for, it isn't looked at.
+            as_stored = np.asarray(decode(tf.constant(file), 3))
+            np.testing.assert_array_equal(as_stored, by_pillow(encoded(scene(), form)))
+
+
+def test_chunks_of_webp():
+    for order in ORDERS:
+        for orientation in EIGHT:
+            file = with_exif(encoded(scene(), "WEBP"), exif(orientation, order))
+            assert int(orientation_of(file)) == orientation
+
+
+def test_what_was_stored_lying_is_seen_upright():
+    for orientation in EIGHT:
+        stored = encoded(stored_as(scene(), orientation), "PNG")
+        file = with_exif(stored, exif(orientation))
+        np.testing.assert_array_equal(upright(file), scene())
+
+
+JPEG, PNG = encoded(scene()), encoded(scene(), "PNG")
+
+
+def behind(*segments):
+    """A JPEG that is lying, with segments before its EXIF data."""
+    file = with_exif(JPEG, exif(6))
+    return file[:2] + b"".join(segments) + file[2:]
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "expected"),
+    [
+        ("no EXIF data", JPEG, 1),
+        ("none in a PNG", PNG, 1),
+        ("behind JFIF", JPEG[:20] + with_exif(JPEG, exif(6))[2:], 6),
+        ("behind a comment", behind(b"\xff\xfe\x00\x06text"), 6),
+        ("behind repeated 0xFF", behind(b"\xff\xff\xff"), 6),
+        ("behind XMP", behind(b"\xff\xe1\x00\x0ahttp://n"), 6),
+        ("behind empty segments", behind(*[b"\xff\xe5\x00\x02"] * 40), 6),
+        ("the first of two", with_exif(with_exif(JPEG, exif(8)), exif(3)), 3),
+        ("the first of two entries", with_exif(JPEG, exif(6)[:-4] + exif(8)[10:]), 6),
+        ("0", with_exif(JPEG, exif(0)), 1),
+        ("9", with_exif(JPEG, exif(9)), 1),
+        ("65,535", with_exif(JPEG, exif(65_535)), 1),
+        ("text", with_exif(JPEG, exif(6, kind=2)), 1),
+        ("no entries", with_exif(JPEG, exif(6)[:8] + bytes(6)), 1),
+        ("cut in the header", with_exif(JPEG, exif(6)[:6]), 1),
+        ("cut in the entries", with_exif(JPEG, exif(6)[:40]), 1),
+        ("a directory far away", with_exif(JPEG, exif(6)[:4] + b"\xff" * 60), 1),
+        ("neither byte order", with_exif(JPEG, b"XX" + exif(6)[2:]), 1),
+        ("empty", with_exif(JPEG, b""), 1),
+        ("a segment beyond the end", JPEG[:2] + b"\xff\xe1\xff\xffExif\0\0", 1),
+        ("nothing", b"", 1),
+        ("begins like a JPEG", b"\xff\xd8\xff", 1),
+        ("begins like a PNG", PNG[:8], 1),
+        ("a chunk of 4 GB", PNG[:8] + b"\xff" * 8, 1),
+        ("a BMP", encoded(scene(), "BMP"), 1),
+    ],
+)
+def test_files_that_say_it_elsewhere_or_not_at_all(name, file, expected):
+    assert int(orientation_of(file)) == expected
+    try:
+        decoded = by_pillow(file)
+    except (OSError, SyntaxError):
+        return  # It is no image.
+    np.testing.assert_array_equal(upright(file), decoded)
+
+
+def test_nobody_waits_for_a_million_segments():
+    empty = b"\xff\xe5\x00\x02"
+    assert int(orientation_of(behind(*[empty] * (MOST_PARTS - 1)))) == 6
+    assert int(orientation_of(behind(*[empty] * 1_000_000))) == 1
+
+
+def test_changed_bytes_never_raise_an_error_and_mean_what_pillow_reads():
+    chance = np.random.default_rng(0)
+    start = with_exif(JPEG, exif(6, "big"))
+    for _ in range(150):
+        file = bytearray(start)
+        for place in chance.integers(2, 110, chance.integers(1, 4)):
+            file[place] = chance.integers(256)
+        assert 1 <= int(orientation_of(bytes(file))) <= 8
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_windows_are_parts_of_the_upright_image(form):
+    top, left, height, width = window = (8, 16, 16, 24)
+    size = (8, 12)  # Of a JPEG, half as many pixels are decoded.
+    cut = tf.function(
+        lambda contents: decode_window(
+            contents, lambda _: window, 3, size, exif_orientation=True
+        ),
+        input_signature=[tf.TensorSpec([], tf.string)],
+    )
+    for orientation in EIGHT:
+        stored = stored_as(scene(64, 64), orientation)
+        file = with_exif(encoded(stored, form, quality=100), exif(orientation))
+        part = np.asarray(cut(file)).astype(float)
+        expected = scene(64, 64)[top : top + height, left : left + width].astype(float)
+        if form == "JPEG":
+            expected = expected.reshape(8, 2, 12, 2, 3).mean((1, 3))
+        assert part.shape == expected.shape
+        # Of a JPEG, what its compression and the fast transform cost.
+        assert np.abs(part - expected).mean() < (3 if form == "JPEG" else 1e-6)
+
+
+def test_windows_are_chosen_in_the_upright_size():
+    sizes = []
+
+    def choose(size):
+        sizes.append(size)
+        return tf.concat([[0, 0], size], axis=0)
+
+    for orientation, expected in ((1, (48, 64)), (3, (48, 64)), (6, (64, 48))):
+        file = with_exif(encoded(scene()), exif(orientation))
+        image = decode_window(tf.constant(file), choose, 3, exif_orientation=True)
+        assert tuple(sizes.pop().numpy()) == expected == tuple(image.shape[:2])

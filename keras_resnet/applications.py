@@ -3,6 +3,7 @@
 Longer than other modules by the docstrings and signatures of these public functions.
 """
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -119,7 +120,9 @@ def backbone(
         features: Names of the feature maps, of ``"stem"`` (before its pooling),
             ``"stage1"``, …; all of them by default.
         frozen_batch_norm: Whether batch norm keeps its statistics and its scales, as
-            detectors train whose batches are too small to estimate them.
+            detectors train whose batches are too small to estimate them. It keeps them
+            when ``trainable`` is set on the model, and when the model is cloned or saved
+            and loaded: its layers are `layers.FrozenBatchNormalization`.
         include_preprocessing: As of `create`.
         **options: As of `create`, those of the classifier aside.
 
@@ -132,9 +135,8 @@ def backbone(
         ValueError: If there is no such network or feature map, or it can't be built so.
     """
     spec, network, options = _varied(network, output_stride, options)
-    model = _created(
-        resnet.backbone, spec, network, weights, include_preprocessing, options
-    )
+    build = functools.partial(resnet.backbone, frozen_batch_norm=frozen_batch_norm)
+    model = _created(build, spec, network, weights, include_preprocessing, options)
     maps = dict(model.output)
     names = list(maps) if features is None else list(features)
     unknown = [name for name in names if name not in maps]
@@ -146,10 +148,6 @@ def backbone(
     chosen = keras.Model(
         model.input, {name: maps[name] for name in names}, name=model.name
     )
-    if frozen_batch_norm:
-        for layer in chosen.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
     chosen.preprocessing = model.preprocessing
     chosen.strides = {name: spec.strides[name] for name in names}
     return chosen

@@ -10,7 +10,7 @@ import pytest
 
 from keras_resnet import layers
 from keras_resnet.config.spec import ResNetSpec, doubling
-from keras_resnet.models.layers import GroupedConv2D
+from keras_resnet.models.layers import FrozenBatchNormalization, GroupedConv2D
 from keras_resnet.models.resnet import build
 from keras_resnet.training import (
     batch_norm,
@@ -23,6 +23,7 @@ from keras_resnet.training import (
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # By these names files of earlier versions ask for the classes.
 NAMES = {
+    FrozenBatchNormalization: "keras_resnet>FrozenBatchNormalization",
     GroupedConv2D: "keras_resnet>GroupedConv2D",
     schedules.BurnIn: "keras_resnet>BurnIn",
     optimizers.CoupledSGD: "keras_resnet>CoupledSGD",

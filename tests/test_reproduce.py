@@ -17,7 +17,7 @@ import tomli_w
 
 import keras_resnet
 from keras_resnet import reproduce
-from keras_resnet.config.architectures import ARCHITECTURES, network_of
+from keras_resnet.config.architectures import ARCHITECTURES, complexity, network_of
 from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.config.recipe_files import for_toml
 from keras_resnet.config.recipes import RECIPES
@@ -668,11 +668,14 @@ def test_frozen_stages_stay(finished, tmp_path):
         output_dir=tmp_path,
         verbose=0,
     )
-    trained = keras_resnet.load(folder).model
+    run = keras_resnet.load(folder)
+    assert run.record["parameters"] == complexity()["resnet20"]["parameters"] - 288
+    trained = run.model
     for layer, before in zip(trained.layers, given.layers, strict=True):
         if layer.name == "logits":
             continue  # May begin anew.
         frozen = layer.name.split("_")[0] in ("stem", "stage1")
+        assert layer.trainable != frozen  # Also for whoever trains the model on.
         for a, b in zip(layer.get_weights(), before.get_weights(), strict=True):
             assert np.array_equal(a, b) == frozen, layer.name
 

@@ -122,11 +122,54 @@ def conv(
     )(x)
 
 
+@keras.saving.register_keras_serializable(package="keras_resnet")
+class FrozenBatchNormalization(layers.BatchNormalization):
+    """Batch normalization that keeps its statistics and its scales, come what may.
+
+    Keras's layer with ``trainable=False`` trains again once ``trainable = True`` is set on
+    a model around it, as is usual between the two phases of fine-tuning. This layer's
+    ``trainable`` is always `False`: in training it computes what it computes in inference.
+    Weights and results are those of `keras.layers.BatchNormalization`.
+    """
+
+    computes_as: type[keras.layers.Layer] = layers.BatchNormalization
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs | {"trainable": False})
+
+    @property
+    def trainable(self) -> bool:
+        """`False`."""
+        return False
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        """Changes nothing, whatever the value."""
+
+
+# Keras's files address weights by the names of the layers' classes: by this name, files
+# of networks with frozen and with other batch norms can be loaded into each other.
+FrozenBatchNormalization.__name__ = "BatchNormalization"
+
+_frozen = contextvars.ContextVar("frozen_batch_norms", default=False)
+
+
+@contextlib.contextmanager
+def frozen_batch_norms() -> Iterator[None]:
+    """Has `batch_norm` build layers that are frozen for good."""
+    token = _frozen.set(True)
+    try:
+        yield
+    finally:
+        _frozen.reset(token)
+
+
 def batch_norm(
     x: keras.KerasTensor, *, name: str, gamma: str = "ones"
 ) -> keras.KerasTensor:
     """Applies batch normalization with the constants of Caffe and Torch."""
-    return layers.BatchNormalization(
+    layer = FrozenBatchNormalization if _frozen.get() else layers.BatchNormalization
+    return layer(
         axis=channel_axis(),
         momentum=0.9,
         epsilon=1e-5,
@@ -190,13 +233,45 @@ def conv_bn_leaky(
 conv_bn_leaky_timm: TensorFunction = partial(conv_bn_leaky, slope=0.01)
 
 
-def max_pool(x: keras.KerasTensor, *, border: float, name: str) -> keras.KerasTensor:
-    """Applies 3x3 max pooling of stride 2, with one pixel of ``border`` all around."""
-    axis = channel_axis()
-    padding = [(1, 1)] * 4
-    padding[0] = padding[axis] = (0, 0)
-    if border == 0:
-        x = layers.ZeroPadding2D(1, name=f"{name}_pool_pad")(x)
+# The graphs are of Keras's layers alone, not of functions of `keras.ops`: models with
+# such functions can't be loaded from .h5 files. Padding and cropping layers work on the
+# channels where they are told the data format that isn't the real one.
+
+
+def pad_channels(x: keras.KerasTensor, count: int, *, name: str) -> keras.KerasTensor:
+    """Appends ``count`` channels of zeros after the others."""
+    if channel_axis() == -1:
+        padding, data_format = ((0, 0), (0, count)), "channels_first"
     else:
-        x = keras.ops.pad(x, padding, constant_values=border)
+        padding, data_format = ((0, count), (0, 0)), "channels_last"
+    return layers.ZeroPadding2D(padding, data_format=data_format, name=name)(x)
+
+
+def one_channel(
+    x: keras.KerasTensor, index: int, *, name: str, dtype: str | None = None
+) -> keras.KerasTensor:
+    """The channel ``index`` of a feature map, as a map of one channel."""
+    around = (index, channels(x) - 1 - index)
+    if channel_axis() == -1:
+        cropping, data_format = ((0, 0), around), "channels_first"
+    else:
+        cropping, data_format = (around, (0, 0)), "channels_last"
+    return layers.Cropping2D(cropping, data_format=data_format, name=name, dtype=dtype)(
+        x
+    )
+
+
+def max_pool(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+    """Applies 3x3 max pooling of stride 2 to a map with a border of zeros all around."""
+    x = layers.ZeroPadding2D(1, name=f"{name}_pool_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name=f"{name}_pool")(x)
+
+
+def max_pool_unpadded(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
+    """As `max_pool`, with a border of minus infinity, which never wins.
+
+    Keras's own "same" padding is such a border, and symmetric where the stride is 1:
+    the stride comes in a pooling of its own.
+    """
+    x = layers.MaxPooling2D(3, strides=1, padding="same", name=f"{name}_pool_max")(x)
+    return layers.MaxPooling2D(1, strides=2, name=f"{name}_pool")(x)

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.models.layers import channel_axis, channels
+from keras_resnet.models.layers import channel_axis, channels, one_channel
 
 
 def normalized(
@@ -46,10 +46,21 @@ def normalized(
                 f"{tuple(images.shape[1:])}."
             )
     if preprocessing.channel_order == "bgr":
-        images = keras.ops.flip(images, axis=channel_axis())
+        images = _reversed(images)
     return keras.layers.Normalization(
         axis=axes, mean=mean, variance=variance, dtype="float32", name="preprocessing"
     )(images)
+
+
+def _reversed(images: keras.KerasTensor) -> keras.KerasTensor:
+    """The channels of RGB images in the order B, G, R, without rounding the images."""
+    parts = [
+        one_channel(images, index, name=f"preprocessing_{color}", dtype="float32")
+        for index, color in ((2, "blue"), (1, "green"), (0, "red"))
+    ]
+    return keras.layers.Concatenate(
+        axis=channel_axis(), dtype="float32", name="preprocessing_bgr"
+    )(parts)
 
 
 def _in_data_format(image: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The one builder: from a row of `config/architectures.py` to a Keras model."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,12 @@ from keras import layers
 from keras_resnet.config.spec import ResNetSpec, Stage
 from keras_resnet.models import merges, residuals
 from keras_resnet.models.blocks import CONVOLUTIONS, Parts
-from keras_resnet.models.layers import bn_relu, initializer, unchanged
+from keras_resnet.models.layers import (
+    bn_relu,
+    frozen_batch_norms,
+    initializer,
+    unchanged,
+)
 from keras_resnet.models.orders import ORDERS
 from keras_resnet.models.stems import STEMS
 
@@ -104,6 +110,7 @@ def backbone(
     *,
     input_shape: tuple[int | None, ...] | None = None,
     input_tensor: keras.KerasTensor | None = None,
+    frozen_batch_norm: bool = False,
     name: str | None = None,
 ) -> keras.Model:
     """Builds the network without its classifier, with all its feature maps.
@@ -112,6 +119,7 @@ def backbone(
         spec: A `ResNetSpec`.
         input_shape: As of `build`; images of any size by default.
         input_tensor: As of `build`.
+        frozen_batch_norm: Whether batch norms are `layers.FrozenBatchNormalization`.
         name: As of `build`.
 
     Returns:
@@ -122,7 +130,9 @@ def backbone(
     """
     allow_depth(spec.depth)
     input_tensor = _input(spec, input_shape, input_tensor, include_top=False)
-    return _model(input_tensor, features(input_tensor, spec), name)
+    with frozen_batch_norms() if frozen_batch_norm else contextlib.nullcontext():
+        maps = features(input_tensor, spec)
+    return _model(input_tensor, maps, name)
 
 
 def features(x: keras.KerasTensor, spec: ResNetSpec) -> dict[str, keras.KerasTensor]:

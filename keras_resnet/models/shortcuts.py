@@ -12,10 +12,10 @@ from keras import layers
 from keras_resnet.config.spec import ResNetSpec, Stage
 from keras_resnet.models.layers import (
     TensorFunction,
-    channel_axis,
     channels,
     conv,
     conv_bn,
+    pad_channels,
 )
 
 
@@ -30,9 +30,7 @@ def zero_padding(
         x = layers.AveragePooling2D(1, strides=stride, name=f"{name}_shortcut")(x)
     missing = filters - channels(x)
     if missing > 0:
-        padding = [(0, 0)] * 4
-        padding[channel_axis()] = (0, missing)
-        x = keras.ops.pad(x, padding)
+        x = pad_channels(x, missing, name=f"{name}_shortcut_pad")
     return x
 
 

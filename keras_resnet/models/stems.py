@@ -18,6 +18,7 @@ from keras_resnet.models.layers import (
     conv_bn_relu,
     conv_relu,
     max_pool,
+    max_pool_unpadded,
 )
 
 
@@ -49,12 +50,12 @@ def no_pool(x: keras.KerasTensor) -> keras.KerasTensor:
 
 def pool(x: keras.KerasTensor) -> keras.KerasTensor:
     """Max pooling with a border that never wins: 0 is the least behind a ReLU."""
-    return max_pool(x, border=0, name="stem")
+    return max_pool(x, name="stem")
 
 
 def pool_unrectified(x: keras.KerasTensor) -> keras.KerasTensor:
     """Max pooling with a border of minus infinity, as timm's where no ReLU comes."""
-    return max_pool(x, border=float("-inf"), name="stem")
+    return max_pool_unpadded(x, name="stem")
 
 
 def pool_caffe(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -61,6 +61,8 @@ def finish(
     with distribute.first_device(job.hardware), computing_in("float32"):
         phases.begin("measuring")
         final = as_float32(job, network)
+        parameters = complexity.parameters(final)  # Those of frozen stages, too.
+        finish_layers(job, final)
         phases.begin("pictures")
         show_examples(final, job, folder / "predictions.png")
         phases.begin("measuring")
@@ -83,7 +85,7 @@ def finish(
         "overrides": job.overrides,
         "seed": job.request.seed,
         "network": job.spec.name,
-        "parameters": complexity.parameters(final),
+        "parameters": parameters,
         "dataset": described(job.splits),
         "classes": list(job.splits.class_names),
         "preprocessing": job.preprocessing.as_json(),
@@ -127,13 +129,24 @@ def as_float32(job: Job, network: keras.Model) -> keras.Model:
         name=job.spec.name,
     )
     final.set_weights(network.get_weights())
+    return final
+
+
+def finish_layers(job: Job, final: keras.Model) -> None:
+    """Freezes the stages that didn't train, and takes the others' statistics anew.
+
+    Args:
+        job: What was trained.
+        final: Of `as_float32`; frozen layers stay frozen in the file that is made of it.
+    """
+    if job.request.freeze is not None:
+        resnet.freeze(final, job.request.freeze)
     if job.recipe.precise_batch_norm:
         end = job.recipe.steps
         count = math.ceil(job.recipe.precise_batch_norm / job.recipe.batch_size)
         batches = training_batches(job, end, end + count)
         # As large as a device has seen them: all of them may not fit into one.
         batch_norm.recompute(final, batches.rebatch(job.micro_batch))
-    return final
 
 
 def described(splits: Splits) -> dict[str, Any]:

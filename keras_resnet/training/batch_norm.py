@@ -165,6 +165,7 @@ def recompute(model: keras.Model, batches: Iterable[Any]) -> None:
     He et al. 2016a did so "after training" (KaimingHe/deep-residual-networks, README);
     by the name of "precise batch norm" it is Wu & Johnson 2021, sec. 3. All batches
     weigh alike, and each layer's inputs come from layers that normalize by the batch.
+    Layers that are frozen keep their statistics, and normalize by them.
 
     Args:
         model: Functional; its moving means and variances are replaced.
@@ -173,7 +174,7 @@ def recompute(model: keras.Model, batches: Iterable[Any]) -> None:
     Raises:
         ValueError: If there are no batches.
     """
-    layers = batch_norms(model)
+    layers = [layer for layer in batch_norms(model) if layer.trainable]
     momenta = [layer.momentum for layer in layers]
     means = [0.0] * len(layers)
     squares = [0.0] * len(layers)

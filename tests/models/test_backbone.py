@@ -276,7 +276,7 @@ def test_weights_for_four_channels_do_not_fit_three():
 
 
 @SMALL
-def test_frozen_batch_norm(name, tmp_path):
+def test_frozen_batch_norm(name):
     model = keras_resnet.backbone(name, frozen_batch_norm=True)
     model.set_weights(whole(name).get_weights())
     trained = {"/".join(v.path.split("/")[-2:]) for v in model.trainable_variables}
@@ -292,6 +292,72 @@ def test_frozen_batch_norm(name, tmp_path):
     *_, unfrozen = other(x, training=True).values()
     assert np.abs(unfrozen - expected).max() > 0.1
 
-    model.save(tmp_path / "frozen.keras")
-    loaded = keras.models.load_model(tmp_path / "frozen.keras")
-    assert len(loaded.trainable_variables) == len(trained)
+
+def assert_frozen(model, x):
+    """The batch norms of a model don't train, and nothing but them is frozen."""
+    trained = {variable.path.split("/")[-1] for variable in model.trainable_variables}
+    assert trained == {"kernel"}
+    kernels = [v for v in model.variables if v.path.endswith("kernel")]
+    assert len(model.trainable_variables) == len(kernels)
+    norms = [n for n in model.layers if isinstance(n, keras.layers.BatchNormalization)]
+    assert norms
+    before = [norm.get_weights() for norm in norms]
+    *_, last = model(x, training=True).values()
+    *_, expected = maps_of(model, x).values()
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(keras.ops.stop_gradient(last)),
+        expected,
+        rtol=1e-5,
+        atol=1e-5,
+    )
+    for norm, weights in zip(norms, before, strict=True):
+        assert not norm.trainable
+        for now, then in zip(norm.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(now, then)
+
+
+def thawed(model):
+    """The model after the two phases of fine-tuning."""
+    model.trainable = False
+    assert model.trainable_variables == []
+    model.trainable = True
+    return model
+
+
+@SMALL
+@pytest.mark.parametrize("preprocessing", [False, True], ids=["bare", "preprocessing"])
+def test_frozen_batch_norm_stays_frozen(name, preprocessing, tmp_path):
+    model = keras_resnet.backbone(
+        name, frozen_batch_norm=True, include_preprocessing=preprocessing
+    )
+    x = 255 * images(2, 64, 64, 3)
+    assert_frozen(thawed(model), x)
+    around = keras.Sequential([model])
+    assert_frozen(thawed(around).layers[0], x)
+    for layer in model.layers:
+        layer.trainable = True
+    assert_frozen(model, x)
+
+    clone = keras.models.clone_model(model)
+    assert_frozen(thawed(clone), x)
+    for suffix in (".keras", ".h5"):
+        model.save(tmp_path / f"frozen{suffix}")
+        loaded = keras.models.load_model(tmp_path / f"frozen{suffix}", compile=False)
+        assert_frozen(thawed(loaded), x)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_files_of_frozen_and_other_batch_norms_are_interchangeable(suffix, tmp_path):
+    frozen = with_random_weights(
+        keras_resnet.backbone("resnet20", frozen_batch_norm=True)
+    )
+    other = with_random_weights(keras_resnet.backbone("resnet20"))
+    for source, target in ((frozen, other), (other, frozen)):
+        path = tmp_path / f"{source is frozen}{suffix}"
+        source.save(path) if suffix == ".keras" else source.save_weights(path)
+        filled = keras_resnet.backbone(
+            "resnet20", weights=path, frozen_batch_norm=target is frozen
+        )
+        expected = named_weights(source)
+        for path, value in named_weights(filled).items():
+            np.testing.assert_array_equal(value, expected[path], err_msg=path)

@@ -3,11 +3,8 @@
 import functools
 import json
 import math
-import os
 import pathlib
 import re
-import subprocess
-import sys
 import types
 from dataclasses import replace
 
@@ -19,7 +16,6 @@ import keras_resnet
 from keras_resnet.analysis.complexity import multiply_adds, parameters
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.dilation import with_output_stride
-from keras_resnet.config.merges import ExclusiveGate
 from keras_resnet.config.spec import (
     ResNetSpec,
     doubling,
@@ -382,70 +378,3 @@ def test_what_cannot_be_built(options, message):
 def test_an_input_tensor_too_small():
     with pytest.raises(ValueError, match="at least 32x32 pixels"):
         build(ARCHITECTURES["resnet18"], input_tensor=keras.Input((16, 16, 3)))
-
-
-# --- Saving -----------------------------------------------------------------------
-
-PLAIN_KERAS = """
-import sys
-import keras, numpy as np
-x = np.load("x.npy")
-for name in sys.argv[1:]:
-    model = keras.models.load_model(name + ".keras")
-    logits = keras.ops.convert_to_numpy(keras.ops.stop_gradient(model(x)))
-    np.save(name + "_loaded.npy", logits)
-if "keras_resnet" in sys.modules:
-    raise SystemExit("keras_resnet was imported")
-"""
-
-
-VARIANTS = {
-    "plain": tiny(order="plain", shortcut=None),
-    "a": tiny(shortcut="A"),
-    "b": tiny("bottleneck"),
-    "v1_5": tiny("bottleneck_v1_5", shortcut="C"),
-    "v2": tiny("bottleneck_v1_5", order="preactivation", stem="imagenet"),
-    "v2a": tiny(order="preactivation", shortcut="A"),
-    "bare": tiny(order="preactivation", stem="bare"),
-    "d": tiny(shortcut="D", stem="deep", squeeze_excitation=16),
-    "gated": tiny(merge=ExclusiveGate(bias=-1.0)),
-    "depth": tiny(stochastic_depth=0.5),
-    "dark": tiny("darknet", order="darknet", stem="darknet"),
-}
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    """A folder of small networks of each kind, and what they answer."""
-    folder = tmp_path_factory.mktemp("saved")
-    x = images(2, 16, 16, 3)
-    np.save(folder / "x.npy", x)
-    for name, spec in VARIANTS.items():
-        model = with_random_weights(build(spec, input_shape=(16, 16, 3)))
-        model.save(folder / f"{name}.keras")
-        np.save(folder / f"{name}.npy", called(model, x))
-    return folder
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_a_saved_network_needs_keras_alone(saved, backend):
-    pytest.importorskip(backend)
-    # `-P` and another directory, so that the checkout is not on the path.
-    result = subprocess.run(
-        [sys.executable, "-P", "-c", PLAIN_KERAS, *VARIANTS],
-        cwd=saved,
-        env=os.environ | {"KERAS_BACKEND": backend},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert result.returncode == 0, result.stderr
-    same_backend = backend == keras.backend.backend()
-    for name in VARIANTS:
-        np.testing.assert_allclose(
-            np.load(saved / f"{name}_loaded.npy"),
-            np.load(saved / f"{name}.npy"),
-            atol=0 if same_backend else 1e-5,
-            rtol=0 if same_backend else 1e-5,
-        )

@@ -105,6 +105,18 @@ def test_precise_batch_norm_has_the_statistics_of_all_images():
     assert norm.momentum == 0.9
 
 
+def test_precise_batch_norm_leaves_frozen_layers_alone():
+    model = normalizing()
+    norm = model.get_layer("norm")
+    norm.trainable = False
+    norm.moving_mean.assign(norm.moving_mean + 0.3)
+    before = norm.get_weights()
+    x, _ = images_and_targets(8)
+    batch_norm.recompute(model, [(x,)])
+    for old, new in zip(before, norm.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
 def test_synchronized_batch_norm_is_tensorflows(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
     with pytest.raises(ValueError, match="global batch anyway"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # What editors and type checkers see of the names below.
         list_models,
         preprocess_input,
     )
-    from keras_resnet.reproduce import train
+    from keras_resnet.reproduce import plan, train
     from keras_resnet.runs.load import load
 
 __version__ = "0.1.0"
@@ -53,11 +53,16 @@ __all__ = [
     "create",
     "list_models",
     "load",
+    "plan",
     "preprocess_input",
     "train",
 ]
 
-_HOMES = {"load": "runs.load", "train": "reproduce"}  # Of the others: applications.
+_HOMES = {
+    "load": "runs.load",
+    "plan": "reproduce",
+    "train": "reproduce",
+}  # Of the others: applications.
 
 
 if not TYPE_CHECKING:  # Checkers would take every other name for an `Any` of it.

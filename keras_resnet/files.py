@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all; JSON; fingerprints of files."""
+"""Local paths; files and folders that are written whole or not at all; JSON; hashes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,38 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
 # What is being written lies in a folder whose name begins so, beside its final place.
 WRITING = "writing_"
+# A scheme, as of gs://bucket/runs, also after pathlib has made one slash of the two. Two
+# letters at least: one is a drive of Windows.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def local_path(path: str | os.PathLike[str], what: str = "The path") -> pathlib.Path:
+    """A path of this machine's file system, with a leading ``~`` expanded.
+
+    Every function of the package that takes a path reads it with this one.
+
+    Args:
+        path: As the user gave it.
+        what: The path's name, to begin the error's message with.
+
+    Raises:
+        ValueError: If it lies in remote storage, such as ``gs://bucket/runs``, where
+            there are no locks and nothing is replaced in one move.
+    """
+    path = os.fspath(path)
+    if _SCHEME.match(path):
+        raise ValueError(
+            f"{what} must lie in this machine's file system. Received: {path!r}. Mount "
+            "the storage as a folder, or copy the files here (and back afterwards)."
+        )
+    return pathlib.Path(os.path.expanduser(path))
 
 
 @contextlib.contextmanager
@@ -103,7 +129,7 @@ def read_json(path: pathlib.Path) -> Any:
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
     """Computes the SHA-256 of a file, as 64 hexadecimal digits."""
-    with open(path, "rb") as file:
+    with open(local_path(path), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

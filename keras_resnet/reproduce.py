@@ -17,6 +17,7 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.devices import distribute, workers
 from keras_resnet.devices.find import Devices, accelerators, find_devices
+from keras_resnet.files import local_path
 from keras_resnet.runs import environment
 from keras_resnet.runs.build import (
     batches_in_fit,
@@ -232,7 +233,7 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
 
 def folder_of(request: TrainRequest, name: str) -> pathlib.Path:
     """The folder of the run of this name."""
-    return pathlib.Path(request.output_dir) / f"{name}_seed{request.seed}"
+    return local_path(request.output_dir) / f"{name}_seed{request.seed}"
 
 
 def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path]:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from keras_resnet.files import replaced
+from keras_resnet.files import local_path, replaced
 
 # Path of a history.csv, or its rows.
 History: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
@@ -172,14 +172,15 @@ def image_grid(
         grid[top : top + height, left : left + width] = image  # Grey in all three.
     from matplotlib.image import imsave
 
-    with replaced(pathlib.Path(path)) as new:
+    path = local_path(path)
+    with replaced(path) as new:
         imsave(new, grid, pil_kwargs={"quality": 90})
-    return pathlib.Path(path)
+    return path
 
 
 def _rows(history):
     if isinstance(history, (str, os.PathLike)):
-        with open(history, newline="", encoding="utf-8") as file:
+        with open(local_path(history), newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     return list(history)
 
@@ -268,6 +269,7 @@ def _short(name):
 
 
 def _save(figure, path):
-    with replaced(pathlib.Path(path)) as new:
+    path = local_path(path)
+    with replaced(path) as new:
         figure.savefig(new, dpi=150)
-    return pathlib.Path(path)
+    return path

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import functools
 import os
-import pathlib
 import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.cli.startup import import_frameworks
+from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
     from keras_resnet.config.recipe import Recipe
@@ -57,7 +57,7 @@ def show(options: argparse.Namespace) -> None:
     from keras_resnet.config.recipes import RECIPES
 
     if options.name.endswith(".toml"):
-        _show_recipe(read_recipe(options.name), options.toml)
+        _show_recipe(read_recipe(local_path(options.name)), options.toml)
     elif options.name in RECIPES:
         _show_recipe(RECIPES[options.name], options.toml)
     elif options.toml:
@@ -243,7 +243,7 @@ def export(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """``keras-resnet serve``: answers requests until it is stopped."""
-    folder = pathlib.Path(options.run).resolve()
+    folder = local_path(options.run).resolve()
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{options.run} must hold a finished run, or an exported form of one: there "

@@ -22,7 +22,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         FileNotFoundError: If there is no such file.
         ValueError: If it isn't TOML, or a field is unknown, missing or impossible.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.expanduser(path))
     if path.suffix != ".toml":
         raise ValueError(f"A recipe's file must be a .toml file. Received: {path}.")
     try:

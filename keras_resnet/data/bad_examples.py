@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pathlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -13,7 +12,7 @@ import numpy as np
 from keras_resnet.config.image_formats import NAMES
 from keras_resnet.data import threads
 from keras_resnet.devices.host import Dataset, Tensor, plain_message, tensorflow
-from keras_resnet.files import read_json, write_json
+from keras_resnet.files import local_path, read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
 UNREADABLE = "can't be read"  # Begins the reason of a file that isn't there to decode.
@@ -169,7 +168,7 @@ def remembered(
     Returns:
         The dictionary.
     """
-    home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
+    home = local_path(os.environ.get("KERAS_HOME", "~/.keras"), "$KERAS_HOME")
     digest = hashlib.sha256(os.fsencode(f"{RULES} {key}")).hexdigest()
     path = home / "keras_resnet" / "bad_examples" / f"{digest}.json"
     try:

@@ -31,6 +31,7 @@ from keras_resnet.data.listing import (
     say_left_out,
 )
 from keras_resnet.devices.host import tensorflow
+from keras_resnet.files import local_path
 
 VAL_FRACTION = 0.1  # Of a folder that has no validation images of its own.
 REMEMBERED = 10_000  # Images from which on decoding all of them once is enough.
@@ -71,7 +72,7 @@ def load(
             lacks, there are two folders for one split, or a class has a name of
             several lines.
     """
-    root = pathlib.Path(path)
+    root = local_path(path)
     if not root.is_dir():
         raise FileNotFoundError(
             "`data` (--data) must be a folder with one folder of images per class. "
@@ -128,7 +129,7 @@ def check_val_fraction(path: str | os.PathLike[str], val_fraction: float) -> Non
             "`val_fraction` (--val-fraction) must be between 0 and 1. "
             f"Received: val_fraction={val_fraction}."
         )
-    own = find_splits(pathlib.Path(path)).validation
+    own = find_splits(local_path(path)).validation
     if own is not None:
         raise ValueError(
             "`val_fraction` (--val-fraction) splits training images where there is no "

@@ -7,7 +7,6 @@ exported, with heights and widths that are unknown when it is traced.
 from __future__ import annotations
 
 import os
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from keras_resnet.data.decoding import decode
 from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.listing import as_text
 from keras_resnet.devices.host import Tensor, plain_message, tensorflow
+from keras_resnet.files import local_path
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names.
 
@@ -231,7 +231,7 @@ def read_image(
         FileNotFoundError: If there is no file.
         ValueError: If it can't be decoded.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"There must be an image at {as_text(path)}; there is no file."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from keras_resnet.config.image_formats import SUFFIXES
-from keras_resnet.files import read_json
+from keras_resnet.files import local_path, read_json
 
 # Folders that operating systems and tools put beside files, for themselves.
 OF_TOOLS = (
@@ -161,7 +161,7 @@ def list_images(folder: str | os.PathLike[str]) -> Listing:
     Returns:
         A `Listing`, empty where there is no image.
     """
-    top = pathlib.Path(folder)
+    top = local_path(folder)
     left_out: collections.Counter[str] = collections.Counter()
     listed = {_identity(path) for path in top.resolve().parents}
     files, waiting = [], [top]

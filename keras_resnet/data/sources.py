@@ -64,7 +64,7 @@ def load(
     spec = find(DATASETS, name, kind="data set")
     if spec.tfds is None:
         return _load_bundled(name, spec)
-    builder = _prepared_builder(spec.tfds, data_dir)
+    builder = _prepared_builder(spec.tfds, _expanded(data_dir))
     for split in (spec.train, spec.test):
         _check_files_exist(builder, split)
     if spec.storage == "stream":
@@ -79,7 +79,12 @@ def is_here(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
         return True
     import tensorflow_datasets as tfds
 
-    return tfds.builder(spec.tfds, data_dir=data_dir).is_prepared()
+    return tfds.builder(spec.tfds, data_dir=_expanded(data_dir)).is_prepared()
+
+
+def _expanded(data_dir):
+    """The folder with ``~`` expanded; TFDS also reads remote ones (``gs://…``)."""
+    return None if data_dir is None else os.path.expanduser(data_dir)
 
 
 def _load_bundled(name, spec):
@@ -138,7 +143,7 @@ def _load_streamed(name, spec, builder, bad_share):
     for split in (spec.train, spec.test):
         digest.update(f"{split} {builder.info.splits[split].num_examples}".encode())
         for file in builder.info.splits[split].filepaths:
-            size = pathlib.Path(file).stat().st_size
+            size = tf.io.gfile.stat(os.fspath(file)).length
             digest.update(f"{pathlib.Path(file).name} {size}".encode())
     skipped = []
 
@@ -264,7 +269,7 @@ def _gather(records):
 
 def _check_files_exist(builder, split):
     for file in builder.info.splits[split].filepaths:
-        if not pathlib.Path(file).is_file():
+        if not tensorflow().io.gfile.exists(os.fspath(file)):
             raise FileNotFoundError(
                 f"The split {split!r} of {builder.info.full_name} must have the file "
                 f"{file}. Copy or download it again."

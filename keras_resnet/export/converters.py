@@ -25,7 +25,7 @@ from keras_resnet.devices.host import Tensor, tensorflow
 from keras_resnet.export.checks import check_classifier, gives_probabilities
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import FILES
-from keras_resnet.files import check_target, replaced, to_json
+from keras_resnet.files import check_target, local_path, replaced, to_json
 
 # float16 is how LiteRT and OpenVINO keep the weights: on CPUs they compute in float32.
 # bfloat16 is how OpenVINO computes where the CPU can, and in float32 elsewhere.
@@ -108,6 +108,7 @@ def export_classifier(
             fit each other.
         RuntimeError: On backends other than TensorFlow.
     """
+    target = local_path(path)
     check(form)
     check_classifier(model, class_names)
     if (form.precision == "int8") != (calibration is not None and len(calibration) > 0):
@@ -116,7 +117,6 @@ def export_classifier(
             f"will see them. Received: precision={form.precision!r}, "
             f"{'no' if calibration is None else len(calibration)} calibration images."
         )
-    target = pathlib.Path(path)
     check_target(target, FORM, overwrite)
     graph = _graph(model, normalize)
     with replaced(target) as folder:

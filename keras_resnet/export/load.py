@@ -12,7 +12,7 @@ import numpy as np
 
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.pixels import as_uint8
-from keras_resnet.files import read_json
+from keras_resnet.files import local_path, read_json
 
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
 # OpenVINO's names of what it computes in; 8-bit networks are float32 in between.
@@ -121,7 +121,7 @@ def find_exported(path: str | os.PathLike[str]) -> tuple[pathlib.Path, str]:
     Raises:
         FileNotFoundError: If there is none.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     for format, name in FILES.items():
         if (path / name).is_file():
             return path, format

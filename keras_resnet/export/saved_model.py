@@ -16,7 +16,7 @@ from keras_resnet.export.checks import (
 )
 from keras_resnet.export.limits import checked
 from keras_resnet.export.warm_up import write_warm_up
-from keras_resnet.files import check_target, replaced
+from keras_resnet.files import check_target, local_path, replaced
 
 GRAPH = "saved_model.pb"
 TOP = 5  # Classes named in an answer; `scores` has them all.
@@ -84,7 +84,7 @@ def export_saved_model(
             fit it, or if ``version`` is not a positive integer.
         RuntimeError: On backends other than TensorFlow and JAX.
     """
-    target = pathlib.Path(path) / str(version)
+    target = local_path(path) / str(version)
     _check(model, class_names, version)
     check_target(target, GRAPH, overwrite)
     archive = _archive(model, decode, normalize, class_names)

@@ -8,6 +8,7 @@ import pathlib
 import numpy as np
 
 from keras_resnet.devices.host import tensorflow
+from keras_resnet.files import local_path
 
 FILE = "assets.extra/tf_serving_warmup_requests"  # TF Serving looks for this name.
 
@@ -30,7 +31,7 @@ def write_warm_up(folder: str | os.PathLike[str]) -> pathlib.Path:
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-    folder = pathlib.Path(folder)
+    folder = local_path(folder)
     graph = SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[
         0
     ]

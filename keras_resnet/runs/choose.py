@@ -2,7 +2,6 @@
 
 import math
 import os
-import pathlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -19,6 +18,7 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data import folders, sources
 from keras_resnet.data.examples import Splits
 from keras_resnet.data.images import per_pixel_mean
+from keras_resnet.files import local_path
 from keras_resnet.runs.request import TrainRequest, where
 
 # Fields of a recipe that have options of their own beside `changes`.
@@ -49,7 +49,7 @@ def asked_recipe(request: TrainRequest) -> Recipe | None:
     if isinstance(asked, Recipe):
         recipe = asked
     elif isinstance(asked, os.PathLike) or str(asked).endswith(".toml"):
-        recipe = read_recipe(asked)
+        recipe = read_recipe(local_path(asked, "`recipe`"))
     else:
         recipe = find(RECIPES, asked, kind="recipe")
     _check_own_name(recipe, RECIPES, "recipe", "A recipe")
@@ -122,7 +122,7 @@ def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
         data = recipe.dataset
     if data in DATASETS:
         return sources.load(data, data_dir=request.data_dir)
-    if not isinstance(data, os.PathLike) and not pathlib.Path(data).is_dir():
+    if not isinstance(data, os.PathLike) and not local_path(data).is_dir():
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
     if request.val_fraction is not None:
         folders.check_val_fraction(data, request.val_fraction)

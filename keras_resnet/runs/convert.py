@@ -19,7 +19,7 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
-from keras_resnet.files import replace_file, replaced
+from keras_resnet.files import local_path, replace_file, replaced
 from keras_resnet.models.resnet import with_channels
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import load
@@ -84,7 +84,7 @@ def convert(
         ValueError: If the weights don't fit the network, or can't be written so. After
             any error nothing has been written.
     """
-    out = pathlib.Path(out)
+    out = local_path(out)
     _check_output(out, to, overwrite)
     found, model = _loaded(source, network)
     state, reference = None, found.reference()
@@ -109,7 +109,7 @@ def convert(
 def _loaded(source, network):
     """What was read, and a network of ours with these weights that gives logits."""
     # Its own graph is kept where there is a run: it may differ from the published one.
-    folder = pathlib.Path(source)
+    folder = local_path(source)
     run = load(folder) if folder.is_dir() else None
     found = read(source, network)
     if run is not None:

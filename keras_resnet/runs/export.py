@@ -22,7 +22,7 @@ from keras_resnet.evaluation.metrics import from_probabilities
 from keras_resnet.export import compare, converters, saved_model
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import load_exported
-from keras_resnet.files import check_target, to_json, write_json
+from keras_resnet.files import check_target, local_path, to_json, write_json
 from keras_resnet.models.layers import groups_apart
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import BATCH, load
@@ -76,7 +76,7 @@ def export(
     _check_form(format, precision, version)
     run = load(folder)
     name = format if format == "saved_model" else f"{format}_{precision}"
-    target = pathlib.Path(output or run.folder / name)
+    target = local_path(output or run.folder / name)
     # The run's own export is a copy of its model: writing it again loses nothing.
     overwrite = overwrite or output is None
     # Before any image is read.

@@ -16,7 +16,7 @@ from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.images import normalize
 from keras_resnet.export.pixels import as_uint8
-from keras_resnet.files import read_json
+from keras_resnet.files import local_path, read_json
 from keras_resnet.models.resnet import allow_depth
 from keras_resnet.runs.inputs import each_prepared
 from keras_resnet.runs.record import read_record
@@ -137,7 +137,7 @@ def load(folder: str | os.PathLike[str]) -> Run:
         FileNotFoundError: If there is no finished run.
         ValueError: If its files can't be read.
     """
-    folder = pathlib.Path(folder)
+    folder = local_path(folder)
     if (folder / "source.json").is_file():
         record = _read_source(folder / "source.json")
     elif (folder / "record.json").is_file():

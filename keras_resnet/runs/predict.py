@@ -18,7 +18,7 @@ from keras_resnet.data.images import prepare, read_image
 from keras_resnet.data.listing import as_text, counted, list_images, say_left_out
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
-from keras_resnet.files import replace_file
+from keras_resnet.files import local_path, replace_file
 from keras_resnet.runs.load import BATCH, check_top, load, ranked
 
 if TYPE_CHECKING:  # It imports LitServe.
@@ -125,7 +125,7 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
     Raises:
         FileNotFoundError: If no path leads to a file, or a folder holds no image.
     """
-    paths = [pathlib.Path(path) for path in paths]
+    paths = [local_path(path) for path in paths]
     if paths and not any(path.exists() for path in paths):
         raise FileNotFoundError(
             f"There must be an image at {paths[0]}; there is no file."
@@ -196,7 +196,7 @@ def check_table(path: str | os.PathLike[str], overwrite: bool = False) -> None:
         FileNotFoundError: If there is no folder for it.
         ValueError: If it has another suffix than `TABLES`.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     if path.suffix not in TABLES:
         raise ValueError(
             f"`output` (--output) must end in {' or '.join(TABLES)}. Received: {path}."
@@ -220,7 +220,7 @@ def write_table(path: str | os.PathLike[str], answers: Sequence[Answer]) -> None
         answers: List of what `predict` yields. Images that can't be read have their
             error in place of classes.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     write = _write_csv if path.suffix == ".csv" else _write_json
     replace_file(path, lambda file: write(file, answers))
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_resnet.files import read_json, replace_file
+from keras_resnet.files import local_path, read_json, replace_file
 
 SCHEMA: int = 1
 NUMBER = (int, float)
@@ -74,7 +74,7 @@ def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
         ValueError: If a key is missing, unknown or of the wrong type, or if a number
             is NaN or infinite. Nothing is written then.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     _check(record, "The record")
     lines = [_line(key, record[key]) for key in KEYS]
     text = "{\n" + ",\n".join(lines) + "\n}\n"
@@ -95,7 +95,7 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is not a complete record of this schema.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     try:
         record = read_json(path)
     except FileNotFoundError as error:

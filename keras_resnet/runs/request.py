@@ -16,6 +16,7 @@ from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import to_named_values
+from keras_resnet.files import local_path
 
 # A function that tells whether a value is possible, and what it must be, in words.
 Check: TypeAlias = tuple[Callable[[Any], bool], str]
@@ -35,6 +36,7 @@ def option(
     group: str,
     check: Check | None = None,
     changes: bool = False,
+    path: bool = False,
     **argparse: Any,
 ) -> Any:
     """A field of `TrainRequest`.
@@ -47,6 +49,7 @@ def option(
         check: Of the value, where there is something to check.
         changes: Whether it changes the result of a run. Such options are kept in the
             run's settings and record.
+        path: Whether it is, or may be, a path of the local file system.
         **argparse: Further arguments of `argparse.ArgumentParser.add_argument`.
     """
     metadata = {
@@ -54,6 +57,7 @@ def option(
         "group": group,
         "check": check,
         "changes": changes,
+        "path": path,
         "argparse": argparse,
     }
     return field(default=default, metadata=metadata)
@@ -71,6 +75,7 @@ class TrainRequest:
         None,
         "recipe's name, or a .toml file of one; quickstart by default",
         group="recipe",
+        path=True,
     )
     data: str | os.PathLike[str] | None = option(
         None,
@@ -78,6 +83,7 @@ class TrainRequest:
         "instead of the recipe's data",
         group="own images",
         changes=True,
+        path=True,
         metavar="DIR|NAME",
     )
     network: str | ResNetSpec | None = option(
@@ -102,6 +108,7 @@ class TrainRequest:
         "weights to begin from",
         group="own images",
         changes=True,
+        path=True,
         metavar="FILE|SOURCE:TAG",
     )
     freeze: int | None = option(
@@ -117,6 +124,7 @@ class TrainRequest:
         "folder of a run to distil from",
         group="recipe",
         changes=True,
+        path=True,
         metavar="RUN",
     )
     steps: int | None = option(
@@ -176,7 +184,10 @@ class TrainRequest:
         type=int,
     )
     output_dir: str | os.PathLike[str] = option(
-        "runs", "folder in which the run's folder is made (runs)", group="run"
+        "runs",
+        "folder in which the run's folder is made (runs)",
+        group="run",
+        path=True,
     )
     data_dir: str | os.PathLike[str] | None = option(
         None, "where TensorFlow Datasets keeps its data", group="run"
@@ -249,6 +260,7 @@ class TrainRequest:
         log = (self.log,) if isinstance(self.log, str) else tuple(self.log or ())
         object.__setattr__(self, "log", log)
         self._set_changes()
+        self._set_paths()
         for option in fields(self):
             self._check(option)
         if self.recipe is None and self.data is None:
@@ -280,6 +292,17 @@ class TrainRequest:
             )
         plain = {name: to_named_values(value) for name, value in self.changes.items()}
         object.__setattr__(self, "changes", plain)
+
+    def _set_paths(self) -> None:
+        """Expands ``~`` in all paths, and refuses remote ones before anything is made."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if not option.metadata["path"] or not isinstance(value, str | os.PathLike):
+                continue
+            path = local_path(value, f"`{option.name}` ({flag(option)})")
+            # A string may also be a name, which stays one.
+            known = str(path) if isinstance(value, str) else path
+            object.__setattr__(self, option.name, known)
 
     def check_val_fraction(self) -> None:
         """Raises `ValueError` if a validation share is asked of a data set."""
@@ -351,4 +374,4 @@ def where(data: str | os.PathLike[str] | None) -> str | None:
     """A data set's name as it is, or a folder's full path."""
     if data is None or data in DATASETS:
         return data
-    return str(pathlib.Path(data).resolve())
+    return str(local_path(data).resolve())

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_resnet.files import replaced
+from keras_resnet.files import local_path, replaced
 from keras_resnet.training.callbacks import (
     Logs,
     Steps,
@@ -61,7 +61,7 @@ class HistoryLog(keras.callbacks.Callback):
         examples: int | None = None,
     ) -> None:
         super().__init__()
-        self.path: pathlib.Path = pathlib.Path(path)
+        self.path: pathlib.Path = local_path(path)
         self.steps: Steps | None = steps
         self.batch_size: int | None = batch_size
         self.examples: int | None = examples
@@ -138,7 +138,7 @@ def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
     Raises:
         FileNotFoundError: If there is no such file.
     """
-    with open(path, newline="") as file:
+    with open(local_path(path), newline="") as file:
         return [
             {
                 name: int(value) if name == "step" else float(value)

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_resnet.config.lookup import find
+from keras_resnet.files import local_path
 from keras_resnet.training.callbacks import Logs
 from keras_resnet.training.history import read_history
 
@@ -25,7 +26,7 @@ class _RowLogger(keras.callbacks.Callback):
 
     def __init__(self, folder: pathlib.Path) -> None:
         super().__init__()
-        self.folder: pathlib.Path = folder
+        self.folder: pathlib.Path = local_path(folder)
         self.rows: int | None = None
         self.failed: bool = False
 

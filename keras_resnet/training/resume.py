@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.files import local_path
 from keras_resnet.training import checkpoint
 from keras_resnet.training.callbacks import Logs, steps_done
 
@@ -59,7 +60,7 @@ class Resume(keras.callbacks.Callback):
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         super().__init__()
-        self.folder: pathlib.Path = pathlib.Path(folder)
+        self.folder: pathlib.Path = local_path(folder, "`folder`")
         self.epoch: int = 0  # Whole epochs done.
         self.stopped: bool = False  # By another callback.
         self.others: keras.callbacks.CallbackList | None = None

@@ -1,7 +1,6 @@
 """Reads Caffe's ``.caffemodel`` files, into arrays by our own names in Keras's layout."""
 
 import os
-import pathlib
 import re
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from keras_resnet.config.preprocessing import CROP_ROUNDING, Preprocessing
 from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.files import local_path
 
 # He et al. subtract a mean image. These are the means of its channels.
 PREPROCESSING = Preprocessing(
@@ -66,7 +66,7 @@ def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray
     Raises:
         ValueError: If the network isn't one of Caffe's, or the file is damaged.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     if not spec.stem.startswith("caffe"):
         raise ValueError(
             "A .caffemodel file is for 'resnet50_caffe', 'resnet101_caffe' or "

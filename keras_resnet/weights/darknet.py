@@ -1,12 +1,12 @@
 """Reads darknet's ``.weights`` files, into arrays by our own names in Keras's layout."""
 
 import os
-import pathlib
 
 import numpy as np
 
 from keras_resnet.config.preprocessing import CROP_ROUNDING, Preprocessing
 from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.files import local_path
 
 # Pixels from 0 to 1, as in darknet's examples/classifier.c.
 PREPROCESSING = Preprocessing(
@@ -42,7 +42,7 @@ def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray
         ValueError: If the network isn't darknet's, or the file has another length than
             this network's.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     if spec.order != "darknet":
         raise ValueError(
             f"A .weights file is darknet's, for the network 'darknet53'. Received: {path} "

@@ -21,7 +21,7 @@ from keras_resnet.config.preprocessing import (
     IMAGENET_STD,
     Preprocessing,
 )
-from keras_resnet.files import sha256_of
+from keras_resnet.files import local_path, sha256_of
 from keras_resnet.weights.conventions import State
 
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # In torch.hub's file names.
@@ -130,7 +130,7 @@ def no_network(what: str, error: Exception) -> ConnectionError:
     found = re.search(r"https?://\S+/([\w.-]+\.(?:pth|th|h5))", f"{what} {error}")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     reason = reason.rpartition(" -- ")[2]  # Keras's message repeats the URL before.
-    cache = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+    cache = local_path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
     advice = (
         f"copy it to {cache / found[1]}"
         if found

@@ -17,6 +17,7 @@ import numpy as np
 from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.files import local_path
 
 # NumPy's names for the numbers in safetensors' files.
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4"}
@@ -34,7 +35,7 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         ValueError: If it is another kind of file, is damaged, or holds anything but
             tensors.
     """
-    path = pathlib.Path(path)
+    path = local_path(path)
     if path.suffix == ".safetensors":
         from safetensors import deserialize
 

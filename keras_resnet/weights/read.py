@@ -16,7 +16,7 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.files import sha256_of
+from keras_resnet.files import local_path, sha256_of
 from keras_resnet.weights import caffe, darknet, sources
 from keras_resnet.weights.conventions import FORMATS, State, recognized
 from keras_resnet.weights.files import (
@@ -137,7 +137,7 @@ def read(
         return _with_state(source, recognized(source, spec), network, spec, facts)
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"{_what_weights_may_be()} Received: {source!r}.")
-    path = pathlib.Path(source)
+    path = local_path(source)
     if path.is_dir():
         return _read_folder(path, network, spec)
     if not path.is_file():

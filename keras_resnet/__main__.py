@@ -1,6 +1,7 @@
 """The entry point, `keras-resnet` or `python -m keras_resnet`: errors and exit codes."""
 
 import errno
+import io
 import os
 import sys
 from argparse import Namespace
@@ -23,8 +24,15 @@ FRAMEWORKS: dict[Command, tuple[str, ...]] = {  # That each command imports.
 }
 
 
+def _replace_letters_that_a_console_lacks():
+    """Names of files and classes need not be in the encoding of the output."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
+    _replace_letters_that_a_console_lacks()
     options = parser().parse_args(arguments)
     if options.backend:
         os.environ["KERAS_BACKEND"] = options.backend

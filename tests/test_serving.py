@@ -164,7 +164,7 @@ def test_python_gets_the_same_answer_by_grpc(site, ports, predicted, capsys):
     with pytest.raises(grpc.RpcError) as caught:
         names["service"].Predict(request, timeout=60)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "JPEG, PNG or BMP" in caught.value.details()
+    assert "JPEG, PNG, BMP, GIF or WebP" in caught.value.details()
 
 
 def batching_parameters():

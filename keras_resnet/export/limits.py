@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from functools import partial
 
 from keras_resnet.config.image_formats import (
     ANIMATED_WEBP,
@@ -141,26 +142,9 @@ def checked(contents: Tensor) -> Tensor:
             `ValueError`.
     """
     tf = tensorflow()
-
-    # Zeros follow, so that a header that is cut off has sides of 0.
-    header = tf.strings.join([tf.strings.substr(contents, 0, 30), b"\0" * 30])
-
-    def begins(magic, start=0):
-        return tf.equal(tf.strings.substr(header, start, len(magic)), magic)
-
-    is_jpeg, is_png, is_bmp, is_gif = (
-        begins(format.magic) for format in (JPEG, PNG, BMP, GIF)
-    )
-    is_webp = begins(WEBP.magic) & begins(b"WEBP", 8)
-    # As numbers: text that is no UTF-8 would break the error on its way to the client.
-    first = tf.io.decode_raw(tf.strings.substr(contents, 0, 8), tf.uint8)
-    known = tf.debugging.Assert(
-        is_jpeg | is_png | is_bmp | is_gif | is_webp,
-        [WRONG_FORMAT, first],
-        summarize=8,
-    )
-    with tf.control_dependencies([known]):
-        contents, header = tf.identity(contents), tf.identity(header)
+    contents, header = _known(contents)
+    begins = partial(_begins, header)
+    is_jpeg = begins(JPEG.magic)
 
     def sides(start, count, *, little_endian):
         part = tf.strings.substr(header, start, count)
@@ -169,15 +153,15 @@ def checked(contents: Tensor) -> Tensor:
     def one_frame(size):
         return tf.concat([tf.cast(size, tf.int64), tf.zeros(1, tf.int64)], 0)
 
+    def png():
+        return one_frame(sides(16, 8, little_endian=False)[::-1])
+
     size = tf.case(
         [
-            (
-                is_jpeg,
-                lambda: one_frame(tf.io.extract_jpeg_shape(contents)[:2]),
-            ),
-            (is_png, lambda: one_frame(sides(16, 8, little_endian=False)[::-1])),
-            (is_gif, lambda: frames_in_graph(contents)),
-            (is_webp, lambda: one_frame(_webp_in_graph(header))),
+            (is_jpeg, lambda: one_frame(tf.io.extract_jpeg_shape(contents)[:2])),
+            (begins(PNG.magic), png),
+            (begins(GIF.magic), lambda: frames_in_graph(contents)),
+            (begins(WEBP.magic), lambda: one_frame(_webp_in_graph(header))),
         ],
         # A negative height says that the first row is the upper one.
         default=lambda: one_frame(tf.abs(sides(18, 8, little_endian=True)[::-1])),
@@ -204,6 +188,29 @@ def checked(contents: Tensor) -> Tensor:
     )
     with tf.control_dependencies([fitting, together, few]):
         return tf.identity(contents)
+
+
+def _begins(header, magic, start=0):
+    tf = tensorflow()
+    return tf.equal(tf.strings.substr(header, start, len(magic)), magic)
+
+
+def _known(contents):
+    """The file and its header, once it is known to be of one of the `FORMATS`."""
+    tf = tensorflow()
+    # Zeros follow, so that a header that is cut off has sides of 0.
+    header = tf.strings.join([tf.strings.substr(contents, 0, 30), b"\0" * 30])
+    of_formats = [_begins(header, format.magic) for format in FORMATS]
+    is_other_riff = of_formats[FORMATS.index(WEBP)] & ~_begins(header, b"WEBP", 8)
+    # As numbers: text that is no UTF-8 would break the error on its way to the client.
+    first = tf.io.decode_raw(tf.strings.substr(contents, 0, 8), tf.uint8)
+    known = tf.debugging.Assert(
+        tf.reduce_any(of_formats) & ~is_other_riff,
+        [WRONG_FORMAT, first],
+        summarize=8,
+    )
+    with tf.control_dependencies([known]):
+        return tf.identity(contents), tf.identity(header)
 
 
 def _webp_in_graph(header):

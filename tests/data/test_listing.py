@@ -10,14 +10,21 @@ import pytest
 from PIL import Image
 
 from keras_resnet.config.image_formats import NAMES, SUFFIXES
+from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import folders
 from keras_resnet.data.listing import as_text, list_images
+from keras_resnet.data.pipelines import evaluation_batches
+from keras_resnet.runs.evaluate import has_classes
+from keras_resnet.runs.load import Run
 from keras_resnet.runs.predict import files
 from tests.conftest import REPOSITORY
 
 pytest.importorskip("tensorflow")
 on_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="names are bytes on Linux"
+)
+PREPARE = Preprocessing(
+    channels=3, resize=None, size=(4, 4), mean=(0.0,) * 3, std=(1.0,) * 3
 )
 RUN = REPOSITORY / "saved_models/quickstart_seed0"
 
@@ -276,6 +283,10 @@ def test_accents_are_the_same_however_they_are_written(tmp_path):
     assert splits.class_names == ("caf\u00e9", "zoo")
     assert np.bincount(splits.train.labels).tolist() == [6, 4]
     assert splits.validation.size == 2
+    for name in (apart, joined):
+        run = Run(None, (name, "zoo"), PREPARE, record={}, folder=tmp_path)
+        assert has_classes(run, splits.class_names)
+        assert not has_classes(run, ("cafe", "zoo"))
 
 
 @on_linux
@@ -297,6 +308,10 @@ def test_names_that_are_no_utf8_are_loaded(tmp_path):
     [skipped] = splits.skipped
     assert r"bad\xe9.png (" in skipped and skipped.encode()
     assert splits.train.size == 8
+    for keep in (False, True):
+        batches = evaluation_batches(splits.train, PREPARE, batch_size=8, keep=keep)
+        [(images, labels)] = batches.as_numpy_iterator()
+        assert images.shape == (8, 4, 4, 3) and labels.tolist() == 4 * [0] + 4 * [1]
 
 
 @on_linux

@@ -69,6 +69,8 @@ FILES = [
     ("PNG", "1"),
     ("PNG", "I;16"),
     ("GIF", "P"),
+    ("WEBP", "RGB"),
+    ("WEBP", "RGBA"),
     ("BMP", "RGB"),
     ("BMP", "P"),
     ("BMP", "1"),

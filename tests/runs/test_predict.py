@@ -1,6 +1,7 @@
 """Files and folders of images -> tables, by any form of a run."""
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -91,6 +92,17 @@ def test_names_that_are_no_utf8_are_answered(tmp_path, capfd):
     assert name in table.read_bytes()
     [entry] = json.loads(text.read_text(encoding="utf-8"))
     assert entry["image"] == path and len(entry["predictions"]) == 3
+
+
+def test_a_console_without_a_names_letters_gets_others(tmp_path, monkeypatch):
+    pixels = sources.load("fashion_mini").test.images[0]
+    path = tmp_path / "caf\u00e9 \u732b.png"
+    path.write_bytes(tf.io.encode_png(pixels).numpy())
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    assert main(["predict", str(TRAINED), str(tmp_path)]) == 0
+    sys.stdout.flush()
+    assert b"caf? ?.png: " in shown.getvalue()
 
 
 def test_wrong_tables_are_refused_before_the_work(photos, tmp_path, capsys):

@@ -85,6 +85,12 @@ def test_round_trip_in_the_order_of_the_keys(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["record.json"]
 
 
+def test_a_path_that_is_no_utf8_is_kept(tmp_path):
+    record = example(overrides={"data": "/photos/caf\udce9"})
+    write_record(record, tmp_path / "record.json")
+    assert read_record(tmp_path / "record.json") == record
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

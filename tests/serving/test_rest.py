@@ -101,8 +101,8 @@ def test_no_images_are_a_request_in_columns_alone():
         ({"instances": [{"b64": "*"}]}, "unable to base64 decode"),
         ({"instances": [{"b64": "A"}]}, "unable to base64 decode"),
         ({"instances": [{"b64": "ä"}]}, "unable to base64 decode"),
-        ({"instances": ["text"]}, "must be a JPEG, PNG or BMP file"),
-        ({"instances": [{"b64": ""}]}, "must be a JPEG, PNG or BMP file"),
+        ({"instances": ["text"]}, "must be a JPEG, PNG, BMP, GIF or WebP file"),
+        ({"instances": [{"b64": ""}]}, "must be a JPEG, PNG, BMP, GIF or WebP file"),
         (
             {"instances": [{"image": b64(picture())}]},
             "keys must be equal to image_bytes",
@@ -169,17 +169,19 @@ def test_a_request_may_hold_the_largest_image_that_a_graph_takes(size):
     assert rest.parse(body, RequestLimits()).images == [file]
 
 
-@pytest.mark.parametrize(
-    "file",
-    [
-        picture("GIF"),
-        picture("GIF", save_all=True, append_images=[Image.new("RGB", (30, 20))] * 2),
-        gif_header((20, 20), (1, 50)),
-    ],
-)
-def test_gifs_are_refused(file):
-    message = refusal({"instances": [b64(file)]})
-    assert "must be a JPEG, PNG or BMP file" in message
+@pytest.mark.parametrize("form", ["GIF", "WEBP"])
+def test_gif_and_webp_are_taken(form):
+    body = json.dumps({"instances": [b64(picture(form))]})
+    assert rest.parse(body, RequestLimits()).images == [picture(form)]
+
+
+def test_all_frames_of_a_gif_count():
+    message = refusal({"instances": [b64(gif_header((30, 20), (50, 40)))]})
+    assert "Received: 2600 up to image 0" in message
+    message = refusal({"instances": [b64(gif_header((8000, 8000), (9000, 400)))]})
+    assert "height and width are [8000, 9000]" in message
+    message = refusal({"instances": [b64(gif_header(*[(8000, 8000)] * 2))]})
+    assert "Received a GIF whose frames have 128000000" in message
 
 
 def test_pixels_of_a_request_are_limited_together():

@@ -257,7 +257,8 @@ def preprocess_input(x: Any, network: str | ResNetSpec | keras.Model) -> Any:
             )
     if x.shape[-1] != preprocessing.channels:
         raise ValueError(
-            f"Images must have {preprocessing.channels} channels, last. "
+            f"Images must have {preprocessing.channels} channels, last: mean and scale "
+            "of others aren't known, so normalize those by your own. "
             f"Received: shape {tuple(x.shape)}."
         )
     if preprocessing.channel_order == "bgr":

@@ -25,7 +25,10 @@ def as_uint8(images: Any, name: str = "`images`") -> np.ndarray:
             floats of which none is over 1, as after a division by 255. All zeros are taken
             for black images.
     """
-    pixels = np.asarray(images)
+    try:
+        pixels = np.asarray(images)
+    except (ValueError, TypeError, RuntimeError) as error:  # Ragged, or on a GPU.
+        raise ValueError(f"{name} can't be made an array: {error}") from error
     if pixels.dtype == np.uint8:
         return pixels
     # bfloat16 and float8 are types that NumPy doesn't know, but converts.

@@ -90,10 +90,7 @@ def _of_pillow(image, preprocessing, name):
 
 
 def _of_array(array, preprocessing, name):
-    try:
-        pixels = as_uint8(array, name)
-    except (TypeError, RuntimeError) as error:  # A tensor on a GPU, a ragged one.
-        raise ValueError(f"{name} can't be made an array: {error}") from error
+    pixels = as_uint8(array, name)
     channels = preprocessing.channels
     if channels == 1 and (
         pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] != 1)

@@ -1,6 +1,7 @@
 """Deterministic image to image: decoding, resizing, cropping, normalizing."""
 
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -214,7 +215,7 @@ def test_bicubic_resizing_is_pillows_resizing(photo):
     preprocessing = Preprocessing(**RGB, resize=7, size=(7, 7), interpolation="bicubic")
     ours = np.asarray(prepare(encoded(Image.fromarray(photo), "PNG"), preprocessing))
     whole = Image.fromarray(photo).resize((10, 7), Image.Resampling.BICUBIC)
-    cut = np.asarray(whole)[:, 1:8]
+    cut = np.asarray(whole)[:, 2:9]  # Half of 3, rounded to even.
     assert np.abs(ours.astype(int) - cut).max() <= 1
     bilinear = replace(preprocessing, interpolation="bilinear")
     other = np.asarray(prepare(encoded(Image.fromarray(photo), "PNG"), bilinear))
@@ -237,7 +238,12 @@ def test_bgr_reverses_the_channels_before_the_mean_is_subtracted(photo):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"channel_order": "brg"}, {"interpolation": "nearest"}]
+    "wrong",
+    [
+        {"channel_order": "brg"},
+        {"interpolation": "nearest"},
+        {"crop_rounding": "half"},
+    ],
 )
 def test_orders_and_interpolations_that_there_are_not(wrong):
     with pytest.raises(ValueError, match="must be one of"):
@@ -247,8 +253,26 @@ def test_orders_and_interpolations_that_there_are_not(wrong):
 def test_records_of_before_load():
     preprocessing = Preprocessing(**RGB, resize=None, size=(8, 8))
     values = preprocessing.as_json()
-    del values["channel_order"], values["interpolation"]
-    assert Preprocessing.from_json(values) == preprocessing
+    for name in ("channel_order", "interpolation", "crop_rounding", "exif_orientation"):
+        del values[name]
+    earlier = replace(preprocessing, crop_rounding="floor", exif_orientation=False)
+    assert Preprocessing.from_json(values) == earlier
+
+
+@pytest.mark.parametrize("rounding", ["floor", "round", "ceil"])
+def test_the_central_crop_is_rounded_as_said(rounding):
+    rounded = {"floor": math.floor, "round": round, "ceil": math.ceil}[rounding]
+    for width in range(8, 17):
+        image = np.repeat(np.arange(width, dtype=np.uint8)[None, :, None], 8, axis=0)
+        p = Preprocessing(
+            channels=1,
+            resize=8,
+            size=(8, 8),
+            mean=(0.0,),
+            std=(1.0,),
+            crop_rounding=rounding,
+        )
+        assert int(resize_and_crop(image, p)[0, 0, 0]) == rounded((width - 8) / 2)
 
 
 def test_a_window_of_a_photograph_is_decoded_nearly_as_the_whole(shared_data):

@@ -1,12 +1,15 @@
 """A folder belongs to one run, and says so in its settings."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.preprocessing import EARLIER
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.runs.folder import (
+    PREPARING,
     begun,
     claim_folder,
     is_seen,
@@ -17,6 +20,7 @@ from keras_resnet.runs.folder import (
 
 def of_quickstart(**changes):
     machine = {"backend": "tensorflow", "precision": "float32", "xla": False}
+    machine |= {"crop_rounding": "round", "exif_orientation": True}
     recipe = RECIPES["quickstart"]
     spec = ARCHITECTURES[recipe.network]
     wanted = settings(recipe, spec, 0, "abc", {}, **machine)
@@ -67,11 +71,44 @@ def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
 def test_a_run_of_an_earlier_version_goes_on(tmp_path):
     (tmp_path / "run").mkdir()
     said = of_quickstart()
-    for name in ("backend", "precision", "xla"):
+    for name in ("backend", "precision", "xla", *PREPARING):
         del said[name]
     (tmp_path / "run" / "settings.json").write_text(json.dumps(said))
-    assert begun(tmp_path / "run", "jax") == {}
+    # With the images as they were prepared then.
+    assert begun(tmp_path / "run", "jax") == EARLIER
     assert not claim(tmp_path / "run", of_quickstart(backend="jax"))
+
+
+def test_recipes_say_more_of_their_images_than_earlier(tmp_path):
+    def wanted(recipe, **changes):
+        machine = {"backend": "tensorflow", "precision": "float32", "xla": False}
+        spec = ARCHITECTURES["resnet50_v1_5"]
+        return settings(recipe, spec, 0, "abc", {}, **machine, **EARLIER | changes)
+
+    for name in ("resnet50_fb_imagenet", "resnet50_tv2_imagenet"):
+        row = RECIPES[name]
+        said = json.loads(json.dumps(wanted(row)))
+        for field in PREPARING:
+            del said[field]
+            del said["recipe"]["preprocessing"][field]
+        if name == "resnet50_fb_imagenet":  # It was the data set's.
+            said["recipe"]["preprocessing"] = None
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "settings.json").write_text(json.dumps(said))
+        assert not claim(folder, wanted(row))
+        other = replace(row, preprocessing=replace(row.preprocessing, resize=300))
+        with pytest.raises(ValueError, match="holds a run with other settings: prepr"):
+            claim(folder, wanted(other))
+
+
+def test_runs_of_other_crops_are_other_runs(tmp_path):
+    claim(tmp_path, of_quickstart())
+    assert begun(tmp_path, "tensorflow") == {"precision": "float32", "xla": False}
+    with pytest.raises(
+        ValueError, match=r"exif_orientation \(there True, here False\)"
+    ):
+        claim(tmp_path, of_quickstart(exif_orientation=False))
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,22 @@ def test_what_lies_beside_an_export_must_be_whole(tmp_path):
         load_classifier(tmp_path / "nowhere")
 
 
+def test_a_missing_file_is_an_answer_among_others(photos, tmp_path, capsys):
+    images = [str(photos / "b/00.PNG"), str(tmp_path / "gone.png")]
+    images.append(str(photos / "b/02.PNG"))
+    table = tmp_path / "x.csv"
+    # 1 says that some can't be read; the others are answered.
+    assert main(["predict", str(TRAINED), *images, "--output", str(table)]) == 1
+    out, err = capsys.readouterr()
+    assert "2 images" in out and "gone.png; there is no file" in err
+    rows = list(csv.DictReader(table.open(encoding="utf-8")))
+    assert [row["image"] for row in rows] == images
+    assert "there is no file" in rows[1]["error"] and rows[1]["class_1"] == ""
+    assert rows[0]["class_1"] and rows[2]["class_1"]
+    # Where nothing is there at all, the command is wrong, as before.
+    assert main(["predict", str(TRAINED), images[1]]) == 2
+
+
 def test_paths_without_images_are_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         files([tmp_path / "missing.png"])

@@ -8,7 +8,12 @@ import pytest
 from PIL import Image
 
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
+from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.preprocessing import (
+    EARLIER,
+    Preprocessing,
+    default_preprocessing,
+)
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.schedules import CosineDecay, StepDecay
 from keras_resnet.config.spec import doubling
@@ -19,6 +24,7 @@ from keras_resnet.runs.choose import with_lengths
 from keras_resnet.runs.job import equal_batches
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import (
+    as_begun,
     check_batch_size,
     check_steps_per_execution,
     settle,
@@ -73,8 +79,34 @@ def test_every_recipe_settles_on_photographs(photos):
         assert job.recipe.augmentation == recipe.augmentation
         assert type(job.recipe.schedule) is type(recipe.schedule)
         if recipe.preprocessing is not None:
-            assert job.preprocessing == recipe.preprocessing
+            own = replace(recipe.preprocessing, exif_orientation=True)
+            assert job.preprocessing == own
         assert job.recipe.target is None
+
+
+def test_photographs_of_ones_own_are_turned_upright(photos):
+    for network in ("resnet20", "resnet18"):
+        assert settled(data=photos, network=network).preprocessing.exif_orientation
+    moved = {"recipe": "resnet50_fb_imagenet", "data": photos, "batch_size": 4}
+    job = settled(**moved)
+    assert job.preprocessing.exif_orientation
+    assert job.preprocessing.crop_rounding == "ceil"  # As the recipe's source.
+    undone = {"preprocessing.exif_orientation": False}
+    assert not settled(**moved, changes=undone).preprocessing.exif_orientation
+    assert job.settings()["exif_orientation"] and job.settings()["crop_rounding"]
+
+
+def test_published_protocols_take_files_as_they_are_stored():
+    rows = [recipe.preprocessing for recipe in RECIPES.values()]
+    rows.append(DATASETS["imagenet2012"].preprocessing)
+    assert not any(row.exif_orientation for row in rows if row is not None)
+
+
+def test_a_run_that_was_begun_earlier_keeps_its_images(photos):
+    job = settled(data=photos, network="resnet18", precision="float32", xla="off")
+    assert as_begun(job, {}) == job
+    as_it_was = as_begun(job, EARLIER).preprocessing
+    assert as_it_was == replace(job.preprocessing, **EARLIER) != job.preprocessing
 
 
 def test_a_recipe_has_as_many_epochs_on_own_images(photos):

@@ -71,6 +71,12 @@ def test_pixels_come_in_rows_and_columns(form):
     assert query.rows == ("rows" in form)
 
 
+def test_fractions_of_pixels_are_rounded():
+    query = parse(signature_name="images", inputs=[[[[0.4, 1.6, 255]]]])
+    assert query.images.dtype == np.uint8
+    assert query.images.tolist() == [[[[0, 2, 255]]]]
+
+
 def test_base64_may_have_breaks_and_no_padding():
     text = b64(picture())["b64"]
     broken = "\n".join(text[i : i + 76] for i in range(0, len(text), 76)).rstrip("=")
@@ -124,17 +130,19 @@ def test_what_is_malformed_is_refused(body, message):
     [
         ([[[[1, 2], [3]]]], "equal lengths"),
         ([[[1, 2], [3, 4]]], "Number where a list must be"),
-        ([[[[1.5]]]], "Number where an integer must be"),
+        ([[[[0.0, 0.5, 1]]]], "float64 from 0 to 1, as if divided by 255"),
+        ([[[[-2.1, 2.6, 0]]]], "not normalized"),
+        ([[[[float("nan"), 3]]]], "NaN"),
         ([[[[True]]]], "Boolean where"),
         ([[[["1"]]]], "String where"),
         # NumPy would make room for a million letters in every element.
         (["a" * 1_000_000, *[""] * 2], "String where a list must be"),
-        ([[[["a" * 1_000_000, *[""] * 10_000]]]], "String where an integer must be"),
+        ([[[["a" * 1_000_000, *[""] * 10_000]]]], "String where a number must be"),
         ([[[[None]]]], "Null where"),
-        ([[[[[1]]]]], "Array where an integer must be"),
+        ([[[[[1]]]]], "Array where a number must be"),
         ([[[[10**30]]]], "object"),
-        ([[[[256]]]], "256 to 256"),
-        ([[[[-1]]]], "-1 to -1"),
+        ([[[[256]]]], "from 256 to 256"),
+        ([[[[-1]]]], "from -1 to -1"),
         ([], "of shape (0,)"),
     ],
 )

@@ -273,7 +273,8 @@ def _cifar_bottleneck(n, **changes):
     """9n + 2 layers; the first stage widens, so its shortcut projects."""
     row = {
         "paper": "He et al. 2016b, table 2",
-        "source": "KaimingHe/resnet-1k-layers: stride on the first 1x1, option B",
+        "source": "KaimingHe/resnet-1k-layers resnet-pre-act.lua: stride on the first "
+        "1x1, option B",
     }
     return _cifar(n, "bottleneck", **(row | changes))
 
@@ -289,12 +290,16 @@ def _order(order):
     }
 
 
+_GATES = "Glorot & Bengio's uniform distribution"
+
+
 def _study(**changes):
     """ResNet-110 with another shortcut: He et al. 2016b, section 3 and table 1."""
     row = {
         "paper": "He et al. 2016b, fig. 2 and table 1",
         "source": "the paper; gates and factors in every block, the gate of a block "
-        "that changes the shape with its stride",
+        "that changes the shape with its stride; of the gates' kernels, whose first values "
+        f"the paper doesn't tell, {_GATES}",
     }
     return _cifar(18, **(row | changes))
 
@@ -308,6 +313,7 @@ def _wide(depth, width):
         stages=doubling("basic", (n, n, n), 16 * width),
         order="preactivation",
         dataset="cifar10",
+        depth_counts="projections",
         paper="Zagoruyko & Komodakis 2016, table 1",
         source="szagoruyko/wide-residual-networks wide-resnet.lua; dropout is an option",
     )
@@ -333,7 +339,7 @@ def _highway(stages, source):
         merge=ExclusiveGate(bias=-3.0, kernel_size=3),
         dataset="cifar10",
         paper="Srivastava et al. 2015, table 2; He et al. 2016a, table 6",
-        source=source,
+        source=f"{source}; the gates' kernels begin with {_GATES}",
     )
 
 
@@ -430,7 +436,11 @@ _ROWS = {
     "plain44":             _cifar_plain(7),
     "plain56":             _cifar_plain(9),
     "plain110":            _cifar_plain(18),
-    "resnet164":           _cifar_bottleneck(18),
+    "resnet164":           _cifar_bottleneck(
+        18,
+        source="the paper; of the authors' code, KaimingHe/resnet-1k-layers, which has the "
+        "pre-activation order alone, the stride on the first 1x1 and option B",
+    ),
     "resnet110_v2":        _cifar(18, order="preactivation", paper="He et al. 2016b"),
     "resnet164_v2":        _cifar_bottleneck(18, order="preactivation"),
     "resnet1001_v2":       _cifar_bottleneck(111, order="preactivation"),
@@ -450,8 +460,10 @@ _ROWS = {
     "resnet110_dropout_shortcut": _study(merge=ShortcutDropout(rate=0.5)),
     "resnet110_stochastic_depth": _cifar(
         18, stochastic_depth=0.5, paper="Huang et al. 2016, sec. 4",
-        source="yueatsprograms/Stochastic_Depth; its option A, and dropped residuals "
-        "scaled in training instead of in testing, the same in expectation",
+        source="the paper, with fb.resnet.torch's option A, every second pixel: "
+        "yueatsprograms/Stochastic_Depth ResidualDrop.lua averages 2x2 instead, and drops "
+        "a block for a whole batch, here for each image; kept residuals are scaled in "
+        "training instead of all in testing, the same in expectation",
     ),
     "highway19": _highway(
         ((2, 32, 1), (2, 48, 1), (6, 80, 2), (6, 128, 2)),

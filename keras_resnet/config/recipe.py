@@ -48,6 +48,12 @@ FAN_IN = (
     "Kernels begin with a variance of 2 / fan-in (He et al. 2015), where the source has "
     "2 / fan-out."
 )
+# Torch's nn.Linear, of which the sources zero the bias alone: fb.resnet.torch
+# models/resnet.lua, ResNeXt models/resnext.lua, wide-residual-networks models/utils.lua.
+CLASSIFIER = (
+    "The classifier's weights begin with a variance of 2 / n, n its inputs, where the "
+    "source draws them uniformly between plus and minus 1 / sqrt(n)."
+)
 # The same while the rate is constant (torch.optim.SGD; Torch's optim.sgd; darknet,
 # update_convolutional_layer). At momentum 0.9, a third of a velocity is left after ten.
 MOMENTUM = (

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from keras_resnet.config.augmentations import PadCropFlip
-from keras_resnet.config.recipe import FAN_IN, MOMENTUM, Recipe, Target
+from keras_resnet.config.preprocessing import CIFAR10_MEAN, CIFAR10_STD, Preprocessing
+from keras_resnet.config.recipe import CLASSIFIER, FAN_IN, MOMENTUM, Recipe, Target
 from keras_resnet.config.schedules import StepDecay
 
 # Updates in an epoch of 50,000 images in batches of 128: the last one, of 80 images, is
@@ -17,6 +18,10 @@ SPLIT = (
 # train.lua, updateLR: with a new optimState the momentum's buffer is gone.
 RESTART = (
     "The momentum goes on when the learning rate falls, where the source's begins anew."
+)
+GAMMA = (
+    "Batch norm's scales begin at 1, where the source's PyTorch port draws them from "
+    "U(0, 1) (pytorch/utils.py, bnparams)."
 )
 CLASSES = {"cifar10": 0, "cifar100": 1}  # Column of the errors below.
 
@@ -65,6 +70,9 @@ def _he2016(network, dataset, target):
             SPLIT,
             'Without the 400 updates at 0.01 of the appendix, which calls them "not '
             'necessary" for these networks.',
+            "The mean of each channel is subtracted and the pixels are divided by its "
+            "standard deviation, as in fb.resnet.torch, on which the authors' "
+            "resnet-1k-layers is based; the paper subtracts the mean of each pixel.",
         ),
     )
 
@@ -82,8 +90,14 @@ def _facebook(network):
         augmentation=PadCropFlip(padding=4),
         target=None,
         source="fb.resnet.torch train.lua, opts.lua and datasets/cifar10.lua",
-        deviations=(SPLIT, FAN_IN, MOMENTUM),
+        deviations=(SPLIT, FAN_IN, CLASSIFIER, MOMENTUM),
     )
+
+
+# train.lua has CIFAR-10's statistics for both sets (meanstd).
+_WIDE_PIXELS = Preprocessing(
+    channels=3, resize=None, size=(32, 32), mean=CIFAR10_MEAN, std=CIFAR10_STD
+)
 
 
 def _wide(network, dataset, target, dropout=0.0):
@@ -101,6 +115,7 @@ def _wide(network, dataset, target, dropout=0.0):
         nesterov=True,
         weight_decay=5e-4,
         augmentation=PadCropFlip(padding=4, mode="reflect"),
+        preprocessing=_WIDE_PIXELS if dataset == "cifar100" else None,
         target=_target(
             target,
             "szagoruyko/wide-residual-networks README.md: images normalized by the mean "
@@ -108,12 +123,7 @@ def _wide(network, dataset, target, dropout=0.0):
         ),
         source="Zagoruyko & Komodakis 2016, sec. 3, and szagoruyko/wide-residual-networks "
         "scripts/train_cifar.sh",
-        deviations=(
-            SPLIT,
-            "Half of a batch's images are flipped on average, where the code flips "
-            "exactly half.",
-            RESTART,
-        ),
+        deviations=(SPLIT, CLASSIFIER, GAMMA, RESTART),
     )
 
 
@@ -134,6 +144,8 @@ def _wide_svhn():
         deviations=(
             "Trained on all images but the 6,000 of the validation split; as many "
             "updates as in the source's epochs over all of them.",
+            CLASSIFIER,
+            GAMMA,
             RESTART,
         ),
     )
@@ -157,6 +169,7 @@ def _resnext(network, dataset, target):
         deviations=(
             SPLIT,
             FAN_IN,
+            CLASSIFIER,
             MOMENTUM,
             "The rate falls after 150 and 225 epochs, as the paper says; the code does "
             "it after 147 and 222.",

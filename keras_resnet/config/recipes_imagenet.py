@@ -18,6 +18,7 @@ from keras_resnet.config.preprocessing import (
     Preprocessing,
 )
 from keras_resnet.config.recipe import (
+    CLASSIFIER,
     FAN_IN,
     MOMENTUM,
     Distillation,
@@ -144,18 +145,22 @@ def _he2016(network, error):
     )
 
 
-def _facebook(network, error):
+_LUA = (
+    FAN_IN,
+    CLASSIFIER,
+    MOMENTUM,
+    "Crops are resized bilinearly or, where they shrink, by area, not bicubically.",
+)
+
+
+def _facebook(network, error, *deviations):
     return _every_30_epochs(
         network,
         _one_crop(error, "fb.resnet.torch pretrained/README.md"),
         90,
         source="fb.resnet.torch train.lua and datasets/imagenet.lua",
         tested_by="fb.resnet.torch",
-        deviations=(
-            FAN_IN,
-            MOMENTUM,
-            "Crops are resized bilinearly or, where they shrink, by area, not bicubically.",
-        ),
+        deviations=(*_LUA, *deviations),
     )
 
 
@@ -166,11 +171,7 @@ def _resnext(network, error):
         100,
         source="facebookresearch/ResNeXt opts.lua and train.lua",
         tested_by="fb.resnet.torch",
-        deviations=(
-            FAN_IN,
-            MOMENTUM,
-            "Crops are resized bilinearly or, where they shrink, by area, not bicubically.",
-        ),
+        deviations=_LUA,
     )
 
 
@@ -246,6 +247,7 @@ def _torchvision(network, error):
         deviations=(
             SPLIT,
             FAN_IN,
+            f"{CLASSIFIER[:-1]}; its bias, too, which begins at 0 here.",
             MOMENTUM,
             PER_EPOCH,
             CROP,
@@ -258,7 +260,9 @@ def _torchvision(network, error):
             "The classifier's bias does not decay, either.",
             "Keras's rectangles to erase: height and width are drawn apart.",
         ),
-        **_steps(1024, epochs),
+        # references/classification/sampler.py, RASampler: of each epoch, as many images as
+        # are whole multiples of 256, over 8 GPUs in batches of 128: 1,251 updates.
+        **_steps(1024, epochs, ragged=False),
     )
 
 
@@ -339,6 +343,10 @@ def _ten_crop(error, where):
 _OPTION_A = "He et al. 2016a, table 2, shortcuts of option A (here B)"
 _TABLE_2, _TABLE_3 = "He et al. 2016a, table 2", "He et al. 2016a, table 3"
 _KAIMING = "KaimingHe/deep-residual-networks README"
+_NORM_AFTER_ADDITION = (
+    "The published error is of a network with batch norm after the addition "
+    "(pretrained/README.md); here it comes before, as in the source's models/resnet.lua."
+)
 
 IMAGENET_RECIPES: dict[str, Recipe] = {
     "resnet18_imagenet":         _he2015("resnet18", _ten_crop(27.88, _OPTION_A)),
@@ -352,7 +360,7 @@ IMAGENET_RECIPES: dict[str, Recipe] = {
     "resnet200_v2_imagenet":     _he2016("resnet200_v2", 20.7),
     "resnet18_fb_imagenet":      _facebook("resnet18", 30.43),
     "resnet34_fb_imagenet":      _facebook("resnet34", 26.73),
-    "resnet50_fb_imagenet":      _facebook("resnet50_v1_5", 24.01),
+    "resnet50_fb_imagenet":      _facebook("resnet50_v1_5", 24.01, _NORM_AFTER_ADDITION),
     "resnet101_fb_imagenet":     _facebook("resnet101_v1_5", 22.44),
     "resnet152_fb_imagenet":     _facebook("resnet152_v1_5", 22.16),
     "resnet200_fb_imagenet":     _facebook("resnet200_v2", 21.66),

@@ -138,6 +138,9 @@ class ResNetSpec:
             linearly from the first one on. Huang et al. 2016, sec. 3.
         zero_gamma: Whether the last batch norm of each block begins with a scale of 0,
             the block as an identity. He et al. 2019, sec. 3.1.
+        depth_counts: What is counted in `depth` besides the convolutions on the main path:
+            the ``"classifier"`` or, as in the 6n + 4 of wide residual networks, the
+            ``"projections"`` of shortcuts. Zagoruyko & Komodakis 2016, sec. 2.
         dataset: For whose images and classes the network was published.
         image_size: Side in pixels of these images.
         paper: Who published the network, and where in the paper.
@@ -160,6 +163,7 @@ class ResNetSpec:
     dropout: float = 0.0
     stochastic_depth: float = 0.0
     zero_gamma: bool = False
+    depth_counts: Literal["classifier", "projections"] = "classifier"
     dataset: Literal["imagenet", "cifar10"]
     image_size: int | None = None
     paper: str
@@ -170,6 +174,7 @@ class ResNetSpec:
         _check_choice("stem", self.stem, tuple(STEM_STRIDES))
         _check_choice("order", self.order, tuple(ORDERS))
         _check_choice("dataset", self.dataset, tuple(CLASSES))
+        _check_choice("depth_counts", self.depth_counts, ("classifier", "projections"))
         if not self.stages or not all(isinstance(s, Stage) for s in self.stages):
             raise ValueError(
                 "`stages` must be a tuple of `Stage`, at least one. "
@@ -215,13 +220,26 @@ class ResNetSpec:
 
     @property
     def depth(self) -> int:
-        """Weighted layers: convolutions on the main path plus the classifier."""
+        """Weighted layers: the convolutions on the main path and what `depth_counts` says.
+
+        The three 3x3 convolutions of a ``"deep"`` stem count as the one that they replace.
+        """
         order = ORDERS[self.order]
         stages = [
             order.before_stage + stage.repeats * CONVOLUTIONS[stage.block]
             for stage in self.stages
         ]
-        return 1 + sum(stages) + order.at_end + 1  # The stem and the classifier.
+        others = 1 if self.depth_counts == "classifier" else self._projections
+        return 1 + sum(stages) + order.at_end + others  # With the stem's.
+
+    @property
+    def _projections(self) -> int:
+        """Number of stages whose first block changes the shape."""
+        before = [self.stem_filters, *(stage.output_filters for stage in self.stages)]
+        return sum(
+            stage.stride > 1 or stage.output_filters != filters
+            for stage, filters in zip(self.stages, before, strict=False)
+        )
 
     @property
     def blocks(self) -> int:

@@ -35,7 +35,7 @@ def pad_crop_flip(
         padding: Pixels added on each side.
         flip: Whether half of the images are mirrored left to right.
         mode: ``"zero"``, or ``"reflect"`` for the image, reflected at its outermost
-            pixels; Zagoruyko & Komodakis 2016 (augmentation.lua).
+            pixels; szagoruyko/wide-residual-networks (train.lua, randomcrop).
         share: Which of how many equal parts of a batch ``images`` are; each image gets
             what it would get in the whole batch.
 

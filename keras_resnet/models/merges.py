@@ -110,6 +110,8 @@ def _gate(
         strides=stride,
         padding="same",
         activation="sigmoid",
+        # Ours: not that of the other kernels, since no ReLU follows.
+        kernel_initializer="glorot_uniform",
         bias_initializer=keras.initializers.Constant(bias),
         name=f"{name}_gate",
     )(x)

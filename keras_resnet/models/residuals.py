@@ -30,8 +30,8 @@ def squeeze_and_excite(
 def drop_residual(x: keras.KerasTensor, *, rate: float, name: str) -> keras.KerasTensor:
     """Leaves the residual out for a random share of the images, in training.
 
-    Huang et al. 2016, sec. 3: what is kept is scaled up in training here, instead of
-    down in testing.
+    Huang et al. 2016, sec. 3, who leave it out for all images of a batch: what is kept is
+    scaled up in training here, instead of down in testing.
     """
     return layers.Dropout(
         rate, noise_shape=(None, 1, 1, 1), name=f"{name}_stochastic_depth"

@@ -16,7 +16,7 @@ from keras_resnet.files import WRITING, read_json, write_json
 # Fields of recipe and network that don't change a result.
 WORDS: dict[str, tuple[str, ...]] = {
     "recipe": ("name", "source", "target", "deviations"),
-    "network": ("name", "paper", "source"),
+    "network": ("name", "paper", "source", "depth_counts"),
 }
 COMPUTING: tuple[str, ...] = ("precision", "xla")  # A run keeps these to its end.
 # Fields of the preprocessing that stand beside the recipe, as the run has them. In earlier

@@ -16,10 +16,9 @@ from tests.helpers import paper_facts
 def test_the_name_says_what_the_row_holds(name):
     spec = ARCHITECTURES[name]
     depth = int(re.search(r"\d+", name.replace("resnetv2", ""))[0])
-    # Wide ResNet's 6n + 4 counts the three projections and not the classifier.
     wide_for_cifar = name.startswith("wide_resnet") and spec.dataset == "cifar10"
 
-    assert spec.depth == depth - (2 if wide_for_cifar else 0)
+    assert spec.depth == depth
     assert (spec.order == "plain") == name.startswith("plain")
     v2 = re.search("_v2|resnetv2", name) or wide_for_cifar
     assert spec.preactivation == bool(v2)
@@ -29,6 +28,17 @@ def test_the_name_says_what_the_row_holds(name):
     on_the_first_1x1 = r"resnet(50|101|152|164|1001)(_caffe|_v2|_bn.*|_relu.*)?"
     if spec.stages[0].block == "bottleneck":
         assert re.fullmatch(on_the_first_1x1, name)
+
+
+def test_rows_say_what_they_do_otherwise_than_their_sources():
+    depth = ARCHITECTURES["resnet110_stochastic_depth"].source
+    assert "averages 2x2 instead" in depth  # ResidualDrop.lua: SpatialAveragePooling
+    assert "a block for a whole batch" in depth  # main.lua: a gate for each batch
+    # resnet-pre-act.lua is all that resnet-1k-layers has.
+    assert "pre-activation order alone" in ARCHITECTURES["resnet164"].source
+    gated = [spec for spec in ARCHITECTURES.values() if hasattr(spec.merge, "bias")]
+    assert len(gated) == 4
+    assert all("Glorot" in spec.source for spec in gated)
 
 
 def test_grouped_names_say_groups_and_width():
@@ -58,6 +68,7 @@ def test_every_network_has_independent_counts():
         {"shortcut": None},
         {"groups": 0},
         {"dataset": "mnist"},
+        {"depth_counts": "all"},
         {"dropout": 1.0, "order": "preactivation"},
         {"dropout": 0.3},
         {"stochastic_depth": -0.1},

@@ -63,8 +63,8 @@ def test_show_prints_every_number(capsys):
     assert main(["show", "resnet50_tv2_imagenet"]) == 0
     text = capsys.readouterr().out
     for value in (
-        "751,200",
-        "605.1",
+        "750,600",
+        "604.6",
         "0.99890773",
         "19.142",
         "torchvision_v2",

@@ -100,6 +100,34 @@ def test_cosines_rise_and_fall_where_the_sources_say(name):
     assert float(schedule(recipe.steps)) < rate * 1e-4
 
 
+@pytest.mark.parametrize("name", paper_facts.OF_SOURCES)
+def test_rows_are_the_sources_code(name):
+    momentum, nesterov, weight_decay, updates, mean, std = paper_facts.OF_SOURCES[name]
+    recipe = RECIPES[name]
+    assert (recipe.momentum, recipe.nesterov) == (momentum, nesterov)
+    assert recipe.weight_decay == weight_decay
+    assert recipe.validate_every == updates
+    assert recipe.steps % updates == 0
+    images = recipe.preprocessing or DATASETS[recipe.dataset].preprocessing
+    assert (images.mean, images.std) == (mean, std)
+
+
+@pytest.mark.parametrize(("beginning", "dataset"), paper_facts.DECLARED)
+def test_rows_say_what_they_do_otherwise(beginning, dataset):
+    rows = [
+        recipe
+        for name, recipe in RECIPES.items()
+        if name.startswith(beginning) and recipe.dataset == dataset
+    ]
+    assert rows
+    for recipe in rows:
+        said = " ".join(recipe.deviations)
+        for words in paper_facts.DECLARED[beginning, dataset]:
+            assert words in said, (recipe.name, words)
+    # The source flips a coin for each image, too: train.lua, hflip.
+    assert "flipped" not in " ".join(" ".join(r.deviations) for r in RECIPES.values())
+
+
 def test_darknets_rate_burns_in_and_falls_with_the_fourth_power():
     recipe = RECIPES["darknet53_imagenet"]
     schedule = learning_rate(recipe.schedule, recipe.steps)

@@ -298,3 +298,42 @@ COSINES = {
     "resnet50_nv90_imagenet": (1_281_167, 2048, 90, 8, 2.048),
     "resnet50_nv250_imagenet": (1_281_167, 2048, 250, 8, 2.048),
 }
+
+# What the sources' code does, by recipe: momentum, whether it is Nesterov's, weight decay,
+# updates in an epoch, mean and deviation of the pixels, each typed from the files named.
+CIFAR10_PIXELS = ((125.3, 123.0, 113.9), (63.0, 62.1, 66.7))
+CIFAR100_PIXELS = ((129.3, 124.1, 112.4), (68.2, 65.4, 70.4))
+TORCH_PIXELS = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+OF_SOURCES = {
+    # fb.resnet.torch opts.lua, train.lua, datasets/cifar10.lua
+    "resnet20_fb_cifar10": (0.9, True, 1e-4, 391, *CIFAR10_PIXELS),
+    # wide-residual-networks train.lua, meanstd (of both sets), scripts/train_cifar.sh
+    "wide_resnet28_10_cifar10": (0.9, True, 5e-4, 390, *CIFAR10_PIXELS),
+    "wide_resnet28_10_cifar100": (0.9, True, 5e-4, 390, *CIFAR10_PIXELS),
+    "wide_resnet40_10_dropout_cifar100": (0.9, True, 5e-4, 390, *CIFAR10_PIXELS),
+    # ResNeXt README.md, datasets/cifar10.lua, cifar100.lua and imagenet.lua
+    "resnext29_8x64d_cifar10": (0.9, True, 5e-4, 391, *CIFAR10_PIXELS),
+    "resnext29_8x64d_cifar100": (0.9, True, 5e-4, 391, *CIFAR100_PIXELS),
+    "resnext50_32x4d_imagenet": (0.9, True, 1e-4, 5005, *TORCH_PIXELS),
+    # fb.resnet.torch opts.lua, train.lua, datasets/imagenet.lua
+    "resnet50_fb_imagenet": (0.9, True, 1e-4, 5005, *TORCH_PIXELS),
+    # vision references/classification/train.py and sampler.py, RASampler:
+    # 1,281,167 // 256 * 256 images of 8 GPUs in batches of 128
+    "resnet50_tv2_imagenet": (0.9, False, 2e-5, 1251, *TORCH_PIXELS),
+}
+
+# What the sources do otherwise than the rows, which these must say: by the beginning of a
+# recipe's name and its data set.
+DECLARED = {
+    ("resnet50_fb", "imagenet2012"): ("batch norm after the addition",),
+    ("resnet20_fb", "cifar10"): ("2 / fan-out", "1 / sqrt(n)"),
+    ("resnet18_fb", "imagenet2012"): ("2 / fan-out", "1 / sqrt(n)"),
+    ("resnext29", "cifar100"): ("2 / fan-out", "1 / sqrt(n)"),
+    ("resnext50_32x4d", "imagenet2012"): ("2 / fan-out", "1 / sqrt(n)"),
+    ("wide_resnet", "cifar10"): ("1 / sqrt(n)", "U(0, 1)", "begins anew"),
+    ("wide_resnet", "cifar100"): ("1 / sqrt(n)", "U(0, 1)", "begins anew"),
+    ("wide_resnet", "svhn"): ("1 / sqrt(n)", "U(0, 1)", "begins anew"),
+    ("resnet164_v2", "cifar10"): ("the mean of each pixel",),
+    ("resnet1001_v2", "cifar100"): ("the mean of each pixel",),
+    ("resnet50_tv2", "imagenet2012"): ("2 / fan-out", "1 / sqrt(n)", "repeated"),
+}

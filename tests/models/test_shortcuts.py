@@ -82,7 +82,9 @@ def test_gates_begin_with_the_given_bias(gate):
     inputs = keras.Input((8, 8, 16))
     merge = merges.exclusive_gate if gate is ExclusiveGate else merges.shortcut_gate
     out = merge(inputs, inputs, x=inputs, stride=1, name="b", gate=gate(bias=-6.0))
-    bias = keras.Model(inputs, out).get_layer("b_gate").bias
+    layer = keras.Model(inputs, out).get_layer("b_gate")
+    assert isinstance(layer.kernel_initializer, keras.initializers.GlorotUniform)
+    bias = layer.bias
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(bias), np.full(16, -6.0))
 
 

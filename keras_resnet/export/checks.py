@@ -50,7 +50,9 @@ def _check_layer(layer):
             f"Received: layer={layer.name!r} with "
             f"compute_dtype={layer.compute_dtype!r}."
         )
-    if getattr(layer, "data_format", None) == "channels_first":
+    # Padding and cropping serve our networks to change the channels themselves.
+    reshapes = isinstance(layer, (keras.layers.ZeroPadding2D, keras.layers.Cropping2D))
+    if not reshapes and getattr(layer, "data_format", None) == "channels_first":
         raise ValueError(
             "The model must be channels last, as served images are: rebuild it with "
             "`keras.config.set_image_data_format('channels_last')` and load the "

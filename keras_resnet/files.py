@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -133,6 +134,34 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def damage_of(path: pathlib.Path) -> str | None:
+    """What is wrong with a zip file, such as a ``.keras`` file, in a few words.
+
+    It compares the checksum of everything inside, since Keras reads a file with flipped
+    bits as if nothing were wrong.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The damage; `None` if the file is whole.
+
+    Raises:
+        OSError: If it can't be read, for lack of rights for example.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except FileNotFoundError:
+        return "it is missing"
+    except OSError:
+        raise
+    except Exception as error:  # Flipped bits make zipfile raise many kinds.
+        empty = path.stat().st_size == 0
+        return "it is empty" if empty else f"it is damaged or cut short: {error}"
+    return bad and f"it is damaged: the checksum of {bad} in it is wrong"
+
+
 def check_target(target: pathlib.Path, sign: str, overwrite: bool) -> None:
     """Checks that an export may write a folder, before anything is computed for it.
 
@@ -144,6 +173,7 @@ def check_target(target: pathlib.Path, sign: str, overwrite: bool) -> None:
     Raises:
         FileExistsError: If it exists and may not be replaced, or no export wrote it, or
             one of its parents is a file.
+        PermissionError: If nothing can be written there.
     """
     for parent in target.parents:
         if parent.exists() and not parent.is_dir():
@@ -151,6 +181,12 @@ def check_target(target: pathlib.Path, sign: str, overwrite: bool) -> None:
                 f"{target} must lie in a folder. Received: {parent} is a file. Choose "
                 "another folder."
             )
+    parent = next(parent for parent in target.parents if parent.exists())
+    if not os.access(parent, os.W_OK):
+        raise PermissionError(
+            f"{target} can't be written: {parent} is read-only. Choose another folder "
+            "(--output)."
+        )
     if target.exists() and not overwrite:
         raise FileExistsError(
             f"The folder must not exist yet. Received: {target}. Choose another one, or "

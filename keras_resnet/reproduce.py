@@ -26,15 +26,18 @@ from keras_resnet.runs.build import (
     stages,
     validation_batches,
 )
+from keras_resnet.runs.choose import check_data_is_here
 from keras_resnet.runs.finish import chosen_loggers, finish
 from keras_resnet.runs.folder import (
     begun,
     check_folder,
     claim_folder,
+    damage_in,
     is_seen,
     lock_folder,
 )
 from keras_resnet.runs.job import Job
+from keras_resnet.runs.record import read_record, summary
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import as_begun, is_finished, settle
 from keras_resnet.training import batch_norm, checkpoint, loggers
@@ -162,7 +165,7 @@ def train(
             "--output-dir on a file system that they share.",
         )
         if hardware.chief:
-            say_begins(job)
+            say_begins(job, folder)
         earlier_seconds = fit(
             model,
             job.recipe,
@@ -177,6 +180,7 @@ def train(
     if hardware.chief:
         since = started - earlier_seconds
         finish(job, network, folder, made_on=made_on, phases=phases, since=since)
+        say_results(folder, request)
     distribute.end_together(hardware)
     return folder
 
@@ -184,8 +188,8 @@ def train(
 def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) -> str:
     """Estimates what `train` would take with the same options, and trains nothing.
 
-    It measures a few updates of a network that it throws away, and writes nothing. For a
-    run that has begun, the time is that of the remaining updates.
+    It measures a few updates of a network that it throws away; it writes nothing and
+    downloads no data. For a run that has begun, the time is that of the remaining updates.
 
     Args:
         recipe: As of `train`.
@@ -197,9 +201,11 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
 
     Raises:
         ValueError: As of `train`.
+        FileNotFoundError: If the data is not there.
     """
     request = TrainRequest(recipe=recipe, **options)
     loggers.check(request.log)
+    check_data_is_here(request)
     hardware = find_devices(request.devices)
     job, folder = settled(request, hardware)
     with scope(job):
@@ -216,6 +222,7 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
             validation,
             hardware,
             stages=stages(job.recipe, done),
+            validation_batches=count,
         )
     return text(
         job.name,
@@ -260,17 +267,28 @@ def data_of(job: Job) -> FitData:
 
 
 def say_finished(folder: pathlib.Path, request: TrainRequest) -> pathlib.Path:
-    """Prints that a run is finished, and returns its folder."""
+    """Prints that a run is finished, and its results; returns its folder."""
     if request.verbose:
         print(f"{folder} is finished: there is nothing to train.")
+    say_results(folder, request)
     return folder
 
 
-def say_begins(job: Job) -> None:
+def say_results(folder: pathlib.Path, request: TrainRequest) -> None:
+    """Prints the results of a finished run, and its files."""
+    if request.verbose:
+        print(summary(read_record(folder / "record.json"), folder))
+
+
+def say_begins(job: Job, folder: pathlib.Path) -> None:
     """Prints what is trained on which devices, and which examples are left out."""
     if not job.request.verbose:
         return
     print(f"Found {job.splits.counts}.")
+    if damage := damage_in(folder):
+        some = checkpoint.checkpoints(folder / "checkpoints")
+        how = "made again from the last checkpoint" if some else "trained again"
+        print(f"{damage} It is {how}.")
     names = job.splits.skipped
     if names:
         more = ", …" if len(names) > 10 else ""

@@ -10,7 +10,7 @@ import pytest
 import keras_resnet
 from keras_resnet import reproduce
 from keras_resnet.__main__ import main
-from keras_resnet.analysis import plots
+from keras_resnet.analysis import image_plots, plots
 from keras_resnet.callbacks import HistoryLog, Resume, read_history
 from keras_resnet.config.recipe_files import read_recipe
 from keras_resnet.data import folders, images, sources
@@ -81,7 +81,7 @@ READERS = {
     "a hash": sha256_of,
     "curves": lambda path: plots.training_curves(ROWS, path, title=""),
     "a history to draw": lambda path: plots.training_curves(path, "c.png", title=""),
-    "a grid": lambda path: plots.image_grid(IMAGE, path, columns=1),
+    "a grid": lambda path: image_plots.image_grid(IMAGE, path, columns=1),
 }
 
 

@@ -25,7 +25,7 @@ from keras_resnet.config.schedules import StepDecay
 from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices import find
-from keras_resnet.runs import build, finish
+from keras_resnet.runs import build, finish, pictures
 from keras_resnet.runs import evaluate as evaluation
 from keras_resnet.runs.convert import convert
 from keras_resnet.runs.folder import LOCK, lock_folder
@@ -120,7 +120,7 @@ def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypa
     monkeypatch.setattr(pipelines, "evaluation_batches", noted)
     monkeypatch.setattr(batch_norm, "recompute", recompute)
     reproduce.train(output_dir=tmp_path, accumulate=4, verbose=0)
-    assert set(sizes) == {4, finish.EXAMPLES_SHOWN}
+    assert set(sizes) == {4, pictures.EXAMPLES_SHOWN}
     assert precise == 8 * [4]
 
 
@@ -190,8 +190,8 @@ def test_a_failed_write_keeps_the_old_evaluation(finished, monkeypatch):
         raise OSError("No space left on device")
 
     monkeypatch.setattr(pathlib.Path, "write_text", no_space)
-    with pytest.raises(OSError, match="No space"):
-        evaluation.evaluate(finished, split="validation")
+    with pytest.warns(UserWarning, match=r"isn't kept in .*No space"):
+        assert evaluation.evaluate(finished, split="validation")["n"] == 32
     assert (finished / "evaluation.json").read_bytes() == before
     assert not list(finished.glob("writing_*"))
 
@@ -351,8 +351,9 @@ def test_all_is_computed_in_the_devices_scope(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce.distribute, "first_device", scope)
     checked(build, "compile_model")
     checked(reproduce, "fit")
-    for name in ("as_float32", "measure", "show_examples"):
+    for name in ("as_float32", "measure"):
         checked(finish, name)
+    checked(pictures, "examples_to_show")
     reproduce.train(output_dir=tmp_path, devices="cpu", verbose=0)
 
 
@@ -387,9 +388,9 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         ({"data": "cifar10", "network": "resnet51"}, "Did you mean"),
         ({"steps": 3, "epochs": 1}, "not both"),
         ({"epochs": 0}, "must be positive"),
-        ({"epochs": 1e300}, "fewer than 2,147,483,648 updates"),
-        ({"epochs": 1e308}, "fewer than 2,147,483,648 updates"),
-        ({"steps": 10**30}, "less than 2,147,483,648"),
+        ({"epochs": 1e300}, "at most 1,000,000,000 updates"),
+        ({"epochs": 1e308}, "at most 1,000,000,000 updates"),
+        ({"steps": 2_000_000_000}, "an integer from 1 to 1,000,000,000"),
         ({"batch_size": 0}, "positive integer"),
         ({"batch_size": 10_000}, "must not exceed the 160 training images"),
         ({"devices": "abacus"}, "must be 'all'"),

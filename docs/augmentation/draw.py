@@ -12,7 +12,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from keras_resnet.analysis import plots
+from keras_resnet.analysis import image_plots
 from keras_resnet.config.augmentations import CutMix, MixUp, RandAugment
 from keras_resnet.data import augmentation, colors, keras_augmentation
 from keras_resnet.data.decoding import decode
@@ -97,7 +97,7 @@ def main():
         columns = [images, *(np.stack(draw(seed)) for seed in seeds)]
         grid = np.stack(columns, axis=1).reshape(-1, SIDE, SIDE, 3)
         pixels = np.clip(np.round(grid), 0, 255).astype(np.uint8)
-        path = plots.image_grid(pixels, HERE / f"{name}.jpg", columns=DRAWS + 1)
+        path = image_plots.image_grid(pixels, HERE / f"{name}.jpg", columns=DRAWS + 1)
         print(path.name, path.stat().st_size)
 
 

@@ -104,10 +104,10 @@ def _show_recipe(recipe: Recipe, toml: bool) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """``keras-resnet train``: trains, and prints the results and where they lie."""
+    """``keras-resnet train``: trains, which prints the results and where they lie."""
     from keras_resnet import reproduce
     from keras_resnet.devices.cluster import find_workers
-    from keras_resnet.runs.record import read_record, summary
+    from keras_resnet.runs.record import read_record
     from keras_resnet.runs.request import TrainRequest
     from keras_resnet.runs.tables import of_seeds
 
@@ -136,7 +136,6 @@ def train(options: argparse.Namespace) -> None:
         folder = reproduce.train(**one, verbose=verbose)
         if chief:
             records.append(read_record(folder / "record.json"))
-            print(summary(records[-1], folder))
     if options.seeds:
         print(of_seeds(records))
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.config.values import from_values
 
 CHOICES = {
     "channel_order": ("rgb", "bgr"),
@@ -102,9 +103,15 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "Preprocessing":
-        """The inverse of `as_json`, after a round trip through JSON; see `EARLIER`."""
-        values = EARLIER | values
-        return cls(**{name: _as_tuple(value) for name, value in values.items()})
+        """The inverse of `as_json`, after a round trip through JSON; see `EARLIER`.
+
+        Raises:
+            ValueError: If a key is missing or unknown, or a value impossible; it names
+                the key.
+        """
+        if isinstance(values, dict):
+            values = EARLIER | values
+        return from_values(cls, values, "preprocessing")
 
 
 def _has_shape(values, shape):
@@ -116,10 +123,6 @@ def _has_shape(values, shape):
         and len(values) == shape[0]
         and all(_has_shape(value, shape[1:]) for value in values)
     )
-
-
-def _as_tuple(value):
-    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 # Channel statistics of the training sets, in pixel values from 0 to 255.

@@ -87,13 +87,13 @@ def load_exported(path: str | os.PathLike[str]) -> Exported:
                 f"{file} must lie beside the exported network. Export it again with "
                 "`keras-resnet export`."
             )
+    preprocessing = _object(preprocessing_file, "size", "channels")
     form = folder / "form.json"
+    precision = _object(form, "precision")["precision"] if form.is_file() else None
+    names = _names(labels)
     try:
-        preprocessing = read_json(preprocessing_file)
         size = (*map(int, preprocessing["size"]), int(preprocessing["channels"]))
-        precision = read_json(form)["precision"] if form.is_file() else None
         run = _OPENERS[format](folder, precision)
-        names = tuple(labels.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
         classes = np.shape(run(np.zeros((1, *size), np.uint8)))[1]
         if classes != len(names):
             raise ValueError(
@@ -113,6 +113,33 @@ def load_exported(path: str | os.PathLike[str]) -> Exported:
         preprocessing=preprocessing,
         format=format,
     )
+
+
+def _object(path: pathlib.Path, *keys: str) -> dict[str, Any]:
+    """Reads a JSON file that must be an object with these keys, and may have others."""
+    try:
+        found = read_json(path)
+        if not isinstance(found, dict):
+            raise ValueError(f"Received: {found!r}.")
+        if missing := [key for key in keys if key not in found]:
+            raise ValueError(f"Missing: {', '.join(missing)}.")
+    except ValueError as error:
+        raise ValueError(
+            f"{path} must be as `keras-resnet export` wrote it, an object with the keys "
+            f"{', '.join(keys)}. {error} Export it again."
+        ) from error
+    return found
+
+
+def _names(path: pathlib.Path) -> tuple[str, ...]:
+    """The class names in a ``labels.txt``, one a line."""
+    try:
+        return tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} must be UTF-8, as `keras-resnet export` wrote it, and it isn't: "
+            f"{error}. Export it again."
+        ) from error
 
 
 def find_exported(path: str | os.PathLike[str]) -> tuple[pathlib.Path, str]:

@@ -14,6 +14,7 @@ from keras_resnet.config.preprocessing import Preprocessing, default_preprocessi
 from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.recipe_files import changed, read_recipe
 from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.schedules import PlateauDecay
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data import folders, sources
 from keras_resnet.data.examples import Splits
@@ -28,6 +29,7 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "network": ("network",),
     "schedule.learning_rate": ("learning_rate",),
 }
+VALIDATIONS = 10  # At least, as far as there is time for them.
 # Fields that are options alone: they decide more than the recipe.
 OPTIONS_ALONE = {"dataset": "data", "name": "name"}
 
@@ -131,6 +133,20 @@ def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
     )
 
 
+def check_data_is_here(request: TrainRequest) -> None:
+    """Raises `FileNotFoundError` if the data would have to be downloaded."""
+    row = asked_recipe(request)
+    name = request.data if row is None or request.data is not None else row.dataset
+    if name in DATASETS and not sources.is_here(name, request.data_dir):
+        place = request.data_dir or "TensorFlow Datasets' folder"
+        raise FileNotFoundError(
+            f"A plan needs the data, since it measures updates on it, and downloads "
+            f"nothing: {name} is not in {place}. Name the folder of a prepared copy as "
+            "`data_dir` (--data-dir), or train for an update (--steps 1), which downloads "
+            "it."
+        )
+
+
 def val_fraction(request: TrainRequest) -> float | None:
     """The share of a folder's images that is kept for validation."""
     if not request.has_own_images:
@@ -195,13 +211,48 @@ def with_lengths(recipe: Recipe, examples: int, request: TrainRequest) -> Recipe
         )
     if request.epochs is not None:
         wanted = request.epochs * examples / recipe.batch_size
-        if not 0 < wanted < MOST_STEPS - 1:
+        if not 0 < wanted <= MOST_STEPS:
             raise ValueError(
-                f"`epochs` must be positive and make fewer than {MOST_STEPS:,} updates. "
-                f"Received: epochs={request.epochs}."
+                f"`epochs` (--epochs) must make at most {MOST_STEPS:,} updates. "
+                f"Received: epochs={request.epochs}, {wanted:,.0f} updates."
             )
         steps = math.ceil(wanted)
     return recipe if steps is None else with_steps(recipe, steps)
+
+
+def decides_validations(request: TrainRequest, recipe: Recipe) -> bool:
+    """Whether the number of validations may be another than the recipe's.
+
+    It may where another length was asked for. A learning rate that depends on how
+    training goes also depends on when that is looked at, so such recipes keep theirs.
+    """
+    other_length = request.steps is not None or request.epochs is not None
+    reactive = (
+        isinstance(recipe.schedule, PlateauDecay)
+        or recipe.warmup_learning_rate is not None
+    )
+    own = "validate_every" in (request.changes or {})
+    return other_length and not reactive and not own
+
+
+def with_validations(recipe: Recipe, images: int, request: TrainRequest) -> Recipe:
+    """The recipe with more validations where its updates are few.
+
+    Curves need some points. The weights stay the same to the bit.
+
+    Args:
+        recipe: Of the length that was asked for.
+        images: Number of validation images. No more are looked at in all than images
+            are trained on, unless the recipe does so itself.
+        request: What is asked for.
+    """
+    if not decides_validations(request, recipe):
+        return recipe
+    wanted = min(VALIDATIONS, recipe.steps * recipe.batch_size // images)
+    every = math.ceil(recipe.steps / max(1, wanted))
+    at_a_time = request.steps_per_execution
+    every = at_a_time * math.ceil(every / at_a_time)
+    return replace(recipe, validate_every=min(recipe.validate_every, every))
 
 
 def preprocessing_of(recipe: Recipe, spec: ResNetSpec, splits: Splits) -> Preprocessing:

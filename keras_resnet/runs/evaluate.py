@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -22,20 +24,21 @@ PROTOCOL = "single_crop"  # The whole image, or its centre, once.
 
 
 def evaluate(
-    folder: str | pathlib.Path,
+    run: str | os.PathLike[str] | Run,
     *,
-    data: str | pathlib.Path | None = None,
-    data_dir: str | None = None,
+    data: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
     split: str | None = None,
     batch_size: int = 256,
 ) -> dict[str, Any]:
     """Measures a run on a split, and keeps the result in ``evaluation.json``.
 
     The file lies beside the run's record. It holds one result for each data set, split
-    and protocol; measuring the same again replaces that result.
+    and protocol; measuring the same again replaces that result. Where it can't be
+    written, a warning says so.
 
     Args:
-        folder: The run's.
+        run: The run's folder, or the run as `load` returns it.
         data: Folder of images or name of a data set, if not the one that the run was
             trained on: of a folder all images are measured on, or those of its folder
             ``test``. A converted network needs one.
@@ -52,7 +55,7 @@ def evaluate(
         ValueError: If the data has other classes than the run, or no such split, or
             ``evaluation.json`` is damaged.
     """
-    run = load(folder)
+    run = run if isinstance(run, Run) else load(run)
     path = run.folder / "evaluation.json"
     earlier = read_evaluations(path) if path.exists() else []
     splits, split, examples = examples_of(run, data, data_dir, split)
@@ -75,7 +78,10 @@ def evaluate(
         "versions": environment.versions(),
     }
     others = [one for one in earlier if _what(one) != _what(result)]
-    write_json(path, {"results": [*others, result]})
+    try:
+        write_json(path, {"results": [*others, result]})
+    except OSError as error:  # A read-only or a full disk must not lose the result.
+        warnings.warn(f"The result isn't kept in {path}: {error}", stacklevel=2)
     return result
 
 
@@ -132,7 +138,10 @@ def has_classes(run: Run, names: Sequence[str]) -> bool:
 
 
 def examples_of(
-    run: Run, data: str | pathlib.Path | None, data_dir: str | None, split: str | None
+    run: Run,
+    data: str | os.PathLike[str] | None,
+    data_dir: str | os.PathLike[str] | None,
+    split: str | None,
 ) -> tuple[Splits, str, Examples | StreamedExamples | None]:
     """Finds the examples to measure a run on.
 
@@ -174,7 +183,13 @@ def examples_of(
         return splits, split, getattr(splits, split)
     if own:
         # The same fraction, or images of the training set would be measured on.
-        fraction = run.record["overrides"]["val_fraction"]
+        fraction = run.record["overrides"].get("val_fraction")
+        if not isinstance(fraction, float) or not 0 < fraction < 1:
+            raise ValueError(
+                f"{run.folder / 'record.json'} must have the share of the images that "
+                "was kept for validation, between 0 and 1, as `overrides.val_fraction`. "
+                f"Received: val_fraction={fraction!r}."
+            )
         splits = folders.load(data, val_fraction=fraction)
         if splits.sha256 != run.record["dataset"]["sha256"]:
             raise ValueError(

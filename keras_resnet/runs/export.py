@@ -7,6 +7,7 @@ which knows nothing of runs.
 from __future__ import annotations
 
 import contextlib
+import os
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ from keras_resnet.export.load import load_exported
 from keras_resnet.files import check_target, local_path, to_json, write_json
 from keras_resnet.models.layers import groups_apart
 from keras_resnet.runs import environment
-from keras_resnet.runs.load import BATCH, load
+from keras_resnet.runs.load import BATCH, Run, load
 from keras_resnet.runs.sample import sample_of
 
 # How far a form's probabilities may be from Keras's. 8 bits may change any single answer:
@@ -34,20 +35,20 @@ AGREEMENT = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 5e-2, "int8": 1.0}
 
 
 def export(
-    folder: str | pathlib.Path,
+    run: str | os.PathLike[str] | Run,
     *,
     format: str = "saved_model",
     precision: str = "float32",
-    data: str | pathlib.Path | None = None,
-    data_dir: str | None = None,
-    output: str | pathlib.Path | None = None,
+    data: str | os.PathLike[str] | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    output: str | os.PathLike[str] | None = None,
     version: int = 1,
     overwrite: bool = False,
 ) -> tuple[pathlib.Path, dict[str, Any]]:
     """Writes a run in a form that serves, and compares it with the run.
 
     Args:
-        folder: The run's.
+        run: The run's folder, or the run as `load` returns it.
         format: ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``.
         precision: One of the format's in `converters.PRECISIONS`; a SavedModel is
             float32.
@@ -74,7 +75,7 @@ def export(
             written on this backend.
     """
     _check_form(format, precision, version)
-    run = load(folder)
+    run = run if isinstance(run, Run) else load(run)
     name = format if format == "saved_model" else f"{format}_{precision}"
     target = local_path(output or run.folder / name)
     # The run's own export is a copy of its model: writing it again loses nothing.

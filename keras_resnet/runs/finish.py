@@ -1,4 +1,4 @@
-"""From a trained network to the results, files, pictures and record of its run."""
+"""From a trained network to the results, files and record of its run."""
 
 import math
 import pathlib
@@ -9,18 +9,17 @@ from dataclasses import asdict
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_resnet.analysis import complexity, plots
-from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.analysis import complexity
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.values import to_values
 from keras_resnet.data import pipelines
-from keras_resnet.data.examples import Examples, Splits
+from keras_resnet.data.examples import Splits
 from keras_resnet.devices import distribute
-from keras_resnet.evaluation.metrics import evaluate, predict
+from keras_resnet.evaluation.metrics import evaluate
 from keras_resnet.files import replace_file
 from keras_resnet.models import resnet
+from keras_resnet.runs import pictures
 from keras_resnet.runs.build import computing_in, training_batches
 from keras_resnet.runs.export import export_model
 from keras_resnet.runs.job import Job
@@ -28,8 +27,6 @@ from keras_resnet.runs.record import SCHEMA, write_record
 from keras_resnet.training import batch_norm, loggers
 from keras_resnet.training.history import read_history
 from keras_resnet.training.phases import Phases
-
-EXAMPLES_SHOWN = 20
 
 
 def finish(
@@ -43,7 +40,8 @@ def finish(
 ) -> None:
     """Measures, saves and exports a trained network, and writes the run's record.
 
-    The record comes last: a run that has one is finished.
+    A run that has a record is finished. Pictures come after it: one that fails, for want
+    of space or of a font, is a warning.
 
     Args:
         job: What was trained.
@@ -54,19 +52,15 @@ def finish(
         since: `time.perf_counter` at the run's beginning, less the seconds that earlier
             parts of the run took.
     """
-    phases.begin("pictures")
+    phases.begin("measuring")
     history = read_history(folder / "history.csv")
-    plots.training_curves(history, folder / "curves.png", title=job.name)
     # Outside of strategy and of any mixed precision: what is measured is what is saved.
     with distribute.first_device(job.hardware), computing_in("float32"):
-        phases.begin("measuring")
         final = as_float32(job, network)
         parameters = complexity.parameters(final)  # Those of frozen stages, too.
         finish_layers(job, final)
-        phases.begin("pictures")
-        show_examples(final, job, folder / "predictions.png")
-        phases.begin("measuring")
         results = measured(final, job, history)
+        shown = pictures.examples_to_show(final, job)
     phases.begin("saving")
     replace_file(folder / "model.keras", final.save)
     # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
@@ -107,6 +101,7 @@ def finish(
         "network_values": to_values(job.spec),
     }
     write_record(record, folder / "record.json")
+    pictures.draw(job, history, results, shown, folder)
 
 
 def chosen_loggers(job: Job, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
@@ -115,7 +110,7 @@ def chosen_loggers(job: Job, folder: pathlib.Path) -> list[keras.callbacks.Callb
     others = [loggers.LOGGERS[n](folder) for n in names if n != "tensorboard"]
     if "tensorboard" in names:
         normalized, _ = next(iter(training_batches(job)))
-        images = as_pixels(normalized, job.preprocessing)[:16]
+        images = pictures.as_pixels(normalized, job.preprocessing)[:16]
         return [loggers.TensorBoard(folder, images), *others]
     return others
 
@@ -187,32 +182,6 @@ def measure(model: keras.Model, examples: Any, job: Job) -> dict[str, float]:
         examples, job.preprocessing, batch_size=min(examples.size, job.micro_batch)
     )
     return asdict(evaluate(model, batches))
-
-
-def show_examples(model: keras.Model, job: Job, path: pathlib.Path) -> None:
-    """Draws images of the test split, else of validation, with their predictions."""
-    examples = job.splits.test or job.splits.validation
-    if isinstance(examples, Examples):
-        chosen = np.random.default_rng(0).permutation(examples.size)[:EXAMPLES_SHOWN]
-        examples = Examples(examples.images[chosen], examples.labels[chosen])
-    batches = pipelines.evaluation_batches(
-        examples, job.preprocessing, batch_size=EXAMPLES_SHOWN
-    )
-    normalized, labels = next(iter(batches))
-    probabilities, labels = predict(model, [(normalized, labels)])
-    images = as_pixels(normalized, job.preprocessing)
-    plots.example_predictions(
-        images, labels, probabilities, job.splits.class_names, path
-    )
-
-
-def as_pixels(normalized: Any, preprocessing: Preprocessing) -> np.ndarray:
-    """Normalized images as uint8 RGB, as they were before."""
-    mean, std = np.asarray(preprocessing.mean), np.asarray(preprocessing.std)
-    pixels = np.asarray(normalized) * std + mean
-    if preprocessing.channel_order == "bgr":
-        pixels = pixels[..., ::-1]
-    return np.clip(np.round(pixels), 0, 255).astype("uint8")
 
 
 def since_validation(recipe: Recipe) -> int:

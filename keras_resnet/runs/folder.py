@@ -11,7 +11,7 @@ from keras_resnet.config.preprocessing import EARLIER
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
-from keras_resnet.files import WRITING, read_json, write_json
+from keras_resnet.files import WRITING, damage_of, read_json, write_json
 
 # Fields of recipe and network that don't change a result.
 WORDS: dict[str, tuple[str, ...]] = {
@@ -55,18 +55,38 @@ def settings(
 
 
 def begun(folder: pathlib.Path, backend: str) -> dict[str, Any]:
-    """The settings that the unfinished run in a folder keeps, where it has any.
+    """What the run in a folder keeps to its end, where there is one.
 
-    These are its `COMPUTING`, and `EARLIER` if an earlier version began it. Empty for a
-    run that another backend began, which `claim_folder` refuses.
+    Empty for a run that another backend began, which `claim_folder` refuses.
+
+    Returns:
+        ``validate_every`` and, of an unfinished run, its `COMPUTING` settings, and
+        `EARLIER` if an earlier version began it.
     """
-    if (folder / "record.json").exists() or not (folder / "settings.json").exists():
+    if not (folder / "settings.json").exists():
         return {}
     found = read_settings(folder)
     if found.get("backend", backend) != backend:
         return {}
-    earlier = {name: EARLIER[name] for name in PREPARING if name not in found}
-    return earlier | {name: found[name] for name in COMPUTING if name in found}
+    kept = {"validate_every": found["recipe"]["validate_every"]}
+    if not is_whole(folder):
+        kept |= {name: EARLIER[name] for name in PREPARING if name not in found}
+        kept |= {name: found[name] for name in COMPUTING if name in found}
+    return kept
+
+
+def is_whole(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a finished run: its record, and its network undamaged."""
+    record = (folder / "record.json").exists()
+    return record and damage_of(folder / "model.keras") is None
+
+
+def damage_in(folder: pathlib.Path) -> str | None:
+    """What is damaged in the folder of a run that was finished, in a sentence."""
+    if not (folder / "record.json").exists():
+        return None
+    found = damage_of(folder / "model.keras")
+    return found and f"{folder / 'model.keras'} can't be used: {found}."
 
 
 def claim_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
@@ -125,7 +145,7 @@ def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
     unwritten = ("network", "backend", *COMPUTING, *PREPARING)
     found = {name: wanted[name] for name in unwritten if name in wanted}
     found |= read_settings(folder)
-    finished = (folder / "record.json").exists()
+    finished = is_whole(folder)
     if finished:
         found |= {name: wanted[name] for name in COMPUTING}
     if others := differences(found, wanted):

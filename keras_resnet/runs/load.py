@@ -16,16 +16,16 @@ from keras_resnet.config.architectures import network_of
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.images import normalize
 from keras_resnet.export.pixels import as_uint8
-from keras_resnet.files import local_path, read_json
+from keras_resnet.files import damage_of, local_path, read_json
 from keras_resnet.models.resnet import allow_depth
 from keras_resnet.runs.inputs import each_prepared
-from keras_resnet.runs.record import read_record
+from keras_resnet.runs.record import Record, read_record
 
 BATCH = 32  # Images that are predicted at once.
 EXPORTED = ("form.json", "saved_model.pb")  # What a folder that export wrote has.
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A trained network with all that is needed to use it.
 
@@ -43,6 +43,13 @@ class Run:
     preprocessing: Preprocessing
     record: dict[str, Any]
     folder: pathlib.Path
+
+    def __repr__(self) -> str:
+        shape = "×".join(str(side) for side in self.model.input_shape[1:])
+        return (
+            f"Run({str(self.folder)!r}: {self.record['network']}, "
+            f"{len(self.classes)} classes, images {shape})"
+        )
 
     def predict(self, images: Any, *, top: int = 5) -> list[list[tuple[str, float]]]:
         """Names what is on images, of which it reads and holds a few at a time.
@@ -70,6 +77,52 @@ class Run:
         if not answers:
             raise ValueError("`images` must hold at least one image. Received: none.")
         return answers
+
+    def evaluate(
+        self,
+        data: str | os.PathLike[str] | None = None,
+        *,
+        data_dir: str | os.PathLike[str] | None = None,
+        split: str | None = None,
+        batch_size: int = 256,
+    ) -> dict[str, Any]:
+        """Measures the run, and keeps the result in ``evaluation.json``.
+
+        Args, result and errors are those of `runs.evaluate.evaluate`.
+        """
+        from keras_resnet.runs.evaluate import evaluate
+
+        return evaluate(
+            self, data=data, data_dir=data_dir, split=split, batch_size=batch_size
+        )
+
+    def export(
+        self,
+        format: str = "saved_model",
+        *,
+        precision: str = "float32",
+        data: str | os.PathLike[str] | None = None,
+        data_dir: str | os.PathLike[str] | None = None,
+        output: str | os.PathLike[str] | None = None,
+        version: int = 1,
+        overwrite: bool = False,
+    ) -> tuple[pathlib.Path, dict[str, Any]]:
+        """Writes the run in a form that serves, and compares it with the run.
+
+        Args, result and errors are those of `runs.export.export`.
+        """
+        from keras_resnet.runs.export import export
+
+        return export(
+            self,
+            format=format,
+            precision=precision,
+            data=data,
+            data_dir=data_dir,
+            output=output,
+            version=version,
+            overwrite=overwrite,
+        )
 
     def scores(self, images: np.ndarray) -> np.ndarray:
         """Computes the probabilities of all classes, for a batch that fits into memory.
@@ -150,24 +203,18 @@ def load(folder: str | os.PathLike[str]) -> Run:
         raise FileNotFoundError(
             f"{folder} must hold a finished run with a record.json: {state}. {advice}"
         )
-    if (spec := network_of(record)) is not None:
+    spec, preprocessing = _facts_in(record, folder)
+    if spec is not None:
         allow_depth(spec.depth)
-    try:
-        model = keras.saving.load_model(folder / "model.keras", compile=False)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{folder / 'model.keras'} can't be read: {error} See that you may read it and "
-            "that Keras is as new as in record.json. If it is damaged, put a copy back, "
-            "or train (or convert) again in another folder."
-        ) from error
-    model.preprocessing = Preprocessing.from_json(record["preprocessing"])
+    model = _network_in(folder)
+    model.preprocessing = preprocessing
     if keras.backend.backend() == "tensorflow":
         # On a GPU Keras would compile each size of a batch anew.
         model.jit_compile = False
     return Run(
         model=model,
         classes=tuple(record["classes"]),
-        preprocessing=model.preprocessing,
+        preprocessing=preprocessing,
         record=record,
         folder=folder,
     )
@@ -177,11 +224,51 @@ def _read_source(path):
     """What `keras-resnet convert` wrote of a network."""
     try:
         source = read_json(path)
-        Preprocessing.from_json(source["preprocessing"])
-        tuple(source["classes"]), str(source["network"])
-    except (ValueError, KeyError, TypeError) as error:
+        for key, kind in {
+            "preprocessing": dict,
+            "classes": list,
+            "network": str,
+        }.items():
+            if not isinstance(source, dict) or not isinstance(source.get(key), kind):
+                raise ValueError(f"`{key}` must be given, a {kind.__name__}.")
+    except ValueError as error:
         raise ValueError(
-            f"{path} must be as `keras-resnet convert` wrote it; it is damaged "
-            f"({type(error).__name__}: {error}). Convert again."
+            f"{path} must be as `keras-resnet convert` wrote it; it is damaged: {error} "
+            "Convert again."
         ) from error
-    return source
+    return Record(source)
+
+
+def _facts_in(record, folder):
+    """The network, if it is known, and the preprocessing that a record tells of."""
+    name = "source.json" if (folder / "source.json").is_file() else "record.json"
+    try:
+        spec = network_of(record)
+        preprocessing = Preprocessing.from_json(record["preprocessing"])
+        strange = [name for name in record["classes"] if not isinstance(name, str)]
+        if strange or not record["classes"]:
+            raise ValueError(f"`classes` must be names. Received: {strange or 'none'}.")
+    except ValueError as error:
+        raise ValueError(
+            f"{folder / name} must be as it was written, and it isn't: {error} Put a "
+            "copy of it back, or undo the change."
+        ) from error
+    return spec, preprocessing
+
+
+def _network_in(folder):
+    """The network in ``model.keras``, not compiled."""
+    path = folder / "model.keras"
+    again = "train" if (folder / "record.json").is_file() else "convert"
+    if found := damage_of(path):
+        raise ValueError(
+            f"{path} can't be used: {found}. The `keras-resnet {again}` command that made "
+            "the folder makes it again; or put a copy back."
+        )
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} can't be read: {error} See that you may read it, and that Keras is "
+            "as new as the folder's .json file says."
+        ) from error

@@ -194,6 +194,7 @@ def check_table(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     Raises:
         FileExistsError: If it exists and may not be replaced.
         FileNotFoundError: If there is no folder for it.
+        PermissionError: If nothing can be written there.
         ValueError: If it has another suffix than `TABLES`.
     """
     path = local_path(path)
@@ -204,6 +205,11 @@ def check_table(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"There must be a folder to write {path.name} into: {path.parent}."
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise PermissionError(
+            f"`output` (--output) can't be written: {path.parent} is read-only. Choose "
+            "another folder."
         )
     if path.exists() and not overwrite:
         raise FileExistsError(

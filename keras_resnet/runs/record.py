@@ -7,6 +7,7 @@ written without seed, versions, hardware and time.
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 from collections.abc import Mapping
@@ -50,8 +51,27 @@ _TYPES = {
     "network_values": dict,  # that runs of a user's own go on and load as others do.
 }
 KEYS = tuple(_TYPES)
-DATASET_KEYS = ("name", "version", "sha256", "splits", "skipped")
-METRIC_KEYS = ("top1_error", "top5_error", "loss", "n")  # Errors in percent.
+_NESTED = {
+    "dataset": {
+        "name": str,
+        "version": str,
+        "sha256": str,
+        "splits": dict,
+        "skipped": list,
+    },
+    "hardware": {
+        "cpu": str,
+        "cores": int,
+        "memory_gib": (*NUMBER, NONE),
+        "accelerators": list,
+    },
+}
+_METRICS = {  # Errors in percent.
+    "top1_error": NUMBER,
+    "top5_error": (*NUMBER, NONE),
+    "loss": NUMBER,
+    "n": int,
+}
 
 _SHOWN = (  # What a run leaves for people to look at.
     "curves.png",
@@ -63,11 +83,30 @@ _SHOWN = (  # What a run leaves for people to look at.
 )
 
 
+class Record(dict[str, Any]):
+    """The contents of a ``record.json`` or ``source.json``, which shows itself in a line.
+
+    It is a dict with the keys of the file.
+    """
+
+    def __repr__(self) -> str:
+        parts = [f"{self.get('network')}"]
+        if "source" in self:
+            parts.append(f"from {self['source']}")
+        else:
+            split = "validation" if self.get("test") is None else "test"
+            error = (self.get(split) or {}).get("top1_error", math.nan)
+            parts[0] += f" on {self.get('dataset', {}).get('name')}"
+            parts.append(f"seed {self.get('seed')}")
+            parts.append(f"{split} top-1 error {error:.2f} %")
+        return f"Record({', '.join(parts)})"
+
+
 def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Writes a record as JSON, with one line for each key.
 
     Args:
-        record: Dict with the keys `KEYS`. Metrics have the keys `METRIC_KEYS`.
+        record: Dict with the keys `KEYS`.
         path: File to write.
 
     Raises:
@@ -85,7 +124,7 @@ def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> Non
     )
 
 
-def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_record(path: str | os.PathLike[str]) -> Record:
     """Reads a record and checks it.
 
     Args:
@@ -106,13 +145,14 @@ def read_record(path: str | os.PathLike[str]) -> dict[str, Any]:
     except ValueError as error:  # Not UTF-8, or not JSON.
         raise ValueError(
             f"The record at {path} must be complete JSON; it is damaged or cut short "
-            f"({error}). Take it from a copy, or run again."
+            f"({error}). Put a copy of it back, or remove it and run the same command "
+            "again, which writes it anew."
         ) from error
     if isinstance(record, dict):
         for key in ("phase_seconds", "recipe_values", "network_values"):
             record.setdefault(key, {})  # Earlier records lack them.
     _check(record, f"The record at {path}")
-    return record
+    return Record(record)
 
 
 def summary(record: Mapping[str, Any], folder: pathlib.Path) -> str:
@@ -166,23 +206,31 @@ def _check(record, what):
             f"{what} must be of schema {SCHEMA}. Received: schema={received!r}. "
             "Read it with the version of this package that wrote it."
         )
-    _check_keys(record, KEYS, what)
-    for key, types in _TYPES.items():
-        value = record[key]
-        # A bool is an int in Python, but not where a count is meant.
-        if not isinstance(value, types) or (
-            isinstance(value, bool) and key not in ("xla", "dirty")
-        ):
-            raise ValueError(
-                f"{what} must have a {_names(types)} as `{key}`. "
-                f"Received: {key}={value!r}."
-            )
+    _check_values(record, _TYPES, what)
     # Earlier records say nothing of examples that were left out.
-    dataset = {"skipped": [], **record["dataset"]}
-    _check_keys(dataset, DATASET_KEYS, f"{what}, `dataset`,")
+    parts = {"dataset": {"skipped": [], **record["dataset"]}}
+    parts["hardware"] = record["hardware"]
+    for key, types in _NESTED.items():
+        _check_values(parts[key], types, f"{what}, `{key}`,")
     for key in ("train", "validation", "test"):
         if record[key] is not None:
-            _check_keys(record[key], METRIC_KEYS, f"{what}, `{key}`,")
+            _check_values(record[key], _METRICS, f"{what}, `{key}`,")
+
+
+def _check_values(values, types, what):
+    """Raises `ValueError` unless a dict has these keys, with values of these types."""
+    _check_keys(values, types, what)
+    for key, kinds in types.items():
+        value = values[key]
+        # A bool is an int in Python, but not where a count is meant.
+        may_be_bool = bool in (kinds if isinstance(kinds, tuple) else (kinds,))
+        if not isinstance(value, kinds) or (
+            isinstance(value, bool) and not may_be_bool
+        ):
+            raise ValueError(
+                f"{what} must have a {_names(kinds)} as `{key}`. "
+                f"Received: {key}={value!r}."
+            )
 
 
 def _check_keys(values, keys, what):

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from keras_resnet.config.checks import check_name
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import to_named_values
 from keras_resnet.files import local_path
@@ -23,6 +23,10 @@ Check: TypeAlias = tuple[Callable[[Any], bool], str]
 COUNT: Check = (
     lambda value: isinstance(value, int) and value >= 1,
     "a positive integer",
+)
+UPDATES: Check = (
+    lambda value: isinstance(value, int) and 1 <= value <= MOST_STEPS,
+    f"an integer from 1 to {MOST_STEPS:,}",
 )
 SHARE: Check = (lambda value: 0 < value < 1, "between 0 and 1")
 POSITIVE: Check = (lambda value: value > 0, "positive")
@@ -131,7 +135,7 @@ class TrainRequest:
         None,
         "updates in all, instead of the recipe's",
         group="recipe",
-        check=COUNT,
+        check=UPDATES,
         changes=True,
         type=int,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pathlib
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,7 +41,11 @@ class Sample:
 
 
 def sample_of(
-    run: Run, data: str | pathlib.Path | None, data_dir: str | None, *, calibrate: bool
+    run: Run,
+    data: str | os.PathLike[str] | None,
+    data_dir: str | os.PathLike[str] | None,
+    *,
+    calibrate: bool,
 ) -> Sample:
     """Reads images of a run's data, or of other data; of none, it makes noise.
 

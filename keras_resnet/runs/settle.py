@@ -23,17 +23,20 @@ from keras_resnet.devices.precision import (
 )
 from keras_resnet.runs.choose import (
     asked_recipe,
+    decides_validations,
     load_data,
     on_the_data,
     preprocessing_of,
     spec_of,
     val_fraction,
     with_lengths,
+    with_validations,
 )
 from keras_resnet.runs.folder import (
     COMPUTING,
     PREPARING,
     differences,
+    is_whole,
     read_settings,
     settings,
 )
@@ -65,6 +68,7 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
     splits = load_data(request, row)
     name, recipe = on_the_data(request, row, splits)
     recipe = with_lengths(recipe, splits.train.size, request)
+    recipe = with_validations(recipe, splits.validation.size, request)
     check_batch_size(recipe, splits, hardware, request.accumulate)
     check_steps_per_execution(
         recipe, request.steps_per_execution, hardware, keras.backend.backend()
@@ -90,18 +94,18 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
 
 
 def as_begun(job: Job, begun: dict[str, Any]) -> Job:
-    """The job with the precision, XLA setting and preprocessing that its run began with.
+    """The job with what its run began with, which the run keeps to its end.
 
-    ``"auto"`` can mean something else on another machine, and a later version prepares
-    images otherwise, but a run keeps to its end what it began with.
+    ``"auto"`` can mean something else on another machine; earlier versions prepared images
+    otherwise and validated short runs less often.
 
     Args:
         job: A `Job`.
         begun: As of `runs.folder.begun`.
 
     Returns:
-        The `Job`, changed where ``"auto"`` was asked for, or an earlier version began the
-        run, and it began otherwise.
+        The `Job`, with the precision, XLA setting, preprocessing and validations that the
+        run began with where nothing else was asked for.
 
     Raises:
         ValueError: If this machine doesn't support them.
@@ -120,12 +124,16 @@ def as_begun(job: Job, begun: dict[str, Any]) -> Job:
                 job.request.sync_batch_norm,
             )
     except ValueError as error:
-        computing = {name: begun[name] for name in COMPUTING if name in begun}
-        said = ", ".join(f"{name}={value!r}" for name, value in computing.items())
+        said = ", ".join(
+            f"{name}={begun[name]!r}" for name in COMPUTING if name in begun
+        )
         raise ValueError(
             f"The run began with {said} and can't go on so here. {error} Resume on "
             "hardware that supports it, or start a new run in another --output-dir."
         ) from error
+    if "validate_every" in begun and decides_validations(job.request, job.recipe):
+        every = begun["validate_every"]
+        changes["recipe"] = replace(job.recipe, validate_every=every)
     return replace(job, **changes)
 
 
@@ -141,12 +149,14 @@ def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
         return False
     if request.teacher is not None:
         return False
-    if not all((folder / name).exists() for name in ("record.json", "settings.json")):
+    if not (folder / "settings.json").exists() or not is_whole(folder):
         return False
     row = with_lengths(RECIPES[request.recipe], 0, request)
     spec, backend = spec_of(row), keras.backend.backend()
     changes = request.overrides()
     found = {"network": to_values(spec), "backend": backend} | read_settings(folder)
+    if decides_validations(request, row):
+        row = replace(row, validate_every=found["recipe"]["validate_every"])
     wanted = settings(
         row, spec, request.seed, found.get("data"), changes, backend=backend
     )

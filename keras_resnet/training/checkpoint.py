@@ -9,6 +9,7 @@ import contextlib
 import errno
 import json
 import pathlib
+import re
 import shutil
 import zipfile
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from keras_resnet.devices import distribute
 from keras_resnet.files import WRITING, replaced
 from keras_resnet.training.distillation import teacher_of, without_teacher
 
+NAME = re.compile(r"step_(\d+)")  # Of a checkpoint: the number of updates done.
 KEPT = 2  # The last, and one more should the disk have lost the last.
 
 
@@ -111,7 +113,9 @@ def _teacher(model: keras.Model) -> dict[str, str]:
 
 def checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
     """The complete checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step_*"))
+    found = [path for path in folder.glob("step_*") if NAME.fullmatch(path.name)]
+    # By number: as text, step_100000000 comes before step_99999999.
+    return sorted(found, key=_step)
 
 
 def updates_done(folder: pathlib.Path) -> int:
@@ -220,11 +224,13 @@ def _give_states(
 ) -> None:
     """Gives the callbacks the states of a checkpoint."""
     try:
+        if not isinstance(states, dict):
+            raise TypeError(f"a {type(states).__name__}")
         for name, callback in stateful.items():
             callback.set_model(model)
             own = _group(arrays, name)
             callback.restore(states[name] | ({"arrays": own} if own else {}))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(
             f"{checkpoint / 'state.json'} must hold the state of {', '.join(stateful)} "
             f"as this version of keras_resnet saves it, and it doesn't ({error!r}). Go "

@@ -115,7 +115,10 @@ class HistoryLog(keras.callbacks.Callback):
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = [name for name in HISTORY if name in names or not names]
         columns += [name for name in names if name not in HISTORY]
-        with replaced(self.path) as new, new.open("w", newline="") as file:
+        with (
+            replaced(self.path) as new,
+            new.open("w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows)
@@ -137,13 +140,31 @@ def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged; it names the row and the column.
     """
-    with open(local_path(path), newline="") as file:
-        return [
-            {
-                name: int(value) if name == "step" else float(value)
-                for name, value in row.items()
-                if value != ""  # Not every row has to have every column.
-            }
-            for row in csv.DictReader(file)
-        ]
+    path = local_path(path)
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            if "step" not in (reader.fieldnames or ()):
+                raise ValueError("there is no column `step`")
+            return [_numbers(row, reader.line_num) for row in reader]
+    except (csv.Error, ValueError) as error:
+        raise ValueError(
+            f"{path} must be a table as `HistoryLog` writes it, and it isn't: {error}. "
+            "Put a copy of it back."
+        ) from error
+
+
+def _numbers(row: dict[str, Any], line: int) -> dict[str, float]:
+    """A row with its values as numbers, without those that it doesn't have."""
+    if None in row or None in row.values():
+        raise ValueError(f"line {line} has more or fewer values than there are columns")
+    try:
+        return {
+            name: int(value) if name == "step" else float(value)
+            for name, value in row.items()
+            if value != ""  # Not every row has to have every column.
+        }
+    except ValueError as error:
+        raise ValueError(f"line {line} holds what is no number: {error}") from error

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 
 from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.schedules import Schedule
+from keras_resnet.config.values import to_values
 from keras_resnet.devices.find import Devices, peak_memory
 from keras_resnet.training.callbacks import Logs
 
@@ -87,6 +89,7 @@ def measure(
     devices: Devices,
     *,
     stages: Iterable[tuple[int, int, int | None]],
+    validation_batches: int,
 ) -> Measured:
     """Trains a compiled model for a few updates, after which it is of no other use.
 
@@ -96,6 +99,7 @@ def measure(
         validation: Batches to validate with.
         devices: The `devices.find.Devices` that it is trained on.
         stages: The run's stages: the first update, the end, and the images' side of each.
+        validation_batches: Number of batches of a validation.
 
     Returns:
         A `Measured`.
@@ -116,7 +120,9 @@ def measure(
         first, update = training.seconds()
         timed.append(Stage(side, end - begin, first, update / at_a_time))
     testing = _Clock()
-    model.evaluate(validation, steps=2 * at_a_time, callbacks=[testing], verbose=0)
+    # No more than there are, of which Keras would warn.
+    steps = min(2 * at_a_time, validation_batches)
+    model.evaluate(validation, steps=steps, callbacks=[testing], verbose=0)
     return Measured(
         stages=tuple(timed),
         validation_batch=testing.seconds()[1] / at_a_time,
@@ -175,7 +181,7 @@ def text(
         "updates": f"{recipe.steps:,}, {recipe.steps * recipe.batch_size / examples:.1f} "
         f"epochs of {examples:,} images; {validations} validations"
         + (f"; {done:,} updates are done" if done else ""),
-        "schedule": f"{recipe.schedule}",
+        "schedule": _words(recipe.schedule),
         "memory": memory,
         "speed": f"{', '.join(speeds)}, median of a few updates; the first took "
         f"{measured.stages[0].first:.1f} s",
@@ -183,7 +189,15 @@ def text(
         "follows training",
     }
     lines = [f"{label:9} {value}" for label, value in rows.items()]
-    lines += [
-        f"{'not as published' if i == 0 else '':9} {n}" for i, n in enumerate(notes)
-    ]
+    # How the run differs from its source, where it has one.
+    lines += [f"{'notes' if i == 0 else '':9} {note}" for i, note in enumerate(notes)]
     return "\n".join(lines)
+
+
+def _words(schedule: Schedule) -> str:
+    """A schedule's kind and values, without the last digits of what was computed."""
+    values = (
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in to_values(schedule).items()
+    )
+    return f"{type(schedule).__name__}({', '.join(values)})"

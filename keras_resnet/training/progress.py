@@ -67,6 +67,8 @@ class Progress(keras.callbacks.Callback):
         self.width: int = 0
         self.epoch: int = 0
         self.total: int | None = None
+        # Pixels of all images until an update: a broken line through these points.
+        self.knots: np.ndarray = np.zeros(1)
         self.pixels: np.ndarray = np.zeros(1)
         self.first: int | None = None  # Updates before those whose time is taken.
         self.began: float | None = None
@@ -116,10 +118,10 @@ class Progress(keras.callbacks.Callback):
             self.total = done + (params["epochs"] - self.epoch) * params["steps"]
         if self.total is None:
             return
-        pixels = np.ones(self.total)
-        begins = first_steps(self.image_sizes, self.total)
-        for begin, (_, side) in zip(begins, self.image_sizes, strict=True):
-            pixels[begin:] = side**2
+        begins = first_steps(self.image_sizes, self.total) or [0]
+        sides = [side for _, side in self.image_sizes] or [1]
+        self.knots = np.array([*begins, self.total], float)
+        pixels = np.diff(self.knots) * np.square(sides, dtype=float)
         self.pixels = np.concatenate([[0], np.cumsum(pixels)])
 
     def _between(self) -> float:
@@ -150,8 +152,8 @@ class Progress(keras.callbacks.Callback):
 
     def _left(self, seconds: float, done: int) -> float:
         """Seconds to the end, after so many since the first update."""
-        last = len(self.pixels) - 1  # Training may be longer than `total` says.
-        first, here = self.pixels[[min(self.first or 0, last), min(done, last)]]
+        # Beyond the end, where training is longer than `total` says, nothing is left.
+        first, here = np.interp([self.first or 0, done], self.knots, self.pixels)
         return (
             seconds / (here - first) * (self.pixels[-1] - here) if here > first else 0
         )

@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_resnet.analysis import plots
 
@@ -28,20 +27,6 @@ def history(rows, **changes):
         | changes
         for n in range(1, rows + 1)
     ]
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """Collects the figures that are written, to look into them."""
-    figures = []
-    save = plots._save
-
-    def collect(figure, path):
-        figures.append(figure)
-        return save(figure, path)
-
-    monkeypatch.setattr(plots, "_save", collect)
-    return figures
 
 
 def test_curves_show_errors_in_percent_at_their_steps(tmp_path, drawn):
@@ -110,46 +95,6 @@ def test_curves_of_nothing_are_an_error(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def example(n, channels):
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (n, 28, 28, channels), "uint8")
-    probabilities = np.tile(np.float32([0.7, 0.2, 0.1]), (n, 1))
-    return images, np.arange(n) % 3, probabilities, ["coat", "$5 & $6", "bag" * 20]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_predictions_say_what_is_wrong_and_what_is_true(channels, tmp_path, drawn):
-    arguments = example(7, channels)
-    path = plots.example_predictions(*arguments, tmp_path / "predictions.png")
-    assert path.read_bytes().startswith(PNG)
-    assert [item.name for item in tmp_path.iterdir()] == ["predictions.png"]
-    titles = [axis.get_title() for axis in drawn[0].axes if axis.images]
-    assert len(titles) == 7
-    assert titles[0] == "✓ coat 70%"
-    assert titles[1] == "✗ coat 70%\ntrue: $5 & $6"
-    colours = [axis.title.get_color() for axis in drawn[0].axes if axis.images]
-    assert colours[0] != colours[1] == colours[2]
-    assert "3 of 7 right" in drawn[0].get_suptitle()
-
-
-def test_a_single_prediction(tmp_path):
-    path = plots.example_predictions(*example(1, 3), tmp_path / "one.png")
-    assert path.read_bytes().startswith(PNG)
-
-
-@pytest.mark.parametrize("change", ["no images", "labels", "names"])
-def test_predictions_that_do_not_fit_are_an_error(change, tmp_path):
-    images, labels, probabilities, names = example(4, 1)
-    if change == "no images":
-        images, labels, probabilities = images[:0], labels[:0], probabilities[:0]
-    elif change == "labels":
-        labels = labels[:3]
-    else:
-        names = names[:2]
-    with pytest.raises(ValueError, match="one label"):
-        plots.example_predictions(images, labels, probabilities, names, tmp_path / "p")
-
-
 def test_a_failed_write_keeps_the_old_picture(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
@@ -190,18 +135,3 @@ def test_training_errors_of_several_networks(tmp_path):
         plots.training_errors({}, tmp_path / "none.png", title="A title")
     with pytest.raises(ValueError, match="history of 'bare' must hold accuracies"):
         plots.training_errors({"bare": []}, tmp_path / "none.png", title="A title")
-
-
-def test_images_stand_side_by_side(tmp_path):
-    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-    images = np.broadcast_to(colours[:, None, None], (3, 40, 40, 3))
-    path = plots.image_grid(images, tmp_path / "grid.png", columns=2)
-    drawn = np.asarray(Image.open(path).convert("RGB"))
-    expected = np.full((84, 84, 3), 255)
-    expected[:40, :40], expected[:40, 44:], expected[44:, :40] = colours
-    np.testing.assert_array_equal(drawn, expected)
-    grey = np.arange(24, dtype=np.uint8).reshape(1, 4, 6, 1)
-    path = plots.image_grid(grey, tmp_path / "grey.png", columns=1)
-    np.testing.assert_array_equal(
-        np.asarray(Image.open(path).convert("L")), grey[0, ..., 0]
-    )

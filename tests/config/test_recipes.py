@@ -235,7 +235,7 @@ def test_milestones_move_in_proportion():
     ("change", "message"),
     [
         ({"steps": 0}, "`steps` must be a positive integer. Received: steps=0"),
-        ({"steps": 2**31}, "`steps` must be less than 2,147,483,648"),
+        ({"steps": 2**31}, "`steps` must be at most 1,000,000,000"),
         ({"batch_size": 1.5}, "Received: batch_size=1.5"),
         ({"augmentation": "flip"}, "Received: augmentation=.flip."),
         ({"schedule": StepDecay(learning_rate=0.1, at=(9, 5))}, "must rise"),

@@ -28,7 +28,7 @@ ROWS = tuple(
 def run(seed, output_dir):
     """Trains for `UPDATES` updates, and validates and saves after every tenth."""
     from keras_resnet import reproduce
-    from keras_resnet.analysis import plots
+    from keras_resnet.analysis import image_plots, plots
     from keras_resnet.config.architectures import ARCHITECTURES
     from keras_resnet.config.recipes import RECIPES
     from keras_resnet.config.spec import doubling
@@ -41,7 +41,7 @@ def run(seed, output_dir):
     # They take seconds.
     nothing = lambda *arguments, **options: None  # noqa: E731
     finish.export_model = nothing
-    plots.training_curves = plots.example_predictions = nothing
+    plots.training_curves = image_plots.example_predictions = nothing
     ARCHITECTURES["resnet8"] = replace(
         ARCHITECTURES["resnet20"],
         name="resnet8",

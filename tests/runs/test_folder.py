@@ -1,6 +1,7 @@
 """A folder belongs to one run, and says so in its settings."""
 
 import json
+import zipfile
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,8 @@ from keras_resnet.runs.folder import (
     lock_folder,
     settings,
 )
+
+EVERY = RECIPES["quickstart"].validate_every
 
 
 def of_quickstart(**changes):
@@ -33,6 +36,11 @@ def claim(folder, wanted):
     return claim_folder(folder, wanted)
 
 
+def whole_network(folder):
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+
+
 def test_a_folder_is_taken_once(tmp_path):
     folder = tmp_path / "run"
     assert not claim(folder, of_quickstart())
@@ -40,6 +48,8 @@ def test_a_folder_is_taken_once(tmp_path):
     with pytest.raises(ValueError, match=r"seed \(there 0, here 1\)"):
         claim(folder, of_quickstart(seed=1))
     (folder / "record.json").touch()
+    assert not claim(folder, of_quickstart())  # The network is missing.
+    whole_network(folder)
     assert claim(folder, of_quickstart())
 
 
@@ -56,6 +66,7 @@ def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
     assert begun(tmp_path, "tensorflow") == {
         "precision": "mixed_bfloat16",
         "xla": True,
+        "validate_every": EVERY,
     }
     assert begun(tmp_path, "jax") == {}
     with pytest.raises(
@@ -64,8 +75,9 @@ def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
     ):
         claim(tmp_path, of_quickstart())
     (tmp_path / "record.json").touch()
+    whole_network(tmp_path)
     assert claim(tmp_path, of_quickstart())
-    assert begun(tmp_path, "tensorflow") == {}
+    assert begun(tmp_path, "tensorflow") == {"validate_every": EVERY}
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path):
@@ -75,7 +87,7 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path):
         del said[name]
     (tmp_path / "run" / "settings.json").write_text(json.dumps(said))
     # With the images as they were prepared then.
-    assert begun(tmp_path / "run", "jax") == EARLIER
+    assert begun(tmp_path / "run", "jax") == {"validate_every": EVERY} | EARLIER
     assert not claim(tmp_path / "run", of_quickstart(backend="jax"))
 
 

@@ -1,0 +1,67 @@
+"""Figures of images: whose they are, what is wrong, and names as they are."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_resnet.analysis import image_plots
+
+pytest.importorskip("matplotlib")
+PNG = b"\x89PNG"
+
+
+def example(n, channels):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (n, 28, 28, channels), "uint8")
+    probabilities = np.tile(np.float32([0.7, 0.2, 0.1]), (n, 1))
+    return images, np.arange(n) % 3, probabilities, ["coat", "$5 & $6", "bag" * 20]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_predictions_say_what_is_wrong_and_what_is_true(channels, tmp_path, drawn):
+    arguments = example(7, channels)
+    path = image_plots.example_predictions(*arguments, tmp_path / "predictions.png")
+    assert path.read_bytes().startswith(PNG)
+    assert [item.name for item in tmp_path.iterdir()] == ["predictions.png"]
+    titles = [axis.get_title() for axis in drawn[0].axes if axis.images]
+    assert len(titles) == 7
+    assert titles[0] == "✓ coat 70%"
+    assert titles[1] == "✗ coat 70%\ntrue: $5 & $6"
+    colours = [axis.title.get_color() for axis in drawn[0].axes if axis.images]
+    assert colours[0] != colours[1] == colours[2]
+    assert "3 of 7 right" in drawn[0].get_suptitle()
+
+
+def test_a_single_prediction(tmp_path):
+    path = image_plots.example_predictions(*example(1, 3), tmp_path / "one.png")
+    assert path.read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("change", ["no images", "labels", "names"])
+def test_predictions_that_do_not_fit_are_an_error(change, tmp_path):
+    images, labels, probabilities, names = example(4, 1)
+    if change == "no images":
+        images, labels, probabilities = images[:0], labels[:0], probabilities[:0]
+    elif change == "labels":
+        labels = labels[:3]
+    else:
+        names = names[:2]
+    with pytest.raises(ValueError, match="one label"):
+        image_plots.example_predictions(
+            images, labels, probabilities, names, tmp_path / "p"
+        )
+
+
+def test_images_stand_side_by_side(tmp_path):
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    images = np.broadcast_to(colours[:, None, None], (3, 40, 40, 3))
+    path = image_plots.image_grid(images, tmp_path / "grid.png", columns=2)
+    drawn = np.asarray(Image.open(path).convert("RGB"))
+    expected = np.full((84, 84, 3), 255)
+    expected[:40, :40], expected[:40, 44:], expected[44:, :40] = colours
+    np.testing.assert_array_equal(drawn, expected)
+    grey = np.arange(24, dtype=np.uint8).reshape(1, 4, 6, 1)
+    path = image_plots.image_grid(grey, tmp_path / "grey.png", columns=1)
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(path).convert("L")), grey[0, ..., 0]
+    )

@@ -11,11 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-
+import keras_resnet.runs  # noqa: F401  First: it switches oneDNN on.
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.devices import distribute, workers
+from keras_resnet.devices import distribute, onednn, workers
 from keras_resnet.devices.find import Devices, accelerators, find_devices
 from keras_resnet.files import local_path
 from keras_resnet.runs import environment
@@ -137,6 +136,7 @@ def train(
             another one doesn't answer any more.
     """
     request = TrainRequest(**locals())
+    onednn.warn_if_late()
     loggers.check(request.log)
     started = time.perf_counter()
     phases = Phases()
@@ -204,6 +204,7 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
         FileNotFoundError: If the data is not there.
     """
     request = TrainRequest(recipe=recipe, **options)
+    onednn.warn_if_late()
     loggers.check(request.log)
     check_data_is_here(request)
     hardware = find_devices(request.devices)
@@ -232,8 +233,7 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
         done=done,
         examples=job.splits.train.size,
         validation_batches=count,
-        computing=f"{keras.backend.backend()}, {job.precision}"
-        + (", XLA" if job.xla else ""),
+        computing=f"{job.backend}, {job.precision}" + (", XLA" if job.xla else ""),
         notes=job.notes(),
     )
 
@@ -248,7 +248,7 @@ def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path
     job = settle(request, hardware)
     folder = folder_of(request, job.name)
     asked = job.precision, job.xla
-    job = as_begun(job, begun(folder, keras.backend.backend()))
+    job = as_begun(job, begun(folder, job.backend))
     if (job.precision, job.xla) != asked and request.verbose and hardware.chief:
         print(
             f"The run goes on in {job.precision}, {'with' if job.xla else 'without'} "

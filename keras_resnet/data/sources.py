@@ -23,6 +23,7 @@ from keras_resnet.data.bad_examples import (
     remembered,
     without,
 )
+from keras_resnet.data.download import prepared_builder
 from keras_resnet.data.examples import (
     Examples,
     Splits,
@@ -64,7 +65,7 @@ def load(
     spec = find(DATASETS, name, kind="data set")
     if spec.tfds is None:
         return _load_bundled(name, spec)
-    builder = _prepared_builder(spec.tfds, _expanded(data_dir))
+    builder = prepared_builder(spec.tfds, _expanded(data_dir))
     for split in (spec.train, spec.test):
         _check_files_exist(builder, split)
     if spec.storage == "stream":
@@ -199,26 +200,6 @@ def _class_names(builder, spec):
     # TFDS counts the classes of a copy without names.
     nameless = names == tuple(map(str, range(len(names))))
     return spec.class_names if nameless and spec.class_names else names
-
-
-def _prepared_builder(tfds_name, data_dir):
-    """Finds or downloads a data set of TensorFlow Datasets."""
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder(tfds_name, data_dir=data_dir)
-    if builder.is_prepared():
-        return builder
-    try:
-        builder.download_and_prepare()
-    # Each data set fails in its own way: no network, a moved page, a manual download.
-    except Exception as error:
-        raise FileNotFoundError(
-            f"The data set {tfds_name!r} must be prepared in TensorFlow Datasets' "
-            f"format at {builder.data_path}; it isn't, and downloading it failed "
-            f"({type(error).__name__}: {error}). Give the folder of a prepared copy as "
-            f"data_dir (--data-dir). Received: data_dir={data_dir!r}."
-        ) from error
-    return builder
 
 
 def _records(builder, split):

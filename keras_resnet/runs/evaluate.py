@@ -14,6 +14,7 @@ from keras_resnet.config.datasets import DATASETS
 from keras_resnet.data import folders, pipelines, sources
 from keras_resnet.data.examples import Examples, Splits, StreamedExamples, join
 from keras_resnet.data.listing import as_text
+from keras_resnet.devices import onednn
 from keras_resnet.evaluation import metrics
 from keras_resnet.files import read_json, write_json
 from keras_resnet.runs import environment
@@ -55,6 +56,7 @@ def evaluate(
         ValueError: If the data has other classes than the run, or no such split, or
             ``evaluation.json`` is damaged.
     """
+    onednn.warn_if_late()
     run = run if isinstance(run, Run) else load(run)
     path = run.folder / "evaluation.json"
     earlier = read_evaluations(path) if path.exists() else []

@@ -49,6 +49,11 @@ class Job:
     xla: bool
 
     @property
+    def backend(self) -> str:
+        """Name of Keras's backend."""
+        return keras.backend.backend()
+
+    @property
     def classes(self) -> int:
         """Number of classes."""
         return len(self.splits.class_names)
@@ -80,7 +85,7 @@ class Job:
             self.request.seed,
             self.splits.sha256,
             self.overrides,
-            backend=keras.backend.backend(),
+            backend=self.backend,
             precision=self.precision,
             xla=self.xla,
             crop_rounding=self.preprocessing.crop_rounding,
@@ -97,11 +102,7 @@ class Job:
         """How this run differs from the recipe's source, and why, in sentences."""
         notes = list(self.recipe.deviations)
         count = self.hardware.replicas
-        if (
-            count > 1
-            and not self.request.sync_batch_norm
-            and keras.backend.backend() != "jax"
-        ):
+        if count > 1 and not self.request.sync_batch_norm and self.backend != "jax":
             notes.append(
                 f"Batch norm takes its statistics over {self.recipe.batch_size // count} "
                 f"images, each device's share, instead of {self.recipe.batch_size}; "

@@ -34,6 +34,7 @@ _TYPES = {
     "devices": list,
     "precision": str,
     "xla": bool,
+    "onednn": (bool, NONE),  # `None` on backends other than TensorFlow.
     "versions": dict,
     "hardware": dict,
     "commit": (str, NONE),
@@ -149,8 +150,9 @@ def read_record(path: str | os.PathLike[str]) -> Record:
             "again, which writes it anew."
         ) from error
     if isinstance(record, dict):
+        record.setdefault("onednn", None)  # Earlier records lack these.
         for key in ("phase_seconds", "recipe_values", "network_values"):
-            record.setdefault(key, {})  # Earlier records lack them.
+            record.setdefault(key, {})
     _check(record, f"The record at {path}")
     return Record(record)
 

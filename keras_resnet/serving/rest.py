@@ -52,6 +52,7 @@ class RequestLimits:
             say: at least those of one image. Decoding takes about four bytes per pixel.
         images: Images in a request.
         seconds: For reading a body, and from there to the answer.
+        header_seconds: From a connection to the end of its request's headers.
     """
 
     body: int = 16 * 2**20
@@ -59,6 +60,7 @@ class RequestLimits:
     pixels: int = MAX_PIXELS
     images: int = 128
     seconds: float = 30.0
+    header_seconds: float = 10.0
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import active_children
 
 from litserve import LitServer
 from litserve.utils import WorkerSetupStatus
 
+from keras_resnet.serving.connections import BoundedHeaders
 from keras_resnet.serving.endpoints import TensorFlowServing
 from keras_resnet.serving.rest import RequestLimits
 from keras_resnet.serving.worker import Loop, Servable, Worker
@@ -59,12 +61,13 @@ def serve(
     """
     _check(name, host, port, max_batch, batch_timeout, workers)
     _check_port(host, port)
+    limits = limits or RequestLimits()
     api = Worker(
         load=load,
         max_batch_size=max_batch,
         batch_timeout=batch_timeout,
         loop=Loop(),
-        spec=TensorFlowServing(name, limits or RequestLimits()),
+        spec=TensorFlowServing(name, limits),
     )
     server = _Server(
         api,
@@ -84,7 +87,8 @@ def serve(
             num_api_servers=1,
             log_level="warning",
             generate_client_file=False,
-            http="h11",  # Bounds the size of headers, httptools does not.
+            # h11 bounds the size of headers, httptools does not.
+            http=partial(BoundedHeaders, seconds=limits.header_seconds),
             ws="none",
         )
     except KeyboardInterrupt:  # While the workers load.

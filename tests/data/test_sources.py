@@ -1,9 +1,11 @@
 """Data sets by name and from folders: splits, labels, fingerprints, bad examples."""
 
 import hashlib
+import http.server
 import io
 import re
 import shutil
+import threading
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -214,8 +216,38 @@ def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
         raise ConnectionError("no network")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
-    with pytest.raises(FileNotFoundError, match=r"no network\)\. Give .*--data-dir"):
+    with pytest.raises(FileNotFoundError, match=r"no network\)\. Run .*--data-dir"):
         load("cifar100", data_dir=tmp_path)
+
+
+def test_a_download_is_tried_once(monkeypatch, tmp_path):
+    """TFDS's own ten tries take over three minutes without a network."""
+    import tensorflow_datasets as tfds
+
+    tries = []
+
+    class Unavailable(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            tries.append(self.path)
+            self.send_error(503)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Unavailable) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/cifar.tar.gz"
+        cifar = type(tfds.builder("cifar100", data_dir=tmp_path))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(
+            cifar,
+            "_split_generators",
+            lambda self, manager: manager.download(url),
+        )
+        with pytest.raises(FileNotFoundError, match="downloading it failed"):
+            load("cifar100", data_dir=tmp_path)
+        server.shutdown()
+    assert tries == ["/cifar.tar.gz"]
 
 
 def write_images(folder, classes, count):

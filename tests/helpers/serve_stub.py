@@ -50,7 +50,14 @@ if __name__ == "__main__":
     from keras_resnet.serving.server import serve
     from tests.helpers import serve_stub  # By its name, as the workers know it.
 
-    limits = RequestLimits(body=2**20, pending=2**21, pixels=2**20, images=8, seconds=8)
+    limits = RequestLimits(
+        body=2**20,
+        pending=2**21,
+        pixels=2**20,
+        images=8,
+        seconds=8,
+        header_seconds=3,
+    )
     serve(
         serve_stub.load, name="stub", port=int(sys.argv[1]), max_batch=8, limits=limits
     )

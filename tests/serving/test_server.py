@@ -258,6 +258,17 @@ def test_a_body_that_never_comes_gets_an_answer(stub):
         assert b" 408 " in link.recv(1000)
 
 
+def test_headers_that_never_come_leave_room_for_others(stub):
+    half = [socket.create_connection(("127.0.0.1", stub.port)) for _ in range(50)]
+    for link in half:
+        link.sendall(b"POST /v1/models/stub:predict HTTP/1.1\r\nHost: x\r\n")
+    assert stub.predict({"instances": [b64(solid("red"))]})[0] == 200
+    for link in half:
+        with link, contextlib.suppress(ConnectionResetError):
+            link.settimeout(60)
+            assert link.recv(100) == b""
+
+
 def test_too_many_that_wait_are_told_so(stub):
     """Of 2 MiB that may wait; each of these has nearly 1 MiB."""
     spaces = b" " * (2**20 - 1000)

@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 
-# As the command line sets it: see docs/decisions/0005.
+# As the command line sets it: see docs/decisions/0016.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

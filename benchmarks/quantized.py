@@ -15,7 +15,7 @@ import pathlib
 import tempfile
 import time
 
-# As the command line sets them: see docs/decisions/0005.
+# As the command line sets them: see docs/decisions/0016.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

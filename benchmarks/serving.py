@@ -5,7 +5,7 @@
 The peer is what one gets without us: ``keras.applications.ResNet50(weights=None)``, its
 `model.export`, loaded by `tf.saved_model.load` and called with float32 images: once as
 TensorFlow starts, and once with oneDNN, which our command line switches on where it is
-not TensorFlow's default (CPUs without AVX-512: docs/decisions/0005). Each has a process
+not TensorFlow's default (CPUs without AVX-512: docs/decisions/0016). Each has a process
 of its own. Ours take uint8 images and normalize them inside; weights are random, which
 costs the same time. Batches of 32 and of 1. All forms take turns, so that whatever else
 the machine does meets all of them; each turn lasts ``--seconds``, after a call that is

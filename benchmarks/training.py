@@ -211,7 +211,7 @@ def variants(graph, precision):
 
 def work(connection, kind, graph, *options):
     """One variant in its process: makes a round whenever it is asked to."""
-    # As the command line sets it: see docs/decisions/0005.
+    # As the command line sets it: see docs/decisions/0016.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # PyTorch's side is on the CPU.
     try:

@@ -71,6 +71,7 @@ def train(
     accumulate: int = 1,
     steps_per_execution: int = 1,
     deterministic: bool = False,
+    wait: str = "10m",
     verbose: int = 1,
 ) -> pathlib.Path:
     """Trains a network by a recipe, or resumes its training, and leaves a run.
@@ -119,8 +120,10 @@ def train(
             and a loss that is not finite are seen once in as many.
         deterministic: Whether GPUs, too, must compute the same bits each time; only on
             TensorFlow, without XLA, and until the process ends.
-        verbose: 0 prints nothing, 1 a line of progress that redraws itself, 2 a line
-            a minute.
+        wait: How long to wait for the other workers, where the environment names any
+            (docs/distributed.md), such as ``"90s"``, ``"10m"`` or ``"2h"``.
+        verbose: 0 prints nothing, 1 a line of progress that redraws itself in a terminal
+            or a notebook, and comes once a minute elsewhere, 2 always a line a minute.
 
     Returns:
         The run's folder.
@@ -133,7 +136,7 @@ def train(
         RuntimeError: If another process trains in the folder.
         KeyboardInterrupt, SystemExit: If a signal ended it; a checkpoint is left.
         WorkerLost: If the environment names several workers (docs/distributed.md) and
-            another one doesn't answer any more.
+            another one doesn't come in time, or doesn't answer any more.
     """
     request = TrainRequest(**locals())
     onednn.warn_if_late()
@@ -141,7 +144,7 @@ def train(
     started = time.perf_counter()
     phases = Phases()
     phases.begin("data")
-    hardware = find_devices(request.devices)
+    hardware = find_devices(request.devices, request.wait)
     folder = folder_of(request, request.name or str(request.recipe))
     if is_finished(folder, request):
         return say_finished(folder, request)
@@ -207,7 +210,7 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
     onednn.warn_if_late()
     loggers.check(request.log)
     check_data_is_here(request)
-    hardware = find_devices(request.devices)
+    hardware = find_devices(request.devices, request.wait)
     job, folder = settled(request, hardware)
     with scope(job):
         job, _, model = build(job)

@@ -1,15 +1,24 @@
 """The command line: words, exit codes, suggestions."""
 
 import os
+import re
+import signal
 import subprocess
 import sys
+import time
+import tomllib
+import warnings
 
 import pytest
 
+from keras_resnet import reproduce
 from keras_resnet.__main__ import main
+from keras_resnet.cli import commands
+from keras_resnet.cli.packages import EXTRAS
 from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.config.architectures import ARCHITECTURES
 from tests.conftest import REPOSITORY
+from tests.helpers.terminal import Terminal, rows_of
 
 
 @pytest.mark.parametrize(
@@ -29,7 +38,10 @@ def test_list(capsys):
     assert main(["list", "--details"]) == 0
     table = capsys.readouterr().out
     assert "25,557,032" in table
-    assert len(table.splitlines()) == len(ARCHITECTURES) + 1
+    rows = table.splitlines()[1:]
+    for row, (name, spec) in zip(rows, ARCHITECTURES.items(), strict=True):
+        assert row.startswith(f"{name} ")
+        assert spec.paper in row and row.endswith(spec.source)
 
 
 def test_show(capsys):
@@ -61,6 +73,163 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_quiet_training_prints_nothing(capsys, monkeypatch, tmp_path):
+    asked = {}
+    monkeypatch.setattr(reproduce, "train", lambda **given: asked.update(given))
+    assert main(["train", "--quiet"]) == 0
+    assert main(["train", "--quiet", "--seeds", "0-1"]) == 0
+    assert asked["verbose"] == 0
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train"], "Ended by SIGTERM. The same command goes on from here.\n"),
+        (["train", "--plan"], "Ended by SIGTERM.\n"),
+    ],
+)
+def test_sigterm_says_so(capsys, monkeypatch, arguments, said):
+    def wait(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(20)
+
+    for name in ("train", "plan"):
+        monkeypatch.setattr(reproduce, name, wait)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(arguments) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == said
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_training_that_sigterm_ended_says_so(capsys, monkeypatch):
+    def train(**options):  # As `training.saving.Checkpoint` ends it, once it has saved.
+        raise SystemExit(128 + signal.SIGUSR1)
+
+    monkeypatch.setattr(reproduce, "train", train)
+    assert main(["train"]) == 128 + signal.SIGUSR1
+    assert "Ended by SIGUSR1. The same command goes on" in capsys.readouterr().err
+
+
+def test_warnings_are_one_line_without_their_source(capsys, monkeypatch):
+    said = []
+
+    def plan(**options):
+        arguments = UserWarning("One image is bad."), UserWarning, "folders.py", 3
+        said.append(warnings.formatwarning(*arguments))
+        return ""
+
+    monkeypatch.setattr(reproduce, "plan", plan)
+    before = warnings.formatwarning
+    assert main(["train", "--plan"]) == 0
+    assert said == ["keras-resnet: One image is bad.\n"]
+    assert warnings.formatwarning == before
+
+
+def not_found(name):
+    return ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            not_found("litserve.utils"),
+            "litserve is not installed. In the checkout: pip install '.[serve]'",
+        ),
+        (not_found("tensorflow_datasets"), "pip install '.[data]'"),
+        (not_found("tf2onnx"), "pip install '.[export]'"),
+        (not_found("torch"), "torch is not installed: pip install torch"),
+        (not_found("mlflow"), "mlflow is not installed: pip install mlflow"),
+        (ImportError("torchvision can't be imported beside this torch"), "beside this"),
+        (
+            ImportError("libtf.so.2: failed to map segment from shared object"),
+            "there is not enough memory to load a package",
+        ),
+    ],
+)
+def test_what_is_missing_is_said_in_one_line(capsys, monkeypatch, error, said):
+    def plan(**options):
+        raise error
+
+    monkeypatch.setattr(reproduce, "plan", plan)
+    assert main(["train", "--plan"]) == 1
+    text = capsys.readouterr().err
+    assert said in text
+    assert text.count("\n") == 1
+    assert text.count("pip install") <= 1
+
+
+def test_the_extras_that_are_named_exist():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert set(EXTRAS.values()) <= set(project["optional-dependencies"])
+
+
+@pytest.mark.parametrize("top5", [None, 12.5])
+def test_evaluate_prints_a_top5_error_where_there_is_one(capsys, monkeypatch, top5):
+    from keras_resnet.runs import evaluate
+
+    result = {"data": "photos", "split": "test", "n": 7, "loss": 0.5}
+    result |= {"top1_error": 25.0, "top5_error": top5}
+    monkeypatch.setattr(evaluate, "evaluate", lambda *args, **options: result)
+    assert main(["evaluate", "runs/x"]) == 0
+    said = "" if top5 is None else "top-5 error 12.50 %, "
+    expected = f"photos test: top-1 error 25.00 %, {said}loss 0.5000, 7 images\n"
+    assert capsys.readouterr().out == expected
+
+
+@pytest.mark.parametrize(
+    "file", ["record.json", "source.json", "form.json", "2/saved_model.pb"]
+)
+def test_the_only_run_of_a_folder_is_served(tmp_path, file):
+    def make(name):
+        path = tmp_path / name / file
+        path.parent.mkdir(parents=True)
+        path.touch()
+        return tmp_path / name
+
+    (tmp_path / "notes").mkdir()
+    assert commands.to_serve(str(tmp_path)) == tmp_path  # Whose worker says what lacks.
+    run = make("one")
+    assert commands.to_serve(str(tmp_path)) == commands.to_serve(str(run)) == run
+    make("two")
+    with pytest.raises(ValueError, match=r"it holds 2: name one of .*/one, .*/two\."):
+        commands.to_serve(str(tmp_path))
+
+
+STEP = """
+import sys, time
+from keras_resnet.cli.steps import step
+with step("Exporting runs/[red]a_very_long_name_of_a_run_that_no_line_holds as onnx"):
+    time.sleep(0.5)
+print("done")
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_a_long_step_is_one_row_of_a_terminal_and_then_gone(columns):
+    terminal = Terminal(columns)
+    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "CI")}
+    subprocess.run(
+        [sys.executable, "-c", STEP],
+        stdin=terminal.file,
+        stdout=terminal.file,
+        stderr=terminal.file,
+        env=environment | {"TERM": "xterm"},
+        check=True,
+    )
+    text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", terminal.read())
+    terminal.close()
+    assert "Exporting runs/[red]a_very" in text
+    assert rows_of(text, columns) <= 3  # The step's, "done", and the one below it.
+    assert text.endswith("done\r\n")
+
+
+def test_a_long_step_says_nothing_in_a_pipe():
+    done = subprocess.run([sys.executable, "-c", STEP], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 def test_unknown_options_are_wrong_usage():
@@ -114,6 +283,11 @@ def test_other_lines_of_an_import_are_kept(capfd, tmp_path, monkeypatch):
     (tmp_path / "noisy.py").write_text(
         "import os\n"
         "os.write(2, b'I0000 00:00:1.2    9 port.cc:153] oneDNN is on.\\n')\n"
+        "os.write(2, b'INFO: Created TensorFlow Lite XNNPACK delegate.\\n')\n"
+        "os.write(2, b'INFO:tensorflow:Assets written to: x/assets\\n')\n"
+        "os.write(2, b'E0000 00:00:1.2  9 cuda_platform.cc:52] failed call to cuInit: '"
+        "b'INTERNAL: CUDA error: UNKNOWN ERROR (303)\\n')\n"
+        "os.write(2, b'E0000 00:00:1.2  9 session.cc:5] out of memory\\n')\n"
         "os.write(2, b'a real problem\\n')\n"
         "raise ImportError('no such thing')\n"
     )
@@ -121,4 +295,6 @@ def test_other_lines_of_an_import_are_kept(capfd, tmp_path, monkeypatch):
     with pytest.raises(ImportError, match="no such thing"):
         import_frameworks("noisy")
     os.write(2, b"afterwards\n")
-    assert capfd.readouterr().err == "a real problem\nafterwards\n"
+    assert capfd.readouterr().err == (
+        "E0000 00:00:1.2  9 session.cc:5] out of memory\na real problem\nafterwards\n"
+    )

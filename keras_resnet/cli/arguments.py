@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from keras_resnet import __version__
-from keras_resnet.cli import commands
+from keras_resnet.cli import catalogue, commands
 from keras_resnet.runs.request import TrainRequest, flag
 
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -102,12 +102,12 @@ def add_list(subparsers: Any) -> None:
     sub = command(
         subparsers,
         "list",
-        commands.list_,
+        catalogue.list_,
         "List the networks.",
         "keras-resnet list --details",
     )
     sub.add_argument(
-        "--details", action="store_true", help="also print counts and papers"
+        "--details", action="store_true", help="also print counts, papers and sources"
     )
     sub.add_argument("--recipes", action="store_true", help="list the recipes instead")
 
@@ -117,7 +117,7 @@ def add_show(subparsers: Any) -> None:
     sub = command(
         subparsers,
         "show",
-        commands.show,
+        catalogue.show,
         "Describe a network or a recipe.",
         "keras-resnet show resnet50\n"
         "  keras-resnet show resnet20_cifar10 --toml > my_recipe.toml",
@@ -299,7 +299,11 @@ def add_serve(subparsers: Any) -> None:
         "Answer requests for predictions as TensorFlow Serving does.",
         "keras-resnet serve runs/quickstart_seed0 --name fashion",
     )
-    sub.add_argument("run", metavar="RUN", help="folder of a run or of an export")
+    sub.add_argument(
+        "run",
+        metavar="RUN",
+        help="folder of a run or of an export, or one that holds it",
+    )
     sub.add_argument("--name", help="name of the model in paths (the folder's)")
     sub.add_argument(
         "--host",

@@ -9,98 +9,17 @@ from __future__ import annotations
 import argparse
 import functools
 import os
+import pathlib
 import sys
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from keras_resnet.cli.startup import import_frameworks
+from keras_resnet.cli.steps import step
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
-    from keras_resnet.config.recipe import Recipe
     from keras_resnet.serving.worker import Servable
-
-
-def list_(options: argparse.Namespace) -> None:
-    """``keras-resnet list``: prints the networks or the recipes."""
-    from keras_resnet.config.architectures import ARCHITECTURES, complexity
-    from keras_resnet.config.recipes import RECIPES
-
-    if options.recipes:
-        wide = max(map(len, RECIPES))
-        for name, recipe in RECIPES.items():
-            print(
-                f"{name:{wide}} {recipe.network:16} {recipe.dataset:12} {recipe.source}"
-            )
-        return
-    if not options.details:
-        print("\n".join(ARCHITECTURES))
-        return
-    counts = complexity()
-    width = max(map(len, ARCHITECTURES))
-    print(
-        f"{'network':{width}} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  paper"
-    )
-    for name, spec in ARCHITECTURES.items():
-        row = counts[name]
-        print(
-            f"{name:{width}} {row['parameters']:12,} {row['multiply_adds'] / 1e9:12.4f} G"
-            f" {row['image_size']:6}  {spec.paper}"
-        )
-
-
-def show(options: argparse.Namespace) -> None:
-    """``keras-resnet show``: describes a network or a recipe."""
-    from keras_resnet.config.architectures import ARCHITECTURES
-    from keras_resnet.config.lookup import find
-    from keras_resnet.config.recipe_files import read_recipe
-    from keras_resnet.config.recipes import RECIPES
-
-    if options.name.endswith(".toml"):
-        _show_recipe(read_recipe(local_path(options.name)), options.toml)
-    elif options.name in RECIPES:
-        _show_recipe(RECIPES[options.name], options.toml)
-    elif options.toml:
-        find(RECIPES, options.name, kind="recipe")
-    else:
-        find(ARCHITECTURES | RECIPES, options.name, kind="network or recipe")
-        _show_network(options.name)
-        if options.layers:
-            from keras_resnet.applications import create
-
-            create(options.name).summary()
-
-
-def _show_network(name: str) -> None:
-    from keras_resnet.config.architectures import ARCHITECTURES, complexity
-
-    spec, counts = ARCHITECTURES[name], complexity()[name]
-    for label, value in {
-        "network": name,
-        "parameters": f"{counts['parameters']:,}",
-        "multiply-adds": f"{counts['multiply_adds'] / 1e9:.4f} G at "
-        f"{spec.image_size}x{spec.image_size}",
-        "depth": spec.depth,
-        "stem": f"{spec.stem}, {spec.stem_filters} filters",
-        "stages": ", ".join(f"{s.repeats} x {s.block}" for s in spec.stages),
-        "order": spec.order,
-        "shortcut": spec.shortcut or "none",
-        "paper": spec.paper,
-        "graph": spec.source,
-    }.items():
-        print(f"{label:17} {value}")
-
-
-def _show_recipe(recipe: Recipe, toml: bool) -> None:
-    from keras_resnet.config.recipe_files import described, for_toml
-
-    if toml:
-        import tomli_w
-
-        print(tomli_w.dumps(for_toml(recipe)).rstrip())
-        return
-    for label, value in described(recipe):
-        print(f"{label:22} {value}")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -128,15 +47,14 @@ def train(options: argparse.Namespace) -> None:
             "`--seeds` trains one run after the other on one worker: leave out --seed. "
             f"Received: --seed {given.get('seed')}, {several.count} workers."
         )
-    # A line that redraws itself would be one for every half second in a log file.
-    verbose = 0 if options.quiet else 1 if sys.stdout.isatty() else 2
+    verbose = 0 if options.quiet else 1
     records = []
     for seed in options.seeds or [None]:
         one = given if seed is None else given | {"seed": seed}
         folder = reproduce.train(**one, verbose=verbose)
-        if chief:
+        if chief and verbose:
             records.append(read_record(folder / "record.json"))
-    if options.seeds:
+    if options.seeds and verbose:
         print(of_seeds(records))
 
 
@@ -153,17 +71,20 @@ def evaluate(options: argparse.Namespace) -> None:
     """``keras-resnet evaluate``: measures a run and prints its errors."""
     from keras_resnet.runs.evaluate import evaluate
 
-    result = evaluate(
-        options.run,
-        data=options.data,
-        data_dir=options.data_dir,
-        split=options.split,
-        batch_size=options.batch_size,
-    )
+    with step(f"Measuring {options.run}"):
+        result = evaluate(
+            options.run,
+            data=options.data,
+            data_dir=options.data_dir,
+            split=options.split,
+            batch_size=options.batch_size,
+        )
+    # Of five classes and fewer there is no top-5 error.
+    top5 = result["top5_error"]
+    said = "" if top5 is None else f"top-5 error {top5:.2f} %, "
     print(
         f"{result['data']} {result['split']}: top-1 error {result['top1_error']:.2f} %, "
-        f"top-5 error {result['top5_error']:.2f} %, loss {result['loss']:.4f}, "
-        f"{result['n']} images"
+        f"{said}loss {result['loss']:.4f}, {result['n']} images"
     )
 
 
@@ -219,16 +140,17 @@ def export(options: argparse.Namespace) -> None:
     from keras_resnet.export import compare
     from keras_resnet.runs.export import export
 
-    folder, result = export(
-        options.run,
-        format=options.format,
-        precision=options.precision,
-        data=options.data,
-        data_dir=options.data_dir,
-        output=options.output,
-        version=options.version,
-        overwrite=options.overwrite,
-    )
+    with step(f"Exporting {options.run} as {options.format}"):
+        folder, result = export(
+            options.run,
+            format=options.format,
+            precision=options.precision,
+            data=options.data,
+            data_dir=options.data_dir,
+            output=options.output,
+            version=options.version,
+            overwrite=options.overwrite,
+        )
     print(folder)
     print(compare.line(result))
     lost = result.get("original_accuracy", 0) - result.get("accuracy", 0)
@@ -242,12 +164,7 @@ def export(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     """``keras-resnet serve``: answers requests until it is stopped."""
-    folder = local_path(options.run).resolve()
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{options.run} must hold a finished run, or an exported form of one: there "
-            "is no folder."
-        )
+    folder = to_serve(options.run)
     from keras_resnet.serving import server
 
     server.serve(
@@ -259,6 +176,34 @@ def serve(options: argparse.Namespace) -> None:
         batch_timeout=options.batch_timeout,
         workers=options.workers,
     )
+
+
+def to_serve(path: str) -> pathlib.Path:
+    """The folder of a run or an export: ``path``, or the only such folder in it."""
+    folder = local_path(path).resolve()
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{path} must hold a finished run, or an exported form of one: there is no "
+            "folder."
+        )
+    if _is_servable(folder):
+        return folder
+    found = sorted(
+        one for one in folder.iterdir() if one.is_dir() and _is_servable(one)
+    )
+    if len(found) > 1:
+        raise ValueError(
+            f"{path} must be the folder of one run, and it holds {len(found)}: name one "
+            f"of {', '.join(str(pathlib.Path(path) / one.name) for one in found)}."
+        )
+    return found[0] if found else folder
+
+
+def _is_servable(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a run, a converted network or an export, by its files."""
+    names = ("record.json", "source.json", "form.json", "saved_model.pb")
+    versions = folder.glob("[0-9]*/saved_model.pb")
+    return any((folder / name).is_file() for name in names) or any(versions)
 
 
 def servable(folder: str, quiet: bool) -> Servable:
@@ -279,13 +224,14 @@ def convert(options: argparse.Namespace) -> None:
     """``keras-resnet convert``: writes weights in another form and compares logits."""
     from keras_resnet.runs.convert import convert
 
-    done = convert(
-        options.source,
-        options.out,
-        network=options.network,
-        to=options.to,
-        overwrite=options.overwrite,
-    )
+    with step(f"Converting {options.source}"):
+        done = convert(
+            options.source,
+            options.out,
+            network=options.network,
+            to=options.to,
+            overwrite=options.overwrite,
+        )
     print(f"{done.path}: {done.network} from {options.source}")
     if done.library is None:
         print("The logits were not compared: no library that has this network is here.")

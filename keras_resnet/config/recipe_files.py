@@ -128,9 +128,9 @@ def described(recipe: Recipe) -> list[tuple[str, str]]:
         elif isinstance(value, dict):
             kind = value.pop("kind", None)
             rows += [(key, kind)] if kind else []
-            rows += [(f"{key}.{name}", _said(part)) for name, part in value.items()]
+            rows += [(f"{key}.{name}", said(part)) for name, part in value.items()]
         else:
-            rows.append((key, _said(value)))
+            rows.append((key, said(value)))
         if key == "steps" and recipe.dataset in DATASETS:
             passes = recipe.steps * recipe.batch_size
             epochs = passes / DATASETS[recipe.dataset].examples
@@ -138,15 +138,18 @@ def described(recipe: Recipe) -> list[tuple[str, str]]:
     return rows
 
 
-def _said(value: Any) -> str:
+def said(value: Any) -> str:
+    """A field's value, as `config.values.to_values` gives it, as text for people."""
     if isinstance(value, list):
-        return ", ".join(map(_said, value)) or "none"
+        return ", ".join(map(said, value)) or "none"
     if isinstance(value, dict):
         parts = dict(value)
         kind = parts.pop("kind", "")
-        return f"{kind}({', '.join(f'{k}={_said(v)}' for k, v in parts.items())})"
+        return f"{kind}({', '.join(f'{k}={said(v)}' for k, v in parts.items())})"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.10g}"  # Not 0.0012500000000000002.
     return "none" if value is None else str(value)

@@ -21,6 +21,8 @@ TF_CONFIG = (
     '{"cluster": {"worker": ["host:port", ...]}, '
     '"task": {"type": "worker", "index": 0}}'
 )
+WAIT: str = "10m"  # How long to wait for the other workers.
+WAITING: str = "waiting for workers"  # The thread that does.
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,17 @@ class Workers:
                 f"A worker's number must be from 0 to {self.count - 1}, the workers "
                 f"being {self.count}. Received: {self.index}."
             )
-        form = all(re.fullmatch(r"\S+:\d+", address) for address in self.addresses)
+        form = all(map(_is_address, self.addresses))
         if not form or len(set(self.addresses)) < len(self.addresses):
             raise ValueError(
-                "Each worker must have an address of its own in the form host:port. "
-                f"Received: {', '.join(self.addresses)}."
+                "Each worker must have an address of its own in the form host:port, the "
+                f"port from 1 to 65535. Received: {', '.join(self.addresses)}."
             )
+
+
+def _is_address(text: str) -> bool:
+    match = re.fullmatch(r"\S+:(\d{1,5})", text)
+    return match is not None and 1 <= int(match[1]) <= 65_535
 
 
 def find_workers(environment: Mapping[str, str] | None = None) -> Workers:
@@ -174,3 +181,18 @@ def _of_slurm(environment: Mapping[str, str]) -> Workers:
             f"of the step's {count} tasks. Received: {', '.join(addresses)}."
         )
     return Workers(addresses, count, index, slurm.gpus(environment))
+
+
+def seconds_of(wait: str) -> float:
+    """The seconds of a length of time such as ``"90s"``, ``"10m"`` or ``"2h"``.
+
+    Raises:
+        ValueError: If it is none, or not positive.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(wait))
+    if match is None or not float(match[1]):
+        raise ValueError(
+            "`wait` (--wait) must be a length of time such as 90s, 10m or 2h. "
+            f"Received: wait={wait!r}."
+        )
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 
 from keras_resnet.devices import workers
-from keras_resnet.devices.cluster import Workers, find_workers
+from keras_resnet.devices.cluster import WAIT, Workers, find_workers
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Devices:
 ALONE: Devices = Devices("cpu", ("cpu:0",))
 
 
-def find_devices(request: str = "all") -> Devices:
+def find_devices(request: str = "all", wait: str = WAIT) -> Devices:
     """Finds the devices that are asked for; call it before anything computes.
 
     Where the environment names several workers, it joins them: see `devices.cluster`.
@@ -57,10 +57,12 @@ def find_devices(request: str = "all") -> Devices:
     Args:
         request: ``"all"`` (every GPU, else the CPU), ``"gpu:0,1"`` (these), or
             ``"cpu:2"`` (two logical devices on the CPU, for trying distribution out).
+        wait: How long to wait for the other workers, such as ``"10m"``.
 
     Raises:
         ValueError: If ``request`` is not understood, there are no such devices, or the
             backend has begun to compute on others.
+        WorkerLost: If the other workers don't come in time.
     """
     words = request if isinstance(request, str) else ""
     match = re.fullmatch(r"all|cpu(?::(\d+))?|gpu(?::(\d+(?:,\d+)*))?", words)
@@ -72,7 +74,7 @@ def find_devices(request: str = "all") -> Devices:
     backend = keras.backend.backend()
     others = find_workers()
     if others.count > 1:
-        return _of_worker(request, match, others, backend)
+        return _of_worker(request, match, others, wait)
     try:
         return _local(request, match, backend)
     except RuntimeError as error:
@@ -83,9 +85,10 @@ def find_devices(request: str = "all") -> Devices:
 
 
 def _of_worker(
-    request: str, match: re.Match[str], others: Workers, backend: str
+    request: str, match: re.Match[str], others: Workers, wait: str
 ) -> Devices:
     """This worker's devices, after it has joined the others."""
+    backend = keras.backend.backend()
     cpus = int(match[1] or 1) if request.startswith("cpu") else 0
     if request.startswith("gpu") or (backend == "tensorflow" and cpus > 1):
         raise ValueError(
@@ -96,7 +99,7 @@ def _of_worker(
         )
     if cpus:
         _cpus(backend, cpus)
-    workers.join(others)
+    workers.join(others, wait)
     if backend == "jax":
         import jax
 

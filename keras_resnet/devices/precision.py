@@ -16,7 +16,7 @@ def choose_precision(request: str, devices: Devices, spec: ResNetSpec) -> str:
     ``"auto"`` is mixed_bfloat16 on GPUs that compute in it, mixed_float16 on other
     GPUs with tensor cores, and float32 on the CPU, except for ImageNet's networks of 50
     layers and more on TensorFlow where the CPU has bfloat16 instructions: ResNet-50
-    trains 1.6 to 1.75 times as fast in it (docs/decisions/0005).
+    trains 1.6 to 1.75 times as fast in it (docs/decisions/0016).
 
     Args:
         request: One of `PRECISIONS`.

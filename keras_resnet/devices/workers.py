@@ -5,20 +5,27 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 
-from keras_resnet.devices.cluster import Workers
+from keras_resnet.devices.cluster import WAIT, WAITING, Workers, seconds_of
 
 
-def join(workers: Workers) -> None:
+def join(workers: Workers, wait: str = WAIT) -> None:
     """Joins the other workers and waits for them; call it before anything computes.
+
+    Args:
+        workers: As of `cluster.find_workers`.
+        wait: How long at most, as of `seconds_of`.
 
     Raises:
         ValueError: If the backend can't train with these workers.
+        WorkerLost: If they don't come in time.
     """
+    seconds = seconds_of(wait)
     if workers.count == 1:
         return
     backend = keras.backend.backend()
@@ -34,23 +41,62 @@ def join(workers: Workers) -> None:
         )
     if workers.gpus is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = workers.gpus
-    # An framework that waits says nothing, and hears no signal but SIGKILL.
-    print(f"Waiting for {_others(workers)}.", file=sys.stderr, flush=True)
-    if backend == "jax":
-        import jax
-
-        # Not Keras's: it lets JAX take but one GPU of all that a task of SLURM has.
-        jax.distributed.initialize(
-            workers.addresses[0],
-            workers.count,
-            workers.index,
-            cluster_detection_method="deactivate",
+    print(
+        f"Waiting for {_others(workers)}, for {wait} at the most.",
+        file=sys.stderr,
+        flush=True,
+    )
+    meet = _meet_on_jax if backend == "jax" else _meet_on_tensorflow
+    if not _in_time(lambda: meet(workers, seconds), seconds):
+        raise WorkerLost(
+            f"All {workers.count} workers must meet within {wait}, and this one still "
+            f"waits for {_others(workers)}. See that all of them run and reach each "
+            "other's addresses, then start them again; --wait gives more time."
         )
-    else:
-        mirrored(workers.addresses, workers.index)
-    # Both frameworks have just made SIGTERM do nothing.
-    if threading.current_thread() == threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+def _meet_on_jax(workers: Workers, seconds: float) -> None:
+    import jax
+
+    # Not Keras's: it lets JAX take but one GPU of all that a task of SLURM has.
+    jax.distributed.initialize(
+        workers.addresses[0],
+        workers.count,
+        workers.index,
+        cluster_detection_method="deactivate",
+        # JAX ends the process when its own time is over: ours comes first.
+        initialization_timeout=int(seconds) + 60,
+    )
+
+
+def _meet_on_tensorflow(workers: Workers, seconds: float) -> None:
+    mirrored(workers.addresses, workers.index)
+
+
+def _in_time(function: Callable[[], object], seconds: float) -> bool:
+    """Calls a function that hears no signal in a thread; whether it ended in time.
+
+    Both frameworks wait in C++, where Python can't act on SIGINT, and make SIGTERM do
+    nothing. Here, the main thread acts on both at once.
+    """
+    failed: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=call, name=WAITING, daemon=True)
+    thread.start()
+    end = time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < end:
+        thread.join(0.2)
+        if threading.current_thread() == threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+    if failed:
+        raise failed[0]
+    return not thread.is_alive()
 
 
 def _others(workers: Workers) -> str:

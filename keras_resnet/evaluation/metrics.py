@@ -23,13 +23,13 @@ class Metrics:
     Attributes:
         top1_error: Percentage of images whose most probable class is wrong.
         top5_error: Percentage of images whose class is not among the five most
-            probable; 0 if there are five classes or fewer.
+            probable; `None` if there are five classes or fewer, where none can be.
         loss: Mean cross-entropy, in nats.
         n: Number of images.
     """
 
     top1_error: float
-    top5_error: float
+    top5_error: float | None
     loss: float
     n: int
 
@@ -76,7 +76,7 @@ def from_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics
 
 def _metrics(predictions):
     """`Metrics` of pairs of log-probabilities and labels, batch by batch."""
-    top1 = top5 = n = 0
+    top1 = top5 = n = classes = 0
     loss = 0.0
     for log_probabilities, labels in predictions:
         rank = _rank(log_probabilities, labels)
@@ -84,8 +84,12 @@ def _metrics(predictions):
         top5 += int(np.sum(rank >= 5))
         loss -= float(np.sum(log_probabilities[np.arange(len(labels)), labels]))
         n += len(labels)
+        classes = log_probabilities.shape[1]
     return Metrics(
-        top1_error=100 * top1 / n, top5_error=100 * top5 / n, loss=loss / n, n=n
+        top1_error=100 * top1 / n,
+        top5_error=100 * top5 / n if classes > 5 else None,
+        loss=loss / n,
+        n=n,
     )
 
 

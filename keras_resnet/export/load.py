@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.devices.host import plain_message, tensorflow
+from keras_resnet.devices.log_lines import without_log_lines
 from keras_resnet.export.pixels import as_uint8
 from keras_resnet.files import local_path, read_json
 
@@ -190,7 +191,10 @@ def _open_onnx(folder, precision):
 def _open_litert(folder, precision):
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(folder / FILES["litert"]), num_threads=os.cpu_count())
+    with without_log_lines():
+        interpreter = Interpreter(
+            str(folder / FILES["litert"]), num_threads=os.cpu_count()
+        )
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
     size = None
 

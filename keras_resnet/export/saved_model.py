@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 
@@ -89,7 +91,8 @@ def export_saved_model(
     check_target(target, GRAPH, overwrite)
     archive = _archive(model, decode, normalize, class_names)
     with replaced(target) as folder:
-        archive.write_out(str(folder), verbose=False)
+        with _without_information():
+            archive.write_out(str(folder), verbose=False)
         # TF Serving's place for files that the graph does not read.
         extra = folder / "assets.extra"
         extra.mkdir()
@@ -100,6 +103,17 @@ def export_saved_model(
         if finish:
             finish(folder)
     return target
+
+
+@contextlib.contextmanager
+def _without_information() -> Iterator[None]:
+    """Keeps "Assets written to" a folder of another name out of the log."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.INFO))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _archive(model, decode, normalize, class_names):

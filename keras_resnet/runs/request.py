@@ -16,6 +16,7 @@ from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import to_named_values
+from keras_resnet.devices.cluster import WAIT, seconds_of
 from keras_resnet.files import local_path
 
 # A function that tells whether a value is possible, and what it must be, in words.
@@ -250,6 +251,13 @@ class TrainRequest:
         group="machine",
         changes=True,
         action="store_true",
+    )
+    wait: str = option(
+        WAIT,
+        f"how long to wait for the other workers, such as 90s or 2h ({WAIT})",
+        group="machine",
+        check=(seconds_of, "a length of time"),
+        metavar="TIME",
     )
     verbose: int = option(1, "how much is printed", group="")
 

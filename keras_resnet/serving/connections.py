@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
-class BoundedHeaders(H11Protocol):
-    """uvicorn's connection, closed unless a request's headers come in time.
+def bounded_headers(seconds: float) -> Callable[..., asyncio.Protocol]:
+    """uvicorn's connections, each closed unless a request's headers come in time.
+
+    Args:
+        seconds: From the connection, or from the first byte of a further request, to the
+            end of the request's headers.
+
+    Returns:
+        What `uvicorn.Config` takes as ``http``.
+    """
+    return partial(_BoundedHeaders, seconds=seconds)
+
+
+class _BoundedHeaders(H11Protocol):
+    """A connection that doesn't wait for ever for a request's headers.
 
     uvicorn bounds how long a connection may be idle after an answer. One that sends
     nothing, or half of its headers, it would keep for ever, and with as many of them as
     the process may have open files the server answers nobody. Bodies have a limit of
     their own in `endpoints`.
-
-    Args:
-        seconds: From the connection, or from the first byte of a further request, to the
-            end of the request's headers.
-        **options: As uvicorn gives them to each of its connections.
     """
 
     def __init__(self, *, seconds: float, **options: Any) -> None:

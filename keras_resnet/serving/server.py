@@ -15,13 +15,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from multiprocessing import active_children
 
 from litserve import LitServer
 from litserve.utils import WorkerSetupStatus
 
-from keras_resnet.serving.connections import BoundedHeaders
+from keras_resnet.serving.connections import bounded_headers
 from keras_resnet.serving.endpoints import TensorFlowServing
 from keras_resnet.serving.rest import RequestLimits
 from keras_resnet.serving.worker import Loop, Servable, Worker
@@ -88,7 +87,7 @@ def serve(
             log_level="warning",
             generate_client_file=False,
             # h11 bounds the size of headers, httptools does not.
-            http=partial(BoundedHeaders, seconds=limits.header_seconds),
+            http=bounded_headers(limits.header_seconds),
             ws="none",
         )
     except KeyboardInterrupt:  # While the workers load.

@@ -33,18 +33,9 @@ def compile_model(
         xla: Whether to compile with XLA.
         steps_per_execution: Updates that Python starts at a time; must divide the
             recipe's steps and those between validations.
-
-    Raises:
-        ValueError: If the recipe warms up and the backend is JAX.
     """
     rate = learning_rate(recipe.schedule, recipe.steps)
     if recipe.warmup_learning_rate is not None:
-        if keras.backend.backend() == "jax":
-            raise ValueError(
-                "Warm-up until the error falls needs the TensorFlow or PyTorch backend: "
-                "on JAX, Keras reads the learning rate once per epoch. "
-                f"Received: warmup_learning_rate={recipe.warmup_learning_rate}."
-            )
         rate = recipe.warmup_learning_rate  # The callback takes over.
     optimizer = optimizers.CoupledSGD(
         rate,
@@ -110,8 +101,8 @@ def fit(
             anything.
         before_saving: Callbacks that must act before the run is saved.
         loggers: Of `training.loggers`.
-        verbose: 0 for silence, 1 for a line that redraws itself, 2 for a line a
-            minute and per validation.
+        verbose: 0 for silence, 1 for a line that redraws itself in a terminal or a
+            notebook, 2 for a line a minute and per validation, as 1 elsewhere.
 
     Returns:
         Seconds that earlier parts of the run trained for.
@@ -142,7 +133,7 @@ def fit(
         batch_size=recipe.batch_size,
         examples=data.examples,
         image_sizes=recipe.image_sizes,
-        redraw=verbose == 1,
+        redraw=None if verbose == 1 else False,
     )
     chosen = [
         steps,

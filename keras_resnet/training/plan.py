@@ -11,8 +11,8 @@ from typing import Any
 import keras
 
 from keras_resnet.config.recipe import Recipe
-from keras_resnet.config.schedules import Schedule
-from keras_resnet.config.values import to_values
+from keras_resnet.config.recipe_files import said
+from keras_resnet.config.values import to_named_values
 from keras_resnet.devices.find import Devices, peak_memory
 from keras_resnet.training.callbacks import Logs
 
@@ -181,7 +181,7 @@ def text(
         "updates": f"{recipe.steps:,}, {recipe.steps * recipe.batch_size / examples:.1f} "
         f"epochs of {examples:,} images; {validations} validations"
         + (f"; {done:,} updates are done" if done else ""),
-        "schedule": _words(recipe.schedule),
+        "schedule": said(to_named_values(recipe.schedule)),
         "memory": memory,
         "speed": f"{', '.join(speeds)}, median of a few updates; the first took "
         f"{measured.stages[0].first:.1f} s",
@@ -192,12 +192,3 @@ def text(
     # How the run differs from its source, where it has one.
     lines += [f"{'notes' if i == 0 else '':9} {note}" for i, note in enumerate(notes)]
     return "\n".join(lines)
-
-
-def _words(schedule: Schedule) -> str:
-    """A schedule's kind and values, without the last digits of what was computed."""
-    values = (
-        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in to_values(schedule).items()
-    )
-    return f"{type(schedule).__name__}({', '.join(values)})"

@@ -1,8 +1,6 @@
 """A callback that prints one readable line on how training goes."""
 
 import datetime
-import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -18,6 +16,7 @@ from keras_resnet.training.callbacks import (
     synchronize,
     updates_done,
 )
+from keras_resnet.training.line import Line
 
 SECONDS_BETWEEN = 0.5  # Of a line that redraws itself.
 SECONDS_BETWEEN_LINES = 60.0  # Of lines in a file or over a slow connection.
@@ -62,9 +61,7 @@ class Progress(keras.callbacks.Callback):
         self.batch_size: int | None = batch_size
         self.examples: int | None = examples
         self.image_sizes: Sequence[tuple[float, int]] = image_sizes
-        self.file: TextIO = file or sys.stdout
-        self.redraw: bool = self.file.isatty() if redraw is None else redraw
-        self.width: int = 0
+        self.line: Line = Line(file, redraw)
         self.epoch: int = 0
         self.total: int | None = None
         # Pixels of all images until an update: a broken line through these points.
@@ -96,7 +93,7 @@ class Progress(keras.callbacks.Callback):
             self.began, self.first = now, done
             self.drawn, self.drawn_at = now, done
         elif now - self.drawn >= self._between():
-            self._write(self._line(*self.last), final=not self.redraw)
+            self.line.draw(self._line(*self.last))
             self.drawn, self.drawn_at = now, updates_done(self.steps, self.model)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -108,7 +105,7 @@ class Progress(keras.callbacks.Callback):
         }
         if validation:
             line += f"  validation: {', '.join(_named(validation))}"
-        self._write(line, final=True)
+        self.line.end(line)
 
     def _set_total(self, done: int) -> None:
         """Notes the updates in total, and the pixels of all images until each of them."""
@@ -125,7 +122,7 @@ class Progress(keras.callbacks.Callback):
         self.pixels = np.concatenate([[0], np.cumsum(pixels)])
 
     def _between(self) -> float:
-        return SECONDS_BETWEEN if self.redraw else SECONDS_BETWEEN_LINES
+        return SECONDS_BETWEEN if self.line.redraw else SECONDS_BETWEEN_LINES
 
     def _line(self, logs: dict[str, Any], now: float) -> str:
         synchronize(self.model)
@@ -135,8 +132,12 @@ class Progress(keras.callbacks.Callback):
         epoch = f"{self.epoch + 1}"
         if self.batch_size and self.examples:
             epoch = f"{done * self.batch_size / self.examples:.1f}"
-        parts = [f"update {done:,}{of_all}", f"epoch {epoch}", *_named(logs)]
-        parts.append(f"lr {rate:.4g}")
+        # What is asked first comes first: a narrow terminal shows no more.
+        parts = [f"update {done:,}{of_all}"]
+        if self.total and self.began is not None and done > self.first:
+            left = self._left(now - self.began, done)
+            parts.append(f"{datetime.timedelta(seconds=round(left))} left")
+        parts += [*_named(logs), f"epoch {epoch}"]
         seconds = now - self.drawn
         if seconds > 0 and done > self.drawn_at:
             speed = (done - self.drawn_at) / seconds
@@ -145,9 +146,7 @@ class Progress(keras.callbacks.Callback):
                 if self.batch_size
                 else f"{speed:.3g} updates/s"
             )
-        if self.total and self.began is not None and done > self.first:
-            left = self._left(now - self.began, done)
-            parts.append(f"{datetime.timedelta(seconds=round(left))} left")
+        parts.append(f"lr {rate:.4g}")
         return "  ".join(parts)
 
     def _left(self, seconds: float, done: int) -> float:
@@ -157,18 +156,6 @@ class Progress(keras.callbacks.Callback):
         return (
             seconds / (here - first) * (self.pixels[-1] - here) if here > first else 0
         )
-
-    def _write(self, line: str, final: bool) -> None:
-        if self.redraw:
-            # Blanks over what a longer line has left.
-            line, self.width = "\r" + line.ljust(self.width), len(line)
-        if final:
-            line, self.width = line + "\n", 0
-        try:
-            self.file.write(line)
-            self.file.flush()
-        except OSError:  # Nobody reads any more, which is no reason to stop.
-            self.file = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _named(logs: dict[str, Any]) -> list[str]:

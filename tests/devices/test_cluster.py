@@ -108,6 +108,13 @@ def test_the_environment_names_the_workers(environment, expected):
             "KERAS_RESNET_WORKER must be a whole number.*'one'",
         ),
         ({"KERAS_RESNET_WORKERS": "a,b", "KERAS_RESNET_WORKER": "0"}, "form host:port"),
+        *(
+            (
+                {"KERAS_RESNET_WORKERS": f"a:1,b:{port}", "KERAS_RESNET_WORKER": "0"},
+                "port from 1 to 65535",
+            )
+            for port in ("99999", "65536", "0", "123456")
+        ),
         (
             {"KERAS_RESNET_WORKERS": "a:1,a:1", "KERAS_RESNET_WORKER": "0"},
             "address of its own",

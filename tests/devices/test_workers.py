@@ -15,9 +15,11 @@ import pytest
 from keras_resnet.devices import distribute, workers
 from keras_resnet.devices.cluster import Workers, find_workers
 from keras_resnet.devices.find import Devices, find_devices
+from keras_resnet.runs.request import TrainRequest
 from keras_resnet.training import callbacks, checkpoint
 from keras_resnet.training.history import read_history
 from keras_resnet.training.saving import ASKED_EVERY, Checkpoint
+from tests.conftest import REPOSITORY
 from tests.helpers.environments import SLURM, TF_CONFIG, TWO_A_NODE
 
 NOTICED = 90  # Seconds; docs/distributed.md says so.
@@ -57,6 +59,85 @@ def test_joining_says_whom_it_waits_for(monkeypatch, capsys, backend):
     assert (
         "the other workers, 0 at a:12056, 1 at a:12057, 2 at b:12056 (this is" in said
     )
+
+
+def test_who_waits_too_long_is_told_so(monkeypatch, capsys):
+    monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
+    monkeypatch.setattr(workers, "mirrored", lambda *_: time.sleep(2))
+    with pytest.raises(workers.WorkerLost, match=r"within 0.3s.*1 at b:2.*--wait"):
+        workers.join(Workers(("a:1", "b:2"), 2, 0), "0.3s")
+    assert "for 0.3s at the most" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_the_wait_at_once(monkeypatch, number):
+    def framework(*_):
+        time.sleep(0.2)
+        os.kill(os.getpid(), number)
+        time.sleep(2)
+
+    def leave(number, frame):
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
+    monkeypatch.setattr(workers, "mirrored", framework)
+    begin = time.monotonic()
+    try:
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            workers.join(Workers(("a:1", "b:2"), 2, 0))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert time.monotonic() - begin < 1.5
+
+
+def test_errors_of_the_framework_that_joins_are_raised(monkeypatch):
+    def framework(*_):
+        raise RuntimeError("no such host")
+
+    monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
+    monkeypatch.setattr(workers, "mirrored", framework)
+    with pytest.raises(RuntimeError, match="no such host"):
+        workers.join(Workers(("a:1", "b:2"), 2, 0))
+
+
+@pytest.mark.parametrize("wait", ["soon", "10", "0s", "-1m", 600])
+def test_a_wait_is_a_length_of_time(wait):
+    with pytest.raises(ValueError, match="must be a length of time such as 90s"):
+        TrainRequest(wait=wait)
+
+
+@pytest.mark.multiprocess
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None])
+def test_a_wait_for_nobody_ends(tmp_path, backend, number):
+    pytest.importorskip(backend)
+    log = tmp_path / "log.txt"
+    own, other = free_ports()
+    lone = {"KERAS_RESNET_WORKERS": f"127.0.0.1:{own},127.0.0.1:{other}"}
+    command = [sys.executable, "-m", "keras_resnet", "train", "--backend", backend]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [*command, "--wait", "1h" if number else "3s"],
+            env=os.environ
+            | lone
+            | {"KERAS_RESNET_WORKER": "0", "PYTHONPATH": str(REPOSITORY)},
+            cwd=tmp_path,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        while "Waiting for" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        time.sleep(3)  # Until the framework waits.
+        if number:
+            process.send_signal(number)
+        assert process.wait(60) == (128 + number if number else 1)
+    finally:
+        process.kill()
+    said = "goes on from here" if number else "must meet within 3s"
+    assert said in log.read_text()
 
 
 JAX_IN_SLURM = """

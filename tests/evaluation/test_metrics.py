@@ -95,7 +95,17 @@ def test_probabilities_and_logits_give_the_same(example):
 def test_large_logits_neither_overflow_nor_give_an_infinite_loss():
     logits = np.array([[2000.0, 0.0], [0.0, 2000.0]], "float32")
     metrics = evaluate(identity(2), [(logits, np.array([0, 0]))])
-    assert metrics == Metrics(top1_error=50.0, top5_error=0.0, loss=1000.0, n=2)
+    assert metrics == Metrics(top1_error=50.0, top5_error=None, loss=1000.0, n=2)
+
+
+@pytest.mark.parametrize(("classes", "top5"), [(4, None), (5, None), (6, 100 / 6)])
+def test_five_classes_have_no_top5_error(classes, top5):
+    logits = np.arange(classes)[None] * np.ones((classes, 1), "float32")
+    metrics = evaluate(identity(classes), [(logits, np.arange(classes))])
+    assert metrics.top5_error == (top5 and pytest.approx(top5))
+    probabilities = np.full((classes, classes), 1 / classes)
+    found = from_probabilities(probabilities, np.arange(classes))
+    assert (found.top5_error is None) == (top5 is None)
 
 
 def test_equal_logits_are_no_hit_for_every_class():

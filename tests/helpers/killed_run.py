@@ -9,8 +9,6 @@ some of the bundled images; a checkpoint after every update.
 import sys
 from dataclasses import replace
 
-import keras
-
 from keras_resnet import reproduce
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.augmentations import PadCropFlip
@@ -44,8 +42,7 @@ def prepare():
         steps=STEPS,
         validate_every=8,
         schedule=StepDecay(learning_rate=0.05, at=(60, 100)),
-        # Keras reads the rate once per epoch on JAX.
-        warmup_learning_rate=None if keras.backend.backend() == "jax" else 0.01,
+        warmup_learning_rate=0.01,
         augmentation=PadCropFlip(padding=2),
         average=WeightAverage(decay=0.9, every=3),
     )

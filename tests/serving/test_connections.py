@@ -3,13 +3,12 @@
 import socket
 import threading
 import time
-from functools import partial
 
 import pytest
 
 uvicorn = pytest.importorskip("uvicorn")
 
-from keras_resnet.serving.connections import BoundedHeaders  # noqa: E402
+from keras_resnet.serving.connections import bounded_headers  # noqa: E402
 
 SECONDS = 0.4
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"
@@ -28,7 +27,7 @@ def port():
     config = uvicorn.Config(
         answer,
         port=0,
-        http=partial(BoundedHeaders, seconds=SECONDS),
+        http=bounded_headers(SECONDS),
         lifespan="off",
         log_level="error",
     )

@@ -110,17 +110,20 @@ def started(folder, name, *command):
     port = free_port()
     command = [part.replace("PORT", str(port)) for part in command]
     log = folder / "log.txt"
+    # As a user starts it, who sees what TensorFlow logs, too.
+    own = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             cwd=REPOSITORY,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            env={**own, "PYTHONPATH": str(REPOSITORY)},
         )
     server = Server(process, port, name, log)
     try:
         server.wait()
+        server.began = log.read_text()
         yield server
         if process.poll() is None:
             stop(server)
@@ -441,6 +444,12 @@ def check(answer, expected):
 def request_for(path):
     file = base64.b64encode(path.read_bytes()).decode()
     return {"instances": [{"image_bytes": {"b64": file}}]}
+
+
+def test_it_starts_with_one_line(resnet):
+    server, _ = resnet
+    address = f"http://127.0.0.1:{server.port}/v1/models/net:predict"
+    assert server.began == f"Serving {address} (Ctrl-C stops)\n"
 
 
 def test_photographs_get_the_answers_of_the_run(resnet, shared_data):

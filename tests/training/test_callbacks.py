@@ -5,11 +5,14 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
+from keras_resnet.config.recipes import RECIPES
+from keras_resnet.config.schedules import StepDecay
 from keras_resnet.training.callbacks import (
     ReduceOnPlateau,
     Steps,
@@ -18,6 +21,7 @@ from keras_resnet.training.callbacks import (
     current_learning_rate,
     steps_done,
 )
+from keras_resnet.training.fit import compile_model, reactive_schedules
 from tests.helpers.tiny_model import batches, tiny_model
 
 
@@ -152,6 +156,25 @@ def test_rates_that_callbacks_set_reach_the_update_that_follows():
         np.testing.assert_array_equal(weight, other)
 
 
+def test_a_recipe_warms_up_until_the_error_falls():
+    quick = RECIPES["quickstart"]
+    warm = replace(quick, schedule=StepDecay(learning_rate=0.2, at=()))
+    warm = replace(warm, warmup_learning_rate=0.05)
+    constant = replace(warm, schedule=StepDecay(learning_rate=0.05, at=()))
+    constant = replace(constant, warmup_learning_rate=None)
+    ended = []
+    for recipe in (warm, constant):
+        keras.utils.set_random_seed(0)
+        model = tiny_model()
+        compile_model(model, recipe, xla=keras.backend.backend() == "jax")
+        chosen = list(reactive_schedules(recipe).values())
+        x, y = batches(3)
+        model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=chosen)
+        ended.append(model.get_weights())
+    for weight, other in zip(*ended, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
 def test_an_accuracy_of_another_name():
     callback = ReduceOnPlateau(patience=1, min_delta=0.0, monitor="val_top5")
     callback.set_model(tiny_model())
@@ -177,6 +200,7 @@ BACKENDS = """
 from tests.training import test_averaging, test_callbacks as test
 
 test.test_rates_that_callbacks_set_reach_the_update_that_follows()
+test.test_a_recipe_warms_up_until_the_error_falls()
 test.test_the_optimizer_counts_where_nobody_else_does()
 test_averaging.test_averages_without_validation_are_kept_at_the_end()
 """

@@ -1,5 +1,6 @@
 """What a plan says follows from what was measured."""
 
+import re
 from dataclasses import replace
 
 from keras_resnet.config.recipes import RECIPES
@@ -9,6 +10,9 @@ from keras_resnet.training import plan
 
 def test_larger_images_count_by_their_updates():
     recipe = replace(RECIPES["imagenette_fast"], steps=100, validate_every=50)
+    schedule = replace(recipe.schedule, learning_rate=0.1 * 0.0125)
+    assert schedule.learning_rate == 0.0012500000000000002
+    recipe = replace(recipe, schedule=schedule)
     measured = plan.Measured(
         stages=(
             plan.Stage(side=64, updates=40, first=5.0, update=1.0),
@@ -35,4 +39,5 @@ def test_larger_images_count_by_their_updates():
         "speed     64.0 images/s at 64 pixels, 32.0 images/s at 96 pixels, 16.0 "
         "images/s at 128 pixels, median of a few updates; the first took 5.0 s" in text
     )
+    assert re.search(r"schedule  \w+\(learning_rate=0\.00125, ", text)
     assert "3.0 GiB at the most" in text

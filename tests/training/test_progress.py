@@ -2,6 +2,8 @@
 
 import io
 import re
+import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -9,9 +11,11 @@ import pytest
 
 from keras_resnet.training import progress
 from keras_resnet.training.callbacks import Steps
+from keras_resnet.training.line import Line
+from tests.helpers.terminal import Terminal, rows_of
 
 
-def written(monkeypatch, redraw):
+def written(monkeypatch, redraw, terminal=None):
     for name in ("SECONDS_BETWEEN", "SECONDS_BETWEEN_LINES"):
         monkeypatch.setattr(progress, name, 0.0)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16)])
@@ -21,7 +25,7 @@ def written(monkeypatch, redraw):
         metrics=["accuracy"],
     )
     x, y = np.ones((12, 3), "float32"), np.zeros(12)
-    file = io.StringIO()
+    file = terminal.file if terminal else io.StringIO()
     steps = Steps(6)
     line = progress.Progress(
         steps, total=6, batch_size=4, examples=12, redraw=redraw, file=file
@@ -35,16 +39,16 @@ def written(monkeypatch, redraw):
         callbacks=[steps, line],
         verbose=0,
     )
-    return file.getvalue()
+    return terminal.read() if terminal else file.getvalue()
 
 
 def test_a_terminal_sees_one_line_per_validation(monkeypatch):
     text = written(monkeypatch, redraw=True)
     assert text.count("\n") == 2
     last = text.split("\n")[1].split("\r")[-1]
-    assert last.startswith("update 6/6  epoch 2.0  loss ")
+    assert last.startswith("update 6/6  0:00:00 left  loss ")
     assert re.search(
-        r"accuracy \d+\.\d\d %  lr 0.1  [\d,]+ images/s  0:00:00 left", text
+        r"\d left  loss \S+  accuracy \S+ %  epoch \S+  [\d,]+ images", text
     )
     assert re.search(r"validation: loss \d+\.\d{4}, accuracy \d+\.\d\d %", last)
 
@@ -62,13 +66,76 @@ def test_the_time_left_heeds_the_size_of_images():
     assert line._left(1.0, done=2) == 3 + 5 * 4
 
 
-@pytest.mark.parametrize("longer", ["a line that is long", "short"])
-def test_a_shorter_line_leaves_nothing_of_a_longer_one(longer):
-    file = io.StringIO()
-    line = progress.Progress(Steps(6), redraw=True, file=file)
-    line._write(longer, final=False)
-    line._write("abc", final=False)
-    assert file.getvalue().split("\r")[-1] == "abc".ljust(len(longer))
+@pytest.fixture(params=[80, 40])
+def terminal(request):
+    opened = Terminal(request.param)
+    opened.columns = request.param
+    yield opened
+    opened.close()
+
+
+def test_a_line_longer_than_the_terminal_takes_one_row(terminal):
+    line = Line(terminal.file)
+    for _ in range(5):
+        line.draw("update 1,234/64,000  " * 6)
+    line.draw("short")
+    text = terminal.read()
+    assert rows_of(text, terminal.columns) == 1
+    last = text.split("\r")[-1]
+    assert last.rstrip() == "short"  # And blanks over what the longer ones left.
+    assert len(last) == terminal.columns - 1
+    assert "…" in text
+
+
+def test_the_line_follows_a_change_of_the_terminals_width(terminal):
+    line = Line(terminal.file)
+    line.draw("x" * 200)
+    terminal.read()
+    for columns in (50, 20, 120):
+        terminal.resize(columns)
+        line.draw("x" * 200)
+        assert len(terminal.read().removeprefix("\r")) == columns - 1
+
+
+def test_a_line_that_stays_is_whole(terminal):
+    line = Line(terminal.file)
+    line.draw("update 1")
+    line.end("x" * 100 + " validation")
+    assert terminal.read().replace("\r\n", "\n").endswith("x validation\n")
+
+
+def test_training_in_a_terminal_takes_a_row_per_validation(monkeypatch, terminal):
+    text = written(monkeypatch, redraw=None, terminal=terminal)
+    shown = text.replace("\r\n", "\n")
+    drawn = [part for part in re.split("[\r\n]", shown) if "validation" not in part]
+    assert len(drawn) > 5
+    assert max(map(len, drawn)) == terminal.columns - 1
+
+
+def test_a_notebooks_output_is_replaced(monkeypatch):
+    shown = []
+
+    class Output:
+        def update(self, content, raw):
+            shown[-1] = content["text/plain"]
+
+    def display(content, raw, display_id):
+        shown.append(content["text/plain"])
+        return Output()
+
+    of_a_kernel = type(
+        "OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"}
+    )
+    module = SimpleNamespace(display=display)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=module))
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    line = Line(of_a_kernel())
+    for text in ("update 1", "update 2"):
+        line.draw(text)
+    line.end("validation 1")
+    line.draw("update 3")
+    assert shown == ["validation 1", "update 3"]
+    assert line.file.getvalue() == ""
 
 
 def test_progress_of_a_strangers_fit(monkeypatch):
@@ -81,7 +148,7 @@ def test_progress_of_a_strangers_fit(monkeypatch):
     model.fit(x, np.ones((12, 16)), batch_size=4, epochs=2, callbacks=[line], verbose=0)
     last = file.getvalue().split("\n")[-2]
     assert re.fullmatch(
-        r"update 6/6  epoch 2  loss \d+\.\d{4}  mae \d+\.\d{4}  lr 0.1"
-        r"(  [\d.e+]+ updates/s)?  0:00:00 left",
+        r"update 6/6  0:00:00 left  loss \d+\.\d{4}  mae \d+\.\d{4}  epoch 2"
+        r"(  [\d.e+]+ updates/s)?  lr 0.1",
         last,
     )

@@ -1,0 +1,95 @@
+"""The commands `list` and `show`, which describe networks and recipes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from keras_resnet.files import local_path
+
+if TYPE_CHECKING:
+    from keras_resnet.config.recipe import Recipe
+
+
+def list_(options: argparse.Namespace) -> None:
+    """``keras-resnet list``: prints the networks or the recipes."""
+    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+    from keras_resnet.config.recipes import RECIPES
+
+    if options.recipes:
+        wide = max(map(len, RECIPES))
+        for name, recipe in RECIPES.items():
+            print(
+                f"{name:{wide}} {recipe.network:16} {recipe.dataset:12} {recipe.source}"
+            )
+        return
+    if not options.details:
+        print("\n".join(ARCHITECTURES))
+        return
+    counts = complexity()
+    width = max(map(len, ARCHITECTURES))
+    papers = max(len(spec.paper) for spec in ARCHITECTURES.values())
+    print(
+        f"{'network':{width}} {'parameters':>12} {'multiply-adds':>14} {'image':>6}  "
+        f"{'paper':{papers}}  source of the graph"
+    )
+    for name, spec in ARCHITECTURES.items():
+        row = counts[name]
+        print(
+            f"{name:{width}} {row['parameters']:12,} {row['multiply_adds'] / 1e9:12.4f} G"
+            f" {row['image_size']:6}  {spec.paper:{papers}}  {spec.source}"
+        )
+
+
+def show(options: argparse.Namespace) -> None:
+    """``keras-resnet show``: describes a network or a recipe."""
+    from keras_resnet.config.architectures import ARCHITECTURES
+    from keras_resnet.config.lookup import find
+    from keras_resnet.config.recipe_files import read_recipe
+    from keras_resnet.config.recipes import RECIPES
+
+    if options.name.endswith(".toml"):
+        _show_recipe(read_recipe(local_path(options.name)), options.toml)
+    elif options.name in RECIPES:
+        _show_recipe(RECIPES[options.name], options.toml)
+    elif options.toml:
+        find(RECIPES, options.name, kind="recipe")
+    else:
+        find(ARCHITECTURES | RECIPES, options.name, kind="network or recipe")
+        _show_network(options.name)
+        if options.layers:
+            from keras_resnet.applications import create
+
+            create(options.name).summary()
+
+
+def _show_network(name: str) -> None:
+    from keras_resnet.config.architectures import ARCHITECTURES, complexity
+
+    spec, counts = ARCHITECTURES[name], complexity()[name]
+    for label, value in {
+        "network": name,
+        "parameters": f"{counts['parameters']:,}",
+        "multiply-adds": f"{counts['multiply_adds'] / 1e9:.4f} G at "
+        f"{spec.image_size}x{spec.image_size}",
+        "depth": spec.depth,
+        "stem": f"{spec.stem}, {spec.stem_filters} filters",
+        "stages": ", ".join(f"{s.repeats} x {s.block}" for s in spec.stages),
+        "order": spec.order,
+        "shortcut": spec.shortcut or "none",
+        "paper": spec.paper,
+        "graph": spec.source,
+    }.items():
+        print(f"{label:17} {value}")
+
+
+def _show_recipe(recipe: Recipe, toml: bool) -> None:
+    from keras_resnet.config.recipe_files import described, for_toml
+
+    if toml:
+        import tomli_w
+
+        print(tomli_w.dumps(for_toml(recipe)).rstrip())
+        return
+    for label, value in described(recipe):
+        print(f"{label:22} {value}")

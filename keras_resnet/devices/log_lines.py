@@ -1,0 +1,46 @@
+"""Keeps what TensorFlow's C++ code logs of itself out of a process's standard error."""
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+DROPPED = (
+    # "I0000 00:00:1795905568.259426    9412 port.cc:153] oneDNN custom operations are on."
+    re.compile(rb"[IW]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] "),
+    # Errors that only say that there is no GPU for CUDA.
+    re.compile(rb"E\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] .*(cuInit|cudart|factory)"),
+    re.compile(rb"WARNING: All log messages before absl::InitializeLog\(\) is called"),
+    re.compile(rb"To enable the following instructions: "),
+    re.compile(rb"INFO: (Created|Initialized) TensorFlow Lite "),  # And LiteRT.
+    re.compile(rb"INFO:tensorflow:Assets written to"),
+)
+
+
+@contextlib.contextmanager
+def without_log_lines() -> Iterator[None]:
+    """Drops such lines in its scope; passes all others on when it ends.
+
+    TensorFlow 2.21 writes some of them to the process's standard error whatever
+    ``TF_CPP_MIN_LOG_LEVEL`` is. Errors stay, but those that say that there is no GPU.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # The process has no standard error.
+        yield
+        return
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            for line in file:
+                if not any(pattern.match(line) for pattern in DROPPED):
+                    os.write(2, line)

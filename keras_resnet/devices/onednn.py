@@ -20,12 +20,14 @@ def switch_on() -> None:
 
 
 def state() -> bool | None:
-    """Whether TensorFlow computes with oneDNN in this process.
+    """Whether Keras computes with oneDNN in this process, by TensorFlow.
 
     Returns:
-        `None` where TensorFlow isn't imported, or doesn't tell.
+        `None` on other backends, where TensorFlow doesn't tell, and before Keras is
+        imported.
     """
-    if "tensorflow" not in sys.modules:
+    keras = sys.modules.get("keras")
+    if keras is None or keras.backend.backend() != "tensorflow":
         return None
     try:
         from tensorflow.python.util import _pywrap_util_port
@@ -41,10 +43,7 @@ def warn_if_late() -> None:
     have no oneDNN.
     """
     chosen = os.environ.get(VARIABLE) in OFF
-    import keras
-
-    matters = keras.backend.backend() == "tensorflow" and sys.platform != "darwin"
-    if matters and not chosen and state() is False:
+    if state() is False and not chosen and sys.platform != "darwin":
         warnings.warn(
             "TensorFlow was imported without oneDNN, so this is slower on this CPU and "
             "gives other numbers than `keras-resnet` on the command line. Set the "

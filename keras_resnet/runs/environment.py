@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from keras_resnet.data.threads import usable_cores
+from keras_resnet.devices import onednn
 
 # What makes one CPU several times as fast as another of the same name: flags of Linux.
 _UNITS = {
@@ -44,9 +45,9 @@ def describe(accelerators: Iterable[str] = ()) -> dict[str, Any]:
     Returns:
         Dict of ``versions`` (of Python and of the packages that are installed),
         ``hardware`` (``cpu``, ``cores``: logical ones that the process may use,
-        ``memory_gib``, ``accelerators``), ``commit`` (of the checkout that holds this
-        package, `None` if it is installed elsewhere) and ``dirty`` (whether the package
-        differs from that commit).
+        ``memory_gib``, ``accelerators``), ``onednn`` (as of `onednn.state`), ``commit``
+        (of the checkout that holds this package, `None` if it is installed elsewhere)
+        and ``dirty`` (whether the package differs from that commit).
     """
     commit, dirty = checkout(pathlib.Path(__file__).parents[1])
     return {
@@ -57,6 +58,7 @@ def describe(accelerators: Iterable[str] = ()) -> dict[str, Any]:
             "memory_gib": _memory(),
             "accelerators": list(accelerators),
         },
+        "onednn": onednn.state(),
         "commit": commit,
         "dirty": dirty,
     }

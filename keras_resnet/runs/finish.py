@@ -15,7 +15,7 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.values import to_values
 from keras_resnet.data import pipelines
 from keras_resnet.data.examples import Splits
-from keras_resnet.devices import distribute, onednn
+from keras_resnet.devices import distribute
 from keras_resnet.evaluation.metrics import evaluate
 from keras_resnet.files import replace_file
 from keras_resnet.models import resnet
@@ -87,7 +87,6 @@ def finish(
         "devices": job.hardware.all_names,
         "precision": job.precision,
         "xla": job.xla,
-        "onednn": onednn.state() if job.backend == "tensorflow" else None,
         **made_on,
         "steps": job.recipe.steps,
         "wall_seconds": round(time.perf_counter() - since, 1),

@@ -10,7 +10,7 @@ from keras_resnet.runs import environment
 
 def test_what_is_said_of_machine_and_package():
     found = environment.describe(["NVIDIA H200"])
-    assert set(found) == {"versions", "hardware", "commit", "dirty"}
+    assert set(found) == {"versions", "hardware", "onednn", "commit", "dirty"}
     assert found["versions"]["python"].startswith("3.")
     assert "keras" in found["versions"]
     hardware = found["hardware"]

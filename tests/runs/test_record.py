@@ -10,8 +10,8 @@ from keras_resnet.runs.tables import table
 
 NAMED_IN_THE_CONTRACT = (
     "schema recipe overrides seed network parameters dataset classes preprocessing "
-    "backend devices precision xla versions hardware commit dirty steps wall_seconds "
-    "phase_seconds images_per_second train validation test target deviations "
+    "backend devices precision xla onednn versions hardware commit dirty steps "
+    "wall_seconds phase_seconds images_per_second train validation test target deviations "
     "recipe_values network_values"
 ).split()
 
@@ -40,6 +40,7 @@ def example(*, seed=0, top1_error=10.0, **changes):
         "devices": ["cpu:0"],
         "precision": "float32",
         "xla": False,
+        "onednn": True,
         "versions": {"python": "3.11.7"},
         "hardware": {
             "cpu": "Some | CPU",
@@ -70,10 +71,10 @@ def test_keys_are_those_that_others_rely_on():
 
 def test_earlier_records_tell_less(tmp_path):
     path = tmp_path / "record.json"
-    added = ("phase_seconds", "recipe_values", "network_values")
+    added = ("onednn", "phase_seconds", "recipe_values", "network_values")
     record = {key: value for key, value in example().items() if key not in added}
     path.write_text(json.dumps(record))
-    assert read_record(path) == record | dict.fromkeys(added, {})
+    assert read_record(path) == record | dict.fromkeys(added, {}) | {"onednn": None}
 
 
 def test_round_trip_in_the_order_of_the_keys(tmp_path):

@@ -60,6 +60,7 @@ def create(
     network: str | ResNetSpec,
     *,
     weights: Weights = None,
+    new_classifier: bool = False,
     output_stride: int | None = None,
     include_preprocessing: bool = False,
     **options: Any,
@@ -69,9 +70,11 @@ def create(
     Args:
         network: E.g. ``"resnet110"``; `list_models` lists them. Or a `ResNetSpec`.
         weights: `None` for random weights, a source and tag such as
-            ``"torchvision:IMAGENET1K_V2"``, a file or a state dict; see
-            `weights.load.load_weights`. The model's ``preprocessing`` is that of
-            the weights where they say, else that of the network's data set.
+            ``"torchvision:IMAGENET1K_V2"``, a file, the folder of a run or a state dict;
+            see `weights.read.read`. The model's ``preprocessing`` is that of the weights
+            where they tell it, else that of the network's data set, with a warning.
+        new_classifier: Whether the classifier is a new one, with random weights, where
+            that of ``weights`` is for another number of classes, or of another kind.
         output_stride: Side of the image divided by that of the last feature map, 8 or
             16: with dilation in place of the strides beyond, and the same weights.
         include_preprocessing: Whether the network itself puts the channels in order and
@@ -92,7 +95,13 @@ def create(
     """
     spec, network, options = _varied(network, output_stride, options)
     return _created(
-        resnet.build, spec, network, weights, include_preprocessing, options
+        resnet.build,
+        spec,
+        network,
+        weights,
+        include_preprocessing,
+        options,
+        new_classifier,
     )
 
 
@@ -167,7 +176,9 @@ def _varied(network, output_stride, options):
     return spec, name, {"name": name, **others}
 
 
-def _created(build, spec, network, weights, include_preprocessing, options):
+def _created(
+    build, spec, network, weights, include_preprocessing, options, new_classifier=False
+):
     """A model by `resnet.build` or `resnet.backbone`, with weights and preprocessing."""
     given = options.pop("input_tensor", None)
     if given is not None:
@@ -175,7 +186,7 @@ def _created(build, spec, network, weights, include_preprocessing, options):
     # Weights are read into the network alone: they may say how it wants its images, and
     # what the caller has put before it is not theirs.
     alone = build(spec, **options)
-    preprocessing = _filled(alone, weights, spec, network)
+    preprocessing = _filled(alone, weights, spec, network, new_classifier)
     if given is None and not include_preprocessing:
         return alone
     images = (
@@ -192,11 +203,13 @@ def _created(build, spec, network, weights, include_preprocessing, options):
     return model
 
 
-def _filled(model, weights, spec, network):
+def _filled(model, weights, spec, network, new_classifier):
     """Reads weights into a network; returns its preprocessing, which it then has too."""
     known = None
     if weights is not None:
-        known = load_weights(model, weights, spec, network=network)
+        known = load_weights(
+            model, weights, spec, network=network, new_classifier=new_classifier
+        )
     height, width, channels = resnet.image_shape(model)
     model.preprocessing = for_input(
         known or default_preprocessing(spec), (height, width), channels

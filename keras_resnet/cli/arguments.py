@@ -361,5 +361,11 @@ def add_convert(subparsers: Any) -> None:
         choices=("torchvision", "timm"),
         help="library whose names a state dict gets (ours)",
     )
+    sub.add_argument(
+        "--classes",
+        metavar="NAMES",
+        help="names of the classes: imagenet, cifar10, or a text file with one name a "
+        "line (those that SOURCE is known to have, else numbers)",
+    )
     sub.add_argument("--overwrite", action="store_true", help="replace OUT")
     add_common(sub)

@@ -230,6 +230,7 @@ def convert(options: argparse.Namespace) -> None:
             options.out,
             network=options.network,
             to=options.to,
+            classes=options.classes,
             overwrite=options.overwrite,
         )
     print(f"{done.path}: {done.network} from {options.source}")

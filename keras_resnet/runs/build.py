@@ -24,7 +24,9 @@ from keras_resnet.training import batch_norm
 from keras_resnet.training.distillation import with_teacher
 from keras_resnet.training.fit import compile_model
 from keras_resnet.training.steps import trainer
-from keras_resnet.weights.load import load_weights
+from keras_resnet.weights.load import fill
+from keras_resnet.weights.notes import warn
+from keras_resnet.weights.read import read
 
 # The fields of a teacher's preprocessing that must equal the student's.
 COLOURS: tuple[str, ...] = ("channels", "mean", "std", "channel_order")
@@ -66,14 +68,7 @@ def build(job: Job) -> tuple[Job, keras.Model, keras.Model]:
         shape = resnet.with_channels((None, None), job.preprocessing.channels)
     network = resnet.build(job.spec, input_shape=shape, classes=job.classes)
     if job.request.weights is not None:
-        known = load_weights(
-            network,
-            job.request.weights,
-            job.spec,
-            network=job.spec.name,
-            new_classifier=True,
-        )
-        job = replace(job, preprocessing=as_weights_want(job.preprocessing, known))
+        job = _begun(job, network)
     if job.request.sync_batch_norm:
         batch_norm.synchronize(network, True)
     else:
@@ -92,6 +87,25 @@ def build(job: Job) -> tuple[Job, keras.Model, keras.Model]:
         steps_per_execution=job.request.steps_per_execution,
     )
     return job, network, model
+
+
+def _begun(job: Job, network: keras.Model) -> Job:
+    """The job with the preprocessing of its first weights, which the network then has."""
+    weights = read(job.request.weights, job.spec.name, job.spec)
+    fill(network, weights, new_classifier=True)
+    wanted = as_weights_want(job.preprocessing, weights.preprocessing)
+    assumed = weights.assumed
+    if weights.preprocessing is None:
+        assumed = "that of the data"
+        warn(
+            f"{weights.name} doesn't tell how its images were prepared: assumed is "
+            f"{assumed}. Name the run's folder instead, if there is one: it tells it."
+        )
+    recipe = job.recipe
+    if assumed is not None:
+        note = f"preprocessing of the first weights: assumed, {assumed}"
+        recipe = replace(recipe, deviations=(*recipe.deviations, note))
+    return replace(job, preprocessing=wanted, recipe=recipe)
 
 
 def _teacher(job: Job) -> tuple[keras.Model | None, Job]:

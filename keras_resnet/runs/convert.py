@@ -8,6 +8,7 @@ from, their SHA-256, the preprocessing that they need and the names of their cla
 import json
 import os
 import pathlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.class_names import named_classes
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
@@ -24,7 +26,9 @@ from keras_resnet.models.resnet import with_channels
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import load
 from keras_resnet.weights.load import fill
-from keras_resnet.weights.read import Reference, read
+from keras_resnet.weights.notes import assumed_of, warn_if_unknown
+from keras_resnet.weights.read import read
+from keras_resnet.weights.result import Reference
 from keras_resnet.weights.sources_torch import torch_reference
 from keras_resnet.weights.to_torch import to_state_dict
 
@@ -39,6 +43,8 @@ class Converted:
     Attributes:
         path: The file or folder that was written.
         network: Name of the network.
+        assumed: Whose preprocessing the network has, where its source tells none; `None`
+            where it does.
         library: The library whose logits were compared with ours; `None` if no library
             with this network is installed.
         difference: The greatest difference of a logit from the library's.
@@ -47,6 +53,7 @@ class Converted:
 
     path: pathlib.Path
     network: str
+    assumed: str | None = None
     library: str | None = None
     difference: float | None = None
     largest: float | None = None
@@ -58,6 +65,7 @@ def convert(
     *,
     network: str | None = None,
     to: str | None = None,
+    classes: str | os.PathLike[str] | Sequence[str] | None = None,
     overwrite: bool = False,
 ) -> Converted:
     """Writes weights in another form, and compares logits with those of their source.
@@ -71,6 +79,9 @@ def convert(
         network: Name of the network, if the source doesn't tell it.
         to: ``"torchvision"`` or ``"timm"``, to write a state dict in the library's names,
             which it loads with ``strict=True``.
+        classes: Names of the classes for the folder, in the order of the logits:
+            ``"imagenet"``, ``"cifar10"``, a text file with one name a line, or a list of
+            names. By default those that the source is known to have, or else numbers.
         overwrite: Whether what is at ``out`` may be replaced.
 
     Returns:
@@ -86,14 +97,21 @@ def convert(
     """
     out = local_path(out)
     _check_output(out, to, overwrite)
+    if classes is not None and out.suffix:
+        raise ValueError(
+            "`classes` (--classes) goes into a folder; a file of weights has no names of "
+            f"classes. Received: classes={classes!r}, out={str(out)!r}."
+        )
     found, model = _loaded(source, network)
+    if classes is not None:
+        found = replace(found, classes=_named(classes, model.output_shape[-1]))
     state, reference = None, found.reference()
     if to is not None:
         state = to_state_dict(model, found.spec, to)
         theirs = torch_reference(to, found.network, found.spec)
         if theirs is not None:
             reference = Reference(to, partial(theirs, state))
-    done = Converted(path=out, network=found.network)
+    done = Converted(path=out, network=found.network, assumed=assumed_of(found))
     if reference is not None:
         done = _compared(done, model, reference)
     if out.suffix:
@@ -104,6 +122,18 @@ def convert(
             folder.mkdir()
             _write_folder(found, model, done, folder)
     return done
+
+
+def _named(classes, number):
+    """The names of the classes, which must be as many as the logits."""
+    is_list = not isinstance(classes, (str, os.PathLike))
+    names = tuple(classes) if is_list else named_classes(classes)
+    if len(names) != number:
+        raise ValueError(
+            f"`classes` (--classes) must name the {number} classes of the network, in the "
+            f"order of its logits. Received: {len(names)} names, {names[:3]}…."
+        )
+    return names
 
 
 def _loaded(source, network):
@@ -122,6 +152,7 @@ def _loaded(source, network):
         input_shape=prepare and with_channels(prepare.size, prepare.channels),
     )
     fill(model, found)
+    warn_if_unknown(found)
     if prepare is not None:
         model.preprocessing = prepare
     return found, model
@@ -229,6 +260,7 @@ def _write_folder(found, model, done, folder):
         "compared_with": done.library,
         "greatest_difference": done.difference,
         "preprocessing": model.preprocessing.as_json(),
+        "preprocessing_assumed": assumed_of(found),
         "classes": list(classes),
         "versions": environment.versions(),
     }

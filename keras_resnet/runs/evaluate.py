@@ -64,7 +64,7 @@ def evaluate(
     if not labels_fit(run, splits):
         raise ValueError(
             f"The data must have the run's classes {run.classes[:5]}…. "
-            f"Received: {splits.class_names[:5]}… in {splits.name}."
+            f"Received: {splits.class_names[:5]}… in {splits.name}.{_unnamed(run)}"
         )
     if examples is None:
         raise ValueError(f"{splits.name} has no {split} split: use --split validation.")
@@ -111,6 +111,16 @@ def read_evaluations(path: pathlib.Path) -> list[dict[str, Any]]:
             f"{path} must hold results as `keras-resnet evaluate` writes them, and it "
             f"doesn't ({error!r}). Remove it, and measure again."
         ) from error
+
+
+def _unnamed(run):
+    """What to do about a converted network whose classes have only numbers."""
+    if run.classes != tuple(map(str, range(len(run.classes)))):
+        return ""
+    return (
+        " The network's classes have no names: if they are those of the data, convert it "
+        "again with `classes` (--classes), such as --classes imagenet."
+    )
 
 
 def _what(result):

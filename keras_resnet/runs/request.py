@@ -363,10 +363,10 @@ class TrainRequest:
         for name in ("data", "teacher"):
             asked[name] = where(asked[name])
         if asked["weights"] is not None:
-            # A file by its full path, however it was written; a source by its name.
-            path = pathlib.Path(asked["weights"])
-            known = path.resolve() if path.is_file() else asked["weights"]
-            asked["weights"] = str(known)
+            # A file or a run by its full path, however it was written; a source by name.
+            path = pathlib.Path(asked["weights"]).expanduser()
+            here = path.is_file() or (path / "model.keras").is_file()
+            asked["weights"] = str(path.resolve() if here else asked["weights"])
         if asked["changes"] is not None:
             asked["changes"] = dict(asked["changes"])
         return {

@@ -22,18 +22,14 @@ def unchanged(state: State, spec: ResNetSpec) -> State:
     return state
 
 
-def without_wrapper(state: State, spec: ResNetSpec) -> dict[str, Any]:
-    """Drops DataParallel's ``module.`` before each name, and the counters of batches."""
-    return {
-        name.removeprefix("module."): value
-        for name, value in state.items()
-        if not name.endswith("num_batches_tracked")
-    }
+def without_counters(state: State, spec: ResNetSpec) -> dict[str, Any]:
+    """Drops the numbers of batches that PyTorch's batch norms have seen."""
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
 
 
 def without_unused_projection(state: State, spec: ResNetSpec) -> dict[str, Any]:
     """Drops the projection that DRN-C-58 computes in level 7 and doesn't use."""
-    state = without_wrapper(state, spec)
+    state = without_counters(state, spec)
     return {k: v for k, v in state.items() if not k.startswith("layer7.0.downsample")}
 
 
@@ -44,7 +40,7 @@ def with_padding_behind(state: State, spec: ResNetSpec) -> dict[str, Any]:
     before the channels that are carried over and half behind them. Ours adds all of them
     behind, so the channels that are carried over come first.
     """
-    state = without_wrapper(state, spec)
+    state = without_counters(state, spec)
     order = np.arange(spec.stem_filters)
     renamed = {}
     for number, stage in enumerate(spec.stages, start=1):
@@ -108,14 +104,14 @@ class Format:
 
 FORMATS: dict[str, Format] = {
     "torchvision": Format(
-        layer_names.torch_key(layer_names.torchvision), without_wrapper
+        layer_names.torch_key(layer_names.torchvision), without_counters
     ),
-    "timm_v2": Format(layer_names.torch_key(layer_names.timm_v2), without_wrapper),
+    "timm_v2": Format(layer_names.torch_key(layer_names.timm_v2), without_counters),
     "timm_darknet": Format(
-        layer_names.torch_key(layer_names.timm_darknet), without_wrapper
+        layer_names.torch_key(layer_names.timm_darknet), without_counters
     ),
     "drn": Format(layer_names.torch_key(layer_names.drn), without_unused_projection),
-    "wide_resnet": Format(layer_names.wide_resnet_key, without_wrapper),
+    "wide_resnet": Format(layer_names.wide_resnet_key, without_counters),
     "akamaster": Format(
         layer_names.torch_key(layer_names.akamaster), with_padding_behind
     ),
@@ -137,14 +133,31 @@ def recognized(state: State, spec: ResNetSpec) -> str:
     It is the one that names most of `TELLING_LAYERS` as the state dict does; the first
     one if none does.
     """
-    held = {str(name).removeprefix("module.") for name in state}
+    return max(FORMATS, key=lambda form: telling_names(state, spec, form))
 
-    def shared(form):
-        key = FORMATS[form].key
-        return held & {
-            key(spec, layer, variable)
-            for layer in TELLING_LAYERS
-            for variable in ("kernel", "bias")
-        }
 
-    return max(FORMATS, key=lambda form: len(shared(form)))
+def fitting_names(state: State, spec: ResNetSpec) -> int:
+    """How many names of `TELLING_LAYERS` a state dict has, in the format that fits best.
+
+    Args:
+        state: A state dict, or a part of one.
+        spec: The `ResNetSpec` of the network that it may be of.
+    """
+    return max(telling_names(state, spec, form) for form in FORMATS)
+
+
+def telling_names(state: State, spec: ResNetSpec, form: str) -> int:
+    """How many names of `TELLING_LAYERS` a state dict has, in one format.
+
+    Args:
+        state: As of `fitting_names`.
+        spec: As of `fitting_names`.
+        form: A key of `FORMATS`.
+    """
+    key = FORMATS[form].key
+    names = {
+        key(spec, layer, variable)
+        for layer in TELLING_LAYERS
+        for variable in ("kernel", "bias")
+    }
+    return sum(name in state for name in names if name is not None)

@@ -23,6 +23,7 @@ from keras_resnet.config.preprocessing import (
 )
 from keras_resnet.files import local_path, sha256_of
 from keras_resnet.weights.conventions import State
+from keras_resnet.weights.packages import imported
 
 HASH = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")  # In torch.hub's file names.
 
@@ -158,10 +159,9 @@ def from_hub(repository: str) -> tuple[pathlib.Path, str]:
         ValueError: If the file has another SHA-256. It is removed from the cache.
         ConnectionError: If it can't be downloaded.
     """
-    from huggingface_hub import hf_hub_download
-
+    hub = imported("huggingface_hub", repository, "huggingface_hub")
     try:
-        path = pathlib.Path(hf_hub_download(repository, "model.safetensors"))
+        path = pathlib.Path(hub.hf_hub_download(repository, "model.safetensors"))
     except (
         OSError
     ) as error:  # All that huggingface_hub raises without a network is one.

@@ -1,17 +1,22 @@
 """Puts weights into networks of ours: all of them, or none."""
 
 import os
-import re
 import warnings
+from functools import partial
 
 import keras
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.weights.conventions import FORMATS, State, recognized
-from keras_resnet.weights.files import as_array, layers_in
-from keras_resnet.weights.read import Weights, read
+from keras_resnet.weights.checkpoints import weights_in
+from keras_resnet.weights.classifier import NEW_CLASSIFIER, is_head, replace_classifier
+from keras_resnet.weights.conventions import FORMATS, State, fitting_names, recognized
+from keras_resnet.weights.files import as_array, check_finite
+from keras_resnet.weights.keras_fill import fill_from_keras_file
+from keras_resnet.weights.notes import warn_if_unknown
+from keras_resnet.weights.read import read
+from keras_resnet.weights.result import Weights
 
 
 def load_weights(
@@ -47,6 +52,7 @@ def load_weights(
     """
     found = read(weights, network or model.name, spec)
     fill(model, found, new_classifier=new_classifier)
+    warn_if_unknown(found)
     return found.preprocessing
 
 
@@ -63,7 +69,7 @@ def fill(model: keras.Model, weights: Weights, *, new_classifier: bool = False) 
             weights that it had.
     """
     if weights.keras_file is not None:
-        _load_keras(model, weights.keras_file, new_classifier)
+        fill_from_keras_file(model, weights.keras_file, new_classifier)
     else:
         load_state_dict(
             model,
@@ -71,62 +77,6 @@ def fill(model: keras.Model, weights: Weights, *, new_classifier: bool = False) 
             weights.spec,
             form=weights.form,
             new_classifier=new_classifier,
-        )
-
-
-def _load_keras(model, path, new_classifier):
-    before = model.get_weights()
-    try:
-        _check_layers(model, path)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            model.load_weights(path, skip_mismatch=new_classifier)
-        skipped = re.findall(r"name=(\w+)", " ".join(str(w.message) for w in caught))
-        if set(skipped) - {"logits"}:
-            raise ValueError(f"the layers {sorted(set(skipped))[:5]} don't match.")
-    except Exception as error:  # Keras and h5py raise many kinds.
-        model.set_weights(before)
-        raise ValueError(
-            f"The weights in {path} don't fit {model.name!r}: check `classes`, "
-            f"`include_top` and the network's name. {error}"
-        ) from error
-
-
-def _check_layers(model, path):
-    """Raises `ValueError` unless a Keras file has layers of the model's names.
-
-    Keras matches layers by kind and order only, so that networks of equal shapes would
-    take each other's weights. Strides show in neither names nor shapes: a warning tells
-    where they differ.
-    """
-    names, strides = layers_in(path)
-    # Additions tell residual from plain nets, where shortcuts have no weights.
-    held = {name for name in names if names[name] or name.endswith("_add")}
-    wanted = {
-        layer.name
-        for layer in model.layers
-        if layer.weights or layer.name.endswith("_add")
-    }
-    # Keras leaves out a classifier that the model hasn't, and misses one that it has.
-    if held and held - {"logits"} != wanted - {"logits"}:
-        raise ValueError(
-            f"Its layers are another network's: {sorted(held - wanted)[:3]} have no place "
-            f"here, {sorted(wanted - held)[:3]} are missing there."
-        )
-    if not strides:
-        return
-    ours = {layer.name: getattr(layer, "strides", 1) for layer in model.layers}
-    differences = [
-        np.max(ours.get(name, 1)) - np.max(strides.get(name, 1))
-        for name in {*ours, *strides}
-    ]
-    # Both: with another output_stride they are all smaller, or all greater.
-    if min(differences) < 0 < max(differences):
-        warnings.warn(
-            f"{path} is of a network with the layers of {model.name!r}, but strides in "
-            "other places: its weights give wrong logits here. Load them into the network "
-            "that they were trained in, such as 'resnet50_v1_5' instead of 'resnet50'.",
-            stacklevel=6,
         )
 
 
@@ -155,14 +105,19 @@ def load_state_dict(
         ValueError: If a weight is missing, left over or of another shape. The model then
             keeps the weights that it had.
     """
-    form = form or recognized(state_dict, spec)
+    if form is None:
+        state_dict = weights_in(state_dict, partial(fitting_names, spec=spec)).state
+        form = recognized(state_dict, spec)
     _warn_of_stride(form, spec, model.name)
     arrays = _prepared(state_dict, form, spec, model.name)
     form = FORMATS[form]
-    _replace_classifier(arrays, form, model, spec, new_classifier)
+    replace_classifier(arrays, form, model, spec, new_classifier)
     paths = [tuple(variable.path.split("/")[-2:]) for variable in model.weights]
     keys = [form.key(spec, layer, name) for layer, name in paths]
-    _check_keys(keys, arrays, model, len(state_dict))
+    classifier = {form.key(spec, "logits", name) for name in ("kernel", "bias")} - {
+        None
+    }
+    _check_keys(keys, classifier, arrays, model.name, len(state_dict))
     values = [
         _fitted(as_array(arrays[key]), key, variable, form)
         for key, variable in zip(keys, model.weights, strict=True)
@@ -208,21 +163,30 @@ def _warn_of_stride(form, spec, name):
         )
 
 
-def _check_keys(keys, arrays, model, entries):
+def _check_keys(keys, classifier, arrays, model, entries):
     """Raises `ValueError` unless the names are those that the model wants."""
     missing = [key for key in dict.fromkeys(keys) if key not in arrays]
     unexpected = sorted(set(map(str, arrays)) - set(map(str, keys)))
+    heads = [name for name in unexpected if is_head(name)]
+    if missing and classifier.issuperset(missing):
+        raise ValueError(
+            f"The state dict must hold {missing[0]!r}{_and_more(missing[1:])} for "
+            f"{model!r}, whose classifier is one dense layer with a bias. It holds "
+            f"{entries} entries, of another classifier {heads[:5] or 'none'}. "
+            f"{NEW_CLASSIFIER}"
+        )
     if missing:
         first = missing[0]
         raise ValueError(
             f"The state dict must hold {first or 'a name'!r}{_and_more(missing[1:])} for "
-            f"{model.name!r}. Is it another network's? It holds {entries} entries, "
+            f"{model!r}. Is it another network's? It holds {entries} entries, "
             f"without a place there: {unexpected[:5] or 'none'}."
         )
     if unexpected:
         raise ValueError(
-            f"The state dict holds {len(unexpected)} weights that {model.name!r} has no "
+            f"The state dict holds {len(unexpected)} weights that {model!r} has no "
             f"place for: {unexpected[:5]}. Is it another network's?"
+            + (f" {NEW_CLASSIFIER}" if heads == unexpected else "")
         )
 
 
@@ -231,19 +195,6 @@ def _and_more(names):
         return ""
     rest = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return "".join(f", {name!r}" for name in names[:4]) + rest
-
-
-def _replace_classifier(arrays, form, model, spec, new_classifier):
-    """Leaves out the weights' classifier where the model has none or keeps its own."""
-    kernel, bias = (form.key(spec, "logits", name) for name in ("kernel", "bias"))
-    layer = next((layer for layer in model.layers if layer.name == "logits"), None)
-    if layer is None:
-        arrays.pop(kernel, None)
-        arrays.pop(bias, None)
-    elif new_classifier and len(arrays.get(bias, ())) != layer.units:
-        values = layer.get_weights()
-        arrays[kernel] = values[0].T if form.torch else values[0]
-        arrays[bias] = values[1]
 
 
 def _fitted(array, name, variable, form):
@@ -262,7 +213,9 @@ def _fitted(array, name, variable, form):
             f"{name!r} must have the shape {shape} (in Keras's layout) "
             f"to fit {variable.path!r}: do `classes` and `input_shape` match the "
             f"weights? Received: {array.shape}."
+            + (f" {NEW_CLASSIFIER}" if "logits" in variable.path else "")
         )
+    check_finite(array, name)
     return array
 
 

@@ -6,31 +6,31 @@ was read into a network of ours, `runs.convert` writes it in another form.
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
 
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.lookup import find
-from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.files import local_path, sha256_of
-from keras_resnet.weights import caffe, darknet, sources
-from keras_resnet.weights.conventions import FORMATS, State, recognized
-from keras_resnet.weights.files import (
-    read_state_dict,
-    told_beside,
-    told_by_config,
-)
+from keras_resnet.weights import caffe, darknet, keras_files, sources
+from keras_resnet.weights.checkpoints import weights_in
+from keras_resnet.weights.conventions import FORMATS, State, fitting_names, recognized
+from keras_resnet.weights.facts import Told, classes_by_format, told_by_format
+from keras_resnet.weights.files import as_array, read_checkpoint
+from keras_resnet.weights.kinds import kind_of
+from keras_resnet.weights.notes import warn
+from keras_resnet.weights.result import Reference, Weights
+from keras_resnet.weights.sources_keras import kerashub_preprocessing, network_called
 from keras_resnet.weights.sources_torch import torch_reference
 
-# Files that don't hold a dict of named arrays, by suffix: their reader, which needs the
-# network's spec, and the preprocessing of the networks that are published so.
+# Files that have no names: their readers, which need the network's spec, and the
+# preprocessing of the networks that are published so.
 BINARY = {
-    ".weights": (darknet.read, darknet.PREPROCESSING),
-    ".caffemodel": (caffe.read, caffe.PREPROCESSING),
+    "darknet": (darknet.read, darknet.PREPROCESSING),
+    "caffe": (caffe.read, caffe.PREPROCESSING),
 }
 # The libraries whose networks take a state dict in this format as it is.
 LIBRARIES = {
@@ -38,61 +38,6 @@ LIBRARIES = {
     "timm_v2": ("timm",),
     "timm_darknet": ("timm",),
 }
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A network of the weights' own library, to compare logits with.
-
-    Attributes:
-        library: Its name, e.g. ``"torchvision"``.
-        logits: From normalized images ``(n, height, width, channels)`` to logits
-            ``(n, classes)``, both float32.
-    """
-
-    library: str
-    logits: Callable[[np.ndarray], np.ndarray]
-
-
-def no_reference() -> Reference | None:
-    """The reference of weights whose library has no network to compare with."""
-    return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Weights that have been read, and everything their source tells about them.
-
-    Either ``state`` and ``form`` are set, or ``keras_file`` is.
-
-    Attributes:
-        name: The source as the user named it.
-        origin: URL or absolute path of the source, or its library's name for it.
-        sha256: Of the file, in hexadecimal digits; `None` if there is no file here.
-        network: Name of the network that the weights belong to.
-        spec: The `ResNetSpec` of this network.
-        state: The arrays by the source's own names, in the source's layout.
-        form: The format of these names and arrays, a key of `conventions.FORMATS`.
-        keras_file: Path of a ``.keras`` or ``.weights.h5`` file, which Keras reads itself
-            when a network is filled with it.
-        preprocessing: What images go through before these weights; `None` if unknown.
-        classes: Names of the classes in the order of the logits; ``"0"``, ``"1"``, … if
-            the source tells only their number, `None` if it doesn't tell that either.
-        reference: Returns the `Reference` to compare with, or `None` without one. It is
-            a function since it imports the library.
-    """
-
-    name: str
-    origin: str
-    sha256: str | None
-    network: str
-    spec: ResNetSpec
-    state: State | None = None
-    form: str | None = None
-    keras_file: pathlib.Path | None = None
-    preprocessing: Preprocessing | None = None
-    classes: tuple[str, ...] | None = None
-    reference: Callable[[], Reference | None] = no_reference
 
 
 def read(
@@ -107,12 +52,13 @@ def read(
 
             - published weights as ``"source:tag"``, such as
               ``"torchvision:IMAGENET1K_V2"``; see `weights.sources.fetch`;
-            - the path of a ``.keras`` or ``.weights.h5`` file of a network of ours, of a
-              ``.safetensors``, ``.pth``, ``.pt``, ``.th`` or ``.npz`` file with a state
-              dict in one of `conventions.FORMATS`, of darknet's ``.weights`` or of
-              Caffe's ``.caffemodel``;
+            - the path of a file of Keras's (``.keras``, ``.weights.h5``, ``.h5``),
+              PyTorch's (of any suffix), NumPy's (``.npz``) or safetensors, with weights
+              in one of `conventions.FORMATS`; of darknet's ``.weights`` or of Caffe's
+              ``.caffemodel``;
             - the folder of a finished run, or one that `keras-resnet convert` wrote;
-            - a state dict, from name to tensor or array.
+            - a state dict, from name to tensor or array, or what a trainer saved around
+              one, as `checkpoints.weights_in` finds it.
         network: Name of the network that the weights belong to. It may be left out if
             the source tells it: a run's folder, a ``.keras`` file, most tags of timm and
             KerasHub.
@@ -121,6 +67,10 @@ def read(
 
     Returns:
         The `Weights`.
+
+    Warns:
+        UserWarning: If a checkpoint holds more than one network's weights, or if the
+            preprocessing had to be assumed.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -134,7 +84,7 @@ def read(
     if isinstance(source, Mapping):
         network, spec = _row(network, spec, "A state dict")
         facts = {"name": "a state dict", "origin": "a state dict", "sha256": None}
-        return _with_state(source, recognized(source, spec), network, spec, facts)
+        return _with_state(_found_in(source, spec, "The dict"), network, spec, facts)
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"{_what_weights_may_be()} Received: {source!r}.")
     path = local_path(source)
@@ -142,16 +92,24 @@ def read(
         return _read_folder(path, network, spec)
     if not path.is_file():
         raise FileNotFoundError(f"{_what_weights_may_be()} No file at {path}.")
-    if path.name.endswith((".keras", ".weights.h5")):
-        return _read_keras_file(path, network, spec)
+    kind = kind_of(path)
+    if kind in ("keras", "hdf5"):
+        return _read_keras_file(path, kind, network, spec)
     network, spec = _row(network, spec, path)
-    if path.suffix in BINARY:
-        reader, preprocessing = BINARY[path.suffix]
-        state = reader(path, spec)
-        facts = _facts_of(path) | {"preprocessing": preprocessing}
-        return _with_state(state, "own", network, spec, facts)
-    state = read_state_dict(path)
-    return _with_state(state, recognized(state, spec), network, spec, _facts_of(path))
+    if kind in BINARY:
+        reader, preprocessing = BINARY[kind]
+        told = Told(preprocessing)
+        return _of_form(
+            "own", reader(path, spec), network, spec, _facts_of(path), told, kind
+        )
+    state = _found_in(read_checkpoint(path), spec, path)
+    if not state:
+        raise ValueError(
+            f"{path} must hold a state dict, of tensors by their names. Received: none in "
+            "it."
+        )
+    state = {name: as_array(value) for name, value in state.items()}
+    return _with_state(state, network, spec, _facts_of(path))
 
 
 # --- The kinds of sources ---------------------------------------------------------
@@ -163,7 +121,8 @@ def _read_published(source, network, spec):
     found = sources.fetch(source, network, spec)
     state = found.weights
     if isinstance(state, pathlib.Path):
-        state = read_state_dict(state)
+        state = _found_in(read_checkpoint(state), spec, state)
+        state = {name: as_array(value) for name, value in state.items()}
     form = recognized(state, spec)
 
     def reference():
@@ -193,26 +152,34 @@ def _read_folder(folder, network, spec):
             "A folder of weights must be that of a finished run, or one that "
             f"`keras-resnet convert` wrote. No file at {path}."
         )
-    return _read_keras_file(path, network, spec, folder)
+    return _read_keras_file(path, "keras", network, spec, folder)
 
 
-def _read_keras_file(path, network, spec, folder=None):
-    told = number = None
-    if path.suffix == ".keras":
-        told, number = told_by_config(path)
-    beside, beside_spec, classes, preprocessing = told_beside(path)
+def _read_keras_file(path, kind, network, spec, folder=None):
+    called = number = None
+    if kind == "keras":
+        name, number = keras_files.told_by_config(path)
+        called = network_called(name)
+    beside, beside_spec, classes, preprocessing = keras_files.told_beside(path)
     if spec is None:
         if folder is not None and network not in (None, beside):
             raise ValueError(
                 f"The run in {folder} has the network {beside!r}: leave `network` "
                 f"(--network) out. Received: network={network!r}."
             )
-        network = network or beside or (told if told in ARCHITECTURES else None)
+        network = network or beside or called
         own = beside_spec if network == beside else None
         network, spec = _row(network, own, folder or path)
     facts = _facts_of(path)
     if folder is not None:
         facts |= {"name": str(folder), "origin": str(folder.resolve())}
+    arrays = keras_files.arrays_in(path)
+    # Without names, as at the beginning of Keras 3, a file is taken for one of ours.
+    form = recognized(arrays, spec) if fitting_names(arrays, spec) else "own"
+    if form != "own" or keras_files.is_older(path):
+        converter = keras_files.image_converter_in(path) if kind == "keras" else None
+        told = Told(kerashub_preprocessing(converter)) if converter else None
+        return _of_form(form, arrays, network, spec, facts, told)
     return Weights(
         **facts,
         network=network,
@@ -223,8 +190,31 @@ def _read_keras_file(path, network, spec, folder=None):
     )
 
 
-def _with_state(state, form, network, spec, facts):
-    """A state dict, to compare with the library whose names it has if that is here."""
+def _found_in(checkpoint, spec, source):
+    """The state dict in what a trainer saved, with a warning where there are several."""
+    found = weights_in(checkpoint, partial(fitting_names, spec=spec))
+    if found.choice:
+        warn(f"{source}: {found.choice}")
+    return found.state
+
+
+def _with_state(state, network, spec, facts):
+    """A state dict, in the format whose names it has."""
+    return _of_form(recognized(state, spec), state, network, spec, facts)
+
+
+def _of_form(form, state, network, spec, facts, told=None, kind=None):
+    """A state dict in a format, to compare with the library whose names it has.
+
+    What is told of the preprocessing is the format's, unless the file has its own.
+    """
+    told = told or told_by_format(form, spec)
+    if told.assumed:
+        warn(
+            f"{facts['name']} doesn't tell how its images were prepared: assumed is "
+            f"{told.assumed}. If it was another way, set `model.preprocessing`, or correct "
+            "the folder that `keras-resnet convert` makes of it."
+        )
 
     def reference():
         for library in LIBRARIES.get(form, ()):
@@ -233,13 +223,17 @@ def _with_state(state, form, network, spec, facts):
                 return Reference(library, partial(theirs, state))
         return None
 
+    number = _classes_in(state, form, spec)
+    names = None if number is None else classes_by_format(kind or form, spec, number)
     return Weights(
         **facts,
         network=network,
         spec=spec,
         state=state,
         form=form,
-        classes=_class_names(None, _classes_in(state, form, spec)),
+        preprocessing=told.preprocessing,
+        assumed=told.assumed,
+        classes=_class_names(names, number),
         reference=reference,
     )
 
@@ -271,7 +265,7 @@ def _classes_in(state, form, spec):
     """How many classes the classifier in a state dict tells apart; `None` without one."""
     key = FORMATS[form].key(spec, "logits", "bias")
     for name, value in state.items():
-        if str(name).removeprefix("module.") == key and np.ndim(value) == 1:
+        if str(name) == key and np.ndim(value) == 1:
             return len(value)
     return None
 

@@ -4,14 +4,20 @@ Both download by themselves: keras.applications checks an MD5, KerasHub checks n
 """
 
 import re
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import keras
 import numpy as np
 
-from keras_resnet.config.preprocessing import CROP_ROUNDING
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.class_names import imagenet_classes
+from keras_resnet.config.preprocessing import CROP_ROUNDING, Preprocessing
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.weights.download import Published, by_library, imagenet, refuse
+from keras_resnet.weights.facts import keras_applications
+from keras_resnet.weights.packages import imported
 
 # Our networks and the constructors of the same graphs in keras.applications.
 KERAS = {
@@ -48,20 +54,11 @@ def applications(tag: str, network: str, spec: ResNetSpec) -> Published:
     model = by_library(
         f"keras:{tag}", lambda: build(weights="imagenet", classifier_activation=None)
     )
-    if spec.preactivation:
-        prepare = imagenet(resize=None, mean=(127.5,) * 3, std=(127.5,) * 3)
-    else:  # As in Caffe: BGR, and the mean of ImageNet's training images.
-        prepare = imagenet(
-            resize=None,
-            mean=(103.939, 116.779, 123.68),
-            std=(1.0,) * 3,
-            channel_order="bgr",
-        )
     return Published(
         keras_state(model),
-        prepare,
+        keras_applications(spec),
         origin=f"keras.applications.{KERAS[network]}",
-        classes=_keras_classes(),
+        classes=imagenet_classes(),
         reference=partial(_keras_logits, model),
     )
 
@@ -75,8 +72,7 @@ def kerashub(tag: str, network: str, spec: ResNetSpec) -> Published:
             network,
             f"Its presets begin with '{name}_'." if name else "It has none.",
         )
-    import keras_hub
-
+    keras_hub = imported("keras_hub", f"'kerashub:{tag}'", "'.[kerashub]'")
     model = by_library(
         f"kerashub:{tag}",
         lambda: keras_hub.models.ImageClassifier.from_preset(tag),
@@ -84,11 +80,22 @@ def kerashub(tag: str, network: str, spec: ResNetSpec) -> Published:
     model.output_dense.activation = keras.activations.linear
     return Published(
         keras_state(model),
-        _kerashub_preprocessing(model.preprocessor.image_converter),
+        kerashub_preprocessing(model.preprocessor.image_converter.get_config()),
         origin=f"keras_hub preset {tag}",
-        classes=_keras_classes(),
+        classes=imagenet_classes(),
         reference=partial(_keras_logits, model),
     )
+
+
+def network_called(name: str) -> str | None:
+    """Returns the network of ours that a model's name means, `None` if it is none's.
+
+    Args:
+        name: The name of a Keras model: ours, or that of keras.applications' constructor
+            in small letters, such as ``"resnet50v2"``.
+    """
+    theirs = {called.lower(): network for network, called in KERAS.items()}
+    return name if name in ARCHITECTURES else theirs.get(name)
 
 
 def is_preset_of(network: str, tag: str) -> bool:
@@ -97,21 +104,25 @@ def is_preset_of(network: str, tag: str) -> bool:
     return name is not None and bool(re.match(rf"(.*/)?{name}_(ssld_|imagenet)", tag))
 
 
-def _kerashub_preprocessing(converter):
-    """Writes KerasHub's ``x * scale + offset`` as ``(x - mean) / std``."""
+def kerashub_preprocessing(converter: Mapping[str, Any]) -> Preprocessing:
+    """Writes KerasHub's ``x * scale + offset`` as ``(x - mean) / std``.
+
+    Args:
+        converter: The configuration of its ``ImageConverter``.
+    """
     scale, offset = (
         np.broadcast_to(default if value is None else value, 3).astype(float)
-        for value, default in ((converter.scale, 1.0), (converter.offset, 0.0))
+        for value, default in ((converter["scale"], 1.0), (converter["offset"], 0.0))
     )
-    size = tuple(converter.image_size or (224, 224))
+    size = tuple(converter["image_size"] or (224, 224))
     return imagenet(
         # KerasHub crops to the target's aspect ratio and then resizes, so that nothing
         # of the shorter side is lost.
-        resize=max(size) if converter.crop_to_aspect_ratio else None,
+        resize=max(size) if converter["crop_to_aspect_ratio"] else None,
         size=size,
         mean=tuple(np.round(-offset / scale, 4).tolist()),
         std=tuple(np.round(1 / scale, 4).tolist()),
-        interpolation=converter.interpolation,
+        interpolation=converter["interpolation"],
         crop_rounding=CROP_ROUNDING["keras"],
     )
 
@@ -130,12 +141,3 @@ def _keras_logits(model, state, images):
     # Not `predict`, in which KerasHub's classifiers preprocess their images.
     logits = keras.ops.stop_gradient(model(images, training=False))
     return keras.ops.convert_to_numpy(logits)
-
-
-def _keras_classes():
-    """Returns the names of ImageNet's classes from a file that Keras downloads."""
-    try:
-        rows = keras.applications.imagenet_utils.decode_predictions(np.eye(1000), top=1)
-    except Exception:  # `get_file` raises bare ones. Missing names are no failure.
-        return None
-    return tuple(name for ((_, name, _),) in rows)

@@ -1,6 +1,5 @@
 """Fetches published weights for PyTorch: torchvision's, timm's, akamaster's, fyu/drn's."""
 
-import importlib
 import math
 import re
 from collections.abc import Callable
@@ -9,13 +8,9 @@ from functools import partial
 import numpy as np
 
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.class_names import imagenet_classes
 from keras_resnet.config.datasets import CIFAR10_CLASSES
-from keras_resnet.config.preprocessing import (
-    CROP_ROUNDING,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Preprocessing,
-)
+from keras_resnet.config.preprocessing import CROP_ROUNDING
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.weights.conventions import State
 from keras_resnet.weights.download import (
@@ -26,6 +21,8 @@ from keras_resnet.weights.download import (
     imagenet,
     refuse,
 )
+from keras_resnet.weights.facts import AKAMASTER_PREPROCESSING
+from keras_resnet.weights.packages import imported
 
 # Networks and the beginning of their files' SHA-256, as it is in the files' names.
 AKAMASTER_URL = "https://github.com/akamaster/pytorch_resnet_cifar10/raw/master"
@@ -67,7 +64,7 @@ def torchvision(tag: str, network: str, spec: ResNetSpec) -> Published:
 
     URL, preprocessing and names of the classes are those that torchvision gives.
     """
-    models = _imported("torchvision.models")
+    models = imported("torchvision.models", f"'torchvision:{tag}'", "'.[torchvision]'")
     name = torch_name(network, spec)
     if name not in models.list_models():
         refuse(f"torchvision:{tag}", network, _other(network, models.list_models()))
@@ -94,17 +91,6 @@ def torchvision(tag: str, network: str, spec: ResNetSpec) -> Published:
     )
 
 
-def _imported(module):
-    try:
-        return importlib.import_module(module)
-    except RuntimeError as error:  # If torchvision was built for another PyTorch.
-        raise ImportError(
-            f"{module} can't be imported beside this torch ({error}): install torch and "
-            "torchvision that belong together, or download the file and give its path "
-            "as the weights."
-        ) from error
-
-
 def _of_255(values):
     return tuple(round(255 * value, 4) for value in values)
 
@@ -123,7 +109,7 @@ def timm(tag: str, network: str, spec: ResNetSpec) -> Published:
 
     URL and preprocessing are those that timm gives.
     """
-    timm = _imported("timm")
+    timm = imported("timm", f"'timm:{tag}'", "'.[timm]'")
     name = torch_name(network, spec)
     if not name or not timm.is_model(name):
         refuse(f"timm:{tag}", network, _other(network, timm.list_models(network)))
@@ -217,15 +203,7 @@ def akamaster(tag: str, network: str, spec: ResNetSpec) -> Published:
     file, digest = download(url)
     return Published(
         file,
-        # trainer.py normalizes CIFAR-10 by the statistics of ImageNet.
-        Preprocessing(
-            channels=3,
-            resize=None,
-            size=(32, 32),
-            mean=IMAGENET_MEAN,
-            std=IMAGENET_STD,
-            exif_orientation=False,
-        ),
+        AKAMASTER_PREPROCESSING,
         origin=url,
         sha256=digest,
         classes=CIFAR10_CLASSES,
@@ -244,5 +222,10 @@ def drn(tag: str, network: str, spec: ResNetSpec) -> Published:
             f"drn:{tag}", network, f"There are weights of drn_a_50, {', '.join(DRN)}."
         )
     file, digest = download(url)
-    prepare = imagenet(crop_rounding=CROP_ROUNDING["drn"])
-    return Published(file, prepare, origin=url, sha256=digest)
+    return Published(
+        file,
+        imagenet(crop_rounding=CROP_ROUNDING["drn"]),
+        origin=url,
+        sha256=digest,
+        classes=imagenet_classes(),
+    )

@@ -1,5 +1,8 @@
 """Small networks with random weights, and what a file of weights must do to them."""
 
+import os
+import pathlib
+
 import keras
 import numpy as np
 import pytest
@@ -29,3 +32,17 @@ def refuses(spec, path, message):
     with pytest.raises(ValueError, match=message):
         load_weights(model, path, spec)
     assert_same_weights(model, before)
+
+
+class Malicious:
+    """Creates a file when it is unpickled, in one of several ways."""
+
+    def __init__(self, path, how="function"):
+        self.path, self.how = path, how
+
+    def __reduce__(self):
+        if self.how == "function":
+            return pathlib.Path.touch, (self.path,)
+        if self.how == "builtin":
+            return exec, (f"open({str(self.path)!r}, 'w').close()",)
+        return os.system, (f"touch '{self.path}'",)

@@ -12,7 +12,12 @@ import pytest
 from keras_resnet import applications
 from keras_resnet.__main__ import main
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.preprocessing import default_preprocessing
+from keras_resnet.config.datasets import CIFAR10_CLASSES
+from keras_resnet.config.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    default_preprocessing,
+)
 from keras_resnet.data.images import normalize, prepare
 from keras_resnet.files import sha256_of
 from keras_resnet.runs.convert import convert, own_state
@@ -20,10 +25,11 @@ from keras_resnet.runs.evaluate import evaluate, has_classes
 from keras_resnet.runs.export import export
 from keras_resnet.runs.load import load
 from keras_resnet.weights import sources
+from keras_resnet.weights.conventions import FORMATS
 from keras_resnet.weights.download import Published
-from keras_resnet.weights.files import read_state_dict
+from keras_resnet.weights.files import read_checkpoint
 from keras_resnet.weights.load import load_weights
-from keras_resnet.weights.to_torch import to_state_dict
+from keras_resnet.weights.to_torch import named_arrays, to_state_dict
 from tests.helpers.cut import cut
 from tests.helpers.reference import called, with_random_weights
 
@@ -374,8 +380,86 @@ def test_a_state_dict_for_torchvision_is_read_back(tmp_path, monkeypatch):
     network = applications.create("resnet18")
     network.save(tmp_path / "w.keras")
     convert(tmp_path / "w.keras", tmp_path / "w.npz", to="torchvision")
-    state = read_state_dict(tmp_path / "w.npz")
+    state = read_checkpoint(tmp_path / "w.npz")
     assert state.keys() == to_state_dict(network, spec, "torchvision").keys()
     model = applications.create("resnet18")
     load_weights(model, state, spec)
     assert_same_weights(model, network)
+
+
+# --- Names of classes -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["data set", "file", "list"])
+def test_names_of_the_classes(weights, photo, tmp_path, how, capsys):
+    """A converted network is measured on data of the same classes."""
+    (tmp_path / "names.txt").write_text("\ufeff" + "\r\n".join(CIFAR10_CLASSES) + "\n")
+    given = {
+        "data set": "cifar10",
+        "file": tmp_path / "names.txt",
+        "list": list(CIFAR10_CLASSES),
+    }[how]
+    convert(weights, tmp_path / "net", network="resnet20", classes=given)
+    assert load(tmp_path / "net").classes == CIFAR10_CLASSES
+    for name in CIFAR10_CLASSES:
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "a.png").write_bytes(photo.read_bytes())
+    assert evaluate(tmp_path / "net", data=tmp_path / "data")["top1_error"] == 90
+
+
+def test_data_of_other_classes_than_numbers(converted, photo, tmp_path):
+    for name in CIFAR10_CLASSES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(photo.read_bytes())
+    with pytest.raises(ValueError, match="have no names.*--classes imagenet"):
+        evaluate(converted, data=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\nb\n", "must name the 10 classes of the network.*Received: 2 names"),
+        ("a\na\n", "'a' twice or empty"),
+        ("a\n\nb\n", "'' twice or empty"),
+        ("", "an empty file"),
+        ("\xff".encode("latin-1"), "a text file in UTF-8"),
+        (None, "must be imagenet, .*cifar10.*No file at"),
+    ],
+)
+def test_wrong_names_of_classes(weights, tmp_path, capsys, text, message):
+    if text is not None:
+        data = text if isinstance(text, bytes) else text.encode()
+        (tmp_path / "names.txt").write_bytes(data)
+    command = ["convert", str(weights), str(tmp_path / "net"), "--network", "resnet20"]
+    assert main([*command, "--classes", str(tmp_path / "names.txt")]) == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "net").exists()
+    command[2] = str(tmp_path / "w.keras")
+    assert main([*command, "--classes", "cifar10"]) == 2
+    assert "goes into a folder" in capsys.readouterr().err
+
+
+def test_a_file_of_akamasters_brings_its_preprocessing_and_classes(
+    network, converted, tmp_path
+):
+    """From names to the folder: ImageNet's statistics, CIFAR-10's classes."""
+    state = named_arrays(network, RESNET20, FORMATS["torchvision"])
+    state = {name.replace("fc.", "linear."): one for name, one in state.items()}
+    np.savez(tmp_path / "w.npz", **state)
+    convert(tmp_path / "w.npz", tmp_path / "net", network="resnet20")
+    run = load(tmp_path / "net")
+    assert (run.preprocessing.mean, run.preprocessing.std) == (
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+    )
+    assert run.classes == CIFAR10_CLASSES
+    assert run.record["preprocessing_assumed"] is None
+    told = json.loads((converted / "source.json").read_text())
+    assert told["preprocessing_assumed"] == "the network's usual one, for cifar10"
+
+
+def test_a_guess_is_said(weights, tmp_path, capsys):
+    with pytest.warns(
+        UserWarning, match="doesn't tell how .* assumed is the network's"
+    ):
+        convert(weights, tmp_path / "net", network="resnet20")

@@ -149,7 +149,7 @@ def test_names_of_other_classes_than_the_weights_have(network, monkeypatch):
 def test_the_library_of_a_state_dict_is_asked_only_when_it_is_needed(monkeypatch):
     spec = cut(ARCHITECTURES["resnetv2_18"], repeats=1, narrower=4)
     state = named_arrays(build(spec, classes=5), spec, FORMATS["timm_v2"])
-    state = {f"module.{name}": array for name, array in state.items()}
+    wrapped = {f"module.{name}": array for name, array in state.items()}
     asked = []
 
     def torch_reference(library, network, spec):
@@ -157,7 +157,7 @@ def test_the_library_of_a_state_dict_is_asked_only_when_it_is_needed(monkeypatch
         return lambda state, images: (state, images)
 
     monkeypatch.setattr("keras_resnet.weights.read.torch_reference", torch_reference)
-    found = read(state, "resnetv2_18", spec)
+    found = read(wrapped, "resnetv2_18", spec)
     assert (found.form, found.spec, found.sha256) == ("timm_v2", spec, None)
     assert found.classes == ("0", "1", "2", "3", "4")
     assert asked == []

@@ -1,0 +1,384 @@
+"""What trainers save around weights: other mappings, averages, prefixes, options."""
+
+import argparse
+import collections
+import enum
+import pathlib
+import pickle
+import warnings
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.spec import ResNetSpec, doubling
+from keras_resnet.models.resnet import build
+from keras_resnet.weights.checkpoints import weights_in
+from keras_resnet.weights.conventions import FORMATS, fitting_names
+from keras_resnet.weights.load import load_state_dict, load_weights
+from keras_resnet.weights.read import read
+from keras_resnet.weights.to_torch import named_arrays
+from tests.helpers.weight_files import (
+    Malicious,
+    assert_same_weights,
+    refuses,
+    small,
+)
+
+SPEC = ResNetSpec(
+    stem="imagenet",
+    stem_filters=16,
+    stages=doubling("basic", (1, 1), 16),
+    dataset="imagenet",
+    paper="none",
+    source="none",
+)
+
+
+def fits(state):
+    return fitting_names(state, SPEC)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return small(SPEC, seed=1)
+
+
+@pytest.fixture(scope="module")
+def state(network):
+    """With the counters that PyTorch's batch norms have."""
+    return named_arrays(network, SPEC, FORMATS["torchvision"])
+
+
+@pytest.fixture(scope="module")
+def other():
+    return named_arrays(small(SPEC, seed=2), SPEC, FORMATS["torchvision"])
+
+
+@pytest.fixture(scope="module")
+def tensors(state):
+    torch = pytest.importorskip("torch")
+    return {name: torch.tensor(array) for name, array in state.items()}
+
+
+def loads(path, network, spec=SPEC):
+    model = small(spec, seed=3)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*doesn't tell how its images")
+        load_weights(model, path, spec)
+    assert_same_weights(model, network)
+
+
+def prefixed(state, prefix):
+    return {f"{prefix}{name}": array for name, array in state.items()}
+
+
+# --- Where the weights are --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "place", "others"),
+    [
+        (lambda a, b: a, "", ()),
+        (lambda a, b: {"state_dict": a, "epoch": 3}, "state_dict", ()),
+        (lambda a, b: {"net": a, "acc": 93.0}, "net", ()),
+        (lambda a, b: {"whatever": {"deep": {"weights": a}}}, "whatever.deep.weights", ()),
+        (
+            lambda a, b: {"state_dict": b, "state_dict_ema": a, "epoch": 3},
+            "state_dict_ema",
+            ("state_dict",),
+        ),
+        (lambda a, b: {"model_ema": a, "model": b}, "model_ema", ("model",)),
+        (lambda a, b: {"model": b, "ema": {"module": a}}, "ema.module", ("model",)),
+        (lambda a, b: {"model": b, "swa_model": a}, "swa_model", ("model",)),
+        # Parameters without batch norm's statistics are no whole network.
+        (
+            lambda a, b: {
+                "model": a,
+                "ema": {k: v for k, v in b.items() if "running" not in k},
+            },
+            "model",
+            (),
+        ),
+        # Of equal rank, the first.
+        (lambda a, b: {"student": a, "teacher": b}, "student", ("teacher",)),
+        (lambda a, b: {"schema": a, "model": b}, "schema", ("model",)),
+        # Flat, as Lightning's and MoCo's.
+        (lambda a, b: prefixed(b, "model.") | prefixed(a, "ema_model."), "ema_model",
+         ("model",)),
+        (lambda a, b: prefixed(a, "net.") | {"loss.weight": np.ones(3)}, "net", ()),
+        (
+            lambda a, b: {
+                "state_dict": prefixed(a, "module.encoder_k.")
+                | prefixed(b, "module.encoder_q.")
+            },
+            "state_dict.encoder_k",
+            ("state_dict.encoder_q",),
+        ),
+        # An optimizer's momentum has as many arrays.
+        (
+            lambda a, b: {
+                "optimizer": {"state": {i: {"momentum_buffer": v} for i, v in
+                                        enumerate(b.values())}},
+                "model": a,
+            },
+            "model",
+            (),
+        ),
+    ],
+)  # fmt: skip
+def test_where_the_weights_are(state, other, checkpoint, place, others):
+    found = weights_in(checkpoint(state, other), fits)
+    assert (found.place, found.others) == (place, others)
+    assert found.state.keys() == state.keys()
+    assert all(found.state[name] is state[name] for name in state)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.",
+        "model.",
+        "backbone.",
+        "net.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "_orig_mod.module.",
+        "model.backbone.",
+        "module.model.net.backbone._orig_mod.",
+    ],
+)
+def test_prefixes_that_all_names_share(state, prefix):
+    wrapped = prefixed(state, prefix) | {"n_averaged": np.array(7)}
+    assert weights_in(wrapped, fits).state.keys() == state.keys()
+
+
+def test_a_format_whose_names_share_a_root_keeps_it():
+    spec = ARCHITECTURES["wide_resnet16_4"]
+    names = [
+        FORMATS["wide_resnet"].key(spec, "stage1_block1_1_conv", "kernel"),
+        FORMATS["wide_resnet"].key(spec, "stage1_block1_1_bn", "gamma"),
+    ]
+    held = dict.fromkeys(names, np.zeros(3))
+    found = weights_in(held, lambda state: fitting_names(state, spec))
+    assert found.state.keys() == held.keys()
+
+
+@pytest.mark.parametrize("checkpoint", [{}, {"epoch": 3}, [], None, {"a": {"b": "c"}}])
+def test_no_weights(checkpoint):
+    assert weights_in(checkpoint, fits).state == {}
+
+
+def test_mappings_within_themselves(state):
+    checkpoint = {"model": state}
+    checkpoint["again"] = checkpoint
+    assert weights_in(checkpoint, fits).state.keys() == state.keys()
+
+
+def test_the_choice_is_said(state, other, network):
+    model = small(SPEC, seed=3)
+    with pytest.warns(UserWarning, match="'state_dict_ema', an average.* 'state_dict'"):
+        load_weights(model, {"state_dict": other, "state_dict_ema": state}, SPEC)
+    assert_same_weights(model, network)
+    model = small(SPEC, seed=3)
+    load_state_dict(model, {"ema": prefixed(state, "module.")}, SPEC)
+    assert_same_weights(model, network)
+
+
+# --- Files of PyTorch -------------------------------------------------------------
+
+
+class Mode(enum.Enum):
+    FAST = 1
+
+
+class Config(dict):
+    """As EasyDict and the like: a dict with attributes."""
+
+    def __init__(self, **values):
+        super().__init__(values)
+        self.__dict__.update(values)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "name", ["w.pth", "w.pth.tar", "w.ckpt", "w.bin", "w.pt7", "w.h5", "w.keras", "w"]
+)
+def test_content_and_not_the_suffix_decides(
+    tmp_path, torch, tensors, network, name, old
+):
+    torch.save(
+        {"params": tensors}, tmp_path / name, _use_new_zipfile_serialization=not old
+    )
+    loads(tmp_path / name, network)
+
+
+def test_other_kinds_by_content(tmp_path, state, network):
+    with open(tmp_path / "w.pth", "wb") as file:
+        np.savez(file, **state)
+    loads(tmp_path / "w.pth", network)
+    save = pytest.importorskip("safetensors.numpy").save
+    (tmp_path / "w.bin").write_bytes(save(state))
+    loads(tmp_path / "w.bin", network)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+def test_what_trainers_save_beside(tmp_path, torch, tensors, network, old):
+    checkpoint = {
+        "args": argparse.Namespace(lr=0.1, arch="resnet"),
+        "best_acc1": np.float64(76.1),
+        "history": np.arange(3),
+        "meters": collections.defaultdict(list, loss=[1.0, 2.0]),
+        "counts": collections.Counter("abc"),
+        "last": collections.deque([1, 2], maxlen=5),
+        "config": Config(lr=3),
+        "mode": Mode.FAST,
+        Mode.FAST: 1,
+        "path": pathlib.Path("somewhere"),
+        "optimizer": {"state": {0: {"step": torch.tensor(3)}}},
+        "state_dict": collections.OrderedDict(tensors),
+    }
+    path = tmp_path / "checkpoint.pth.tar"
+    torch.save(checkpoint, path, _use_new_zipfile_serialization=not old)
+    loads(path, network)
+
+
+def module_of(torch, tensors):
+    """A module of PyTorch with these parameters and buffers, by their names."""
+    whole = torch.nn.Module()
+    for name, tensor in tensors.items():
+        *path, last = name.split(".")
+        module = whole
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, torch.nn.Module())
+            module = module._modules[part]
+        if "running" in last or "num" in last:
+            module.register_buffer(last, tensor)
+        else:
+            module.register_parameter(last, torch.nn.Parameter(tensor))
+    whole.register_buffer("unsaved", torch.zeros(3), persistent=False)
+    return whole
+
+
+@pytest.mark.parametrize("wrap", [lambda m: m, lambda m: {"model": m, "epoch": 3}])
+def test_a_whole_pickled_model(tmp_path, torch, tensors, network, wrap):
+    torch.save(wrap(module_of(torch, tensors)), tmp_path / "model.pt")
+    loads(tmp_path / "model.pt", network)
+
+
+def test_a_whole_pickled_model_of_several_devices(tmp_path, torch, tensors, network):
+    parallel = torch.nn.DataParallel(module_of(torch, tensors))
+    torch.save(parallel, tmp_path / "model.pt")
+    loads(tmp_path / "model.pt", network)
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda bad, good: {"state_dict": good, "args": bad},
+        lambda bad, good: {"state_dict": good, "args": argparse.Namespace(x=bad)},
+        lambda bad, good: {"state_dict": good, "more": collections.deque([bad])},
+        lambda bad, good: {**good, "bad": bad},
+        lambda bad, good: [bad],
+    ],
+    ids=["beside", "within", "deque", "among", "alone"],
+)
+@pytest.mark.parametrize("how", ["function", "builtin", "system"])
+def test_no_code_of_a_file_is_run(tmp_path, torch, tensors, how, wrap, old):
+    trace = tmp_path / "trace"
+    bad, path = Malicious(trace, how), tmp_path / "w.pth"
+    torch.save(wrap(bad, tensors), path, _use_new_zipfile_serialization=not old)
+    torch.load(path, weights_only=False)
+    assert trace.exists()  # It does what it is made for where it is let.
+    trace.unlink()
+    try:
+        read(path, "small", SPEC)
+    except ValueError as error:
+        assert "weights_only" not in str(error)
+    assert not trace.exists()
+
+
+def test_a_malicious_module(tmp_path, torch, tensors):
+    module = module_of(torch, tensors)
+    module.hook = Malicious(tmp_path / "trace", "builtin")
+    torch.save(module, tmp_path / "model.pt")
+    read(tmp_path / "model.pt", "small", SPEC)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_plain_pickle(tmp_path, state, torch, protocol):
+    path, trace = tmp_path / "w.pkl", tmp_path / "trace"
+    path.write_bytes(
+        pickle.dumps([state, Malicious(trace, "builtin")], protocol=protocol)
+    )
+    refuses(SPEC, path, "w.pkl must hold a state dict.*save `model.state_dict")
+    assert not trace.exists()
+
+
+def test_torchscript(tmp_path, torch):
+    class Double(torch.nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.script(Double()).save(tmp_path / "w.pt")
+    refuses(SPEC, tmp_path / "w.pt", "w.pt is a TorchScript program.*torch.jit.load")
+
+
+def test_torch_export(tmp_path):
+    """With members as `torch.export.save` of PyTorch 2.13 names them."""
+    with zipfile.ZipFile(tmp_path / "w.pt2", "w") as archive:
+        archive.writestr("w/archive_format", "pt2")
+        archive.writestr("w/models/model.json", "{}")
+    refuses(SPEC, tmp_path / "w.pt2", "program that torch.export wrote")
+
+
+# --- Other classifiers ------------------------------------------------------------
+
+HEADS = {
+    "dropout before": {"fc.1.weight": (1000, 32), "fc.1.bias": (1000,)},
+    "two layers": {
+        "fc.0.weight": (8, 32),
+        "fc.0.bias": (8,),
+        "fc.2.weight": (5, 8),
+        "fc.2.bias": (5,),
+    },
+    "no bias": {"fc.weight": (1000, 32)},
+    "another name": {"head.weight": (5, 32), "head.bias": (5,)},
+    "none": {},
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_other_classifiers(state, network, head):
+    other = {k: v for k, v in state.items() if not k.startswith("fc.")}
+    other |= {name: np.ones(shape, "float32") for name, shape in head.items()}
+    refuses(SPEC, other, "'fc.bias'.*whose classifier is .*`new_classifier=True`")
+
+    model = small(SPEC, seed=3, classes=7)
+    new = model.get_weights()[-2:]
+    load_weights(model, other, SPEC, new_classifier=True)
+    for weight, expected in zip(
+        model.get_weights(), network.get_weights()[:-2] + new, strict=True
+    ):
+        np.testing.assert_array_equal(weight, expected)
+
+    features = build(SPEC, input_shape=(32, 32, 3), include_top=False)
+    load_weights(features, other, SPEC)
+    np.testing.assert_array_equal(features.get_weights()[0], network.get_weights()[0])
+
+
+def test_a_preactivation_networks_names_are_not_taken_for_it(state):
+    refuses(replace(SPEC, order="preactivation"), state, "another network")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers(state, value):
+    bad = state | {"bn1.weight": np.full(16, value, "float32")}
+    refuses(SPEC, bad, "must be finite numbers. Received: 'bn1.weight' .* 16 of 16")

@@ -21,7 +21,7 @@ from keras_resnet.config.architectures import ARCHITECTURES, complexity, network
 from keras_resnet.config.recipe import WeightAverage
 from keras_resnet.config.recipe_files import for_toml
 from keras_resnet.config.recipes import RECIPES
-from keras_resnet.config.schedules import StepDecay
+from keras_resnet.config.schedules import CosineDecay, StepDecay
 from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices import find
@@ -742,3 +742,73 @@ def test_a_logger_that_fails_ends_nothing(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="Broken can't log .*no network"):
         folder = reproduce.train(output_dir=tmp_path, log=("pytest",), verbose=0)
     assert (folder / "record.json").exists()
+
+
+def test_short_runs_validate_more_often_and_get_the_same_bits(
+    tmp_path, monkeypatch, capsys
+):
+    def failing(*arguments, **options):
+        raise RuntimeError("no such glyph")
+
+    def weights(folder):
+        return keras_resnet.load(folder).model.get_weights()
+
+    often = reproduce.train(steps=6, name="a", output_dir=tmp_path, verbose=2)
+    said = capsys.readouterr().out
+    assert re.search(r"^test +\d+\.\d\d %", said, re.M)  # The summary.
+    rows = read_history(often / "history.csv")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    # A picture that fails takes nothing else away.
+    monkeypatch.setattr(pictures.plots, "training_curves", failing)
+    with pytest.warns(UserWarning, match=r"curves.png can't be drawn .*no such glyph"):
+        once = reproduce.train(
+            steps=6, name="b", output_dir=tmp_path, verbose=0,
+            changes={"validate_every": 6},
+        )  # fmt: skip
+    monkeypatch.undo()
+    assert {path.name for path in once.iterdir()} >= FILES - {"curves.png"}
+    assert [row["step"] for row in read_history(once / "history.csv")] == [6]
+    first = weights(often)
+    for one, other in zip(first, weights(once), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+    # A run that began when short runs validated once is the same run.
+    settings = json.loads((often / "settings.json").read_text())
+    settings["recipe"]["validate_every"] = 6
+    (often / "settings.json").write_text(json.dumps(settings))
+    again = {"steps": 6, "name": "a", "output_dir": tmp_path, "verbose": 1}
+    reproduce.train(**again)
+    assert "is finished" in capsys.readouterr().out
+    # And a network that was damaged is made again.
+    contents = bytearray((often / "model.keras").read_bytes())
+    contents[len(contents) // 2] ^= 1
+    (often / "model.keras").write_bytes(contents)
+    reproduce.train(**again)
+    assert "is made again from the last checkpoint" in capsys.readouterr().out
+    for one, other in zip(first, weights(often), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_plan_downloads_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sources, "is_here", lambda name, data_dir: False)
+    monkeypatch.setattr(sources, "load", None)  # It would download.
+    with pytest.raises(FileNotFoundError, match="downloads nothing: cifar10 is not in"):
+        keras_resnet.plan("resnet20_cifar10", data_dir="here")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_rate_of_a_schedule_is_known_before_the_first_validation():
+    recipe = replace(RECIPES["quickstart"], steps=100)
+    found = dict(pictures.rates(replace(
+        recipe, schedule=StepDecay(learning_rate=0.1, at=(50,))
+    )))  # fmt: skip
+    assert found[1] == pytest.approx(0.1)
+    assert found[50] == pytest.approx(0.1)
+    assert found[51] == pytest.approx(0.01)
+    rising = replace(recipe, schedule=CosineDecay(learning_rate=0.1, warmup=0.2))
+    found = pictures.rates(rising)
+    assert found[0] == (1, 0.0)
+    assert max(found, key=lambda point: point[1])[0] == 21
+    reactive = replace(recipe, warmup_learning_rate=0.01)
+    assert pictures.rates(reactive) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import pathlib
 import unicodedata
@@ -56,15 +57,22 @@ def plain_text(texts: Iterable[str]) -> Iterator[Callable[[str], str]]:
     import matplotlib
 
     wanted = {character for text in texts for character in _composed(text)}
-    fonts = _fonts_for(frozenset(wanted))
-    known = frozenset().union(*map(_characters, fonts))
-    settings = {
-        "font.family": list(fonts),
-        "text.usetex": False,
-        "text.parse_math": False,
-    }
-    with matplotlib.rc_context(settings):
-        yield functools.partial(_readable, known=known)
+    # It says of each font that lacks a weight that it takes another.
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        fonts = _fonts_for(frozenset(wanted))
+        known = frozenset().union(*map(_characters, fonts))
+        settings = {
+            "font.family": list(fonts),
+            "text.usetex": False,
+            "text.parse_math": False,
+        }
+        with matplotlib.rc_context(settings):
+            yield functools.partial(_readable, known=known)
+    finally:
+        log.setLevel(level)
 
 
 def _composed(text: str) -> str:
@@ -75,17 +83,9 @@ def _composed(text: str) -> str:
 @functools.lru_cache(maxsize=8)
 def _fonts_for(wanted: frozenset[str]) -> tuple[str, ...]:
     """Names of fonts that together have these characters, as far as any font does."""
-    from matplotlib import font_manager
-
     chosen = [FONT]
     missing = {c for c in wanted if not c.isspace()} - _characters(FONT)
-    others = {
-        font.name
-        for font in font_manager.fontManager.ttflist
-        # A "last resort" has a box for every character.
-        if font.style == "normal" and not font.name.lower().startswith("last")
-    }
-    for name in sorted(others - {FONT}) if missing else ():
+    for name in _upright() if missing else ():
         found = missing & _characters(name)
         if found:
             chosen.append(name)
@@ -94,16 +94,35 @@ def _fonts_for(wanted: frozenset[str]) -> tuple[str, ...]:
 
 
 @functools.cache
+def _upright() -> list[str]:
+    """The names of the upright fonts here, in their order."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    own = matplotlib.get_data_path()
+    return sorted(
+        {
+            face.name
+            for face in font_manager.fontManager.ttflist
+            # matplotlib's others are for formulas; a "last resort" has only boxes.
+            if face.style == "normal"
+            and not face.fname.startswith(own)
+            and not face.name.lower().startswith("last")
+        }
+    )
+
+
+@functools.cache
 def _characters(name: str) -> frozenset[str]:
-    """The characters that a font has both in normal and in bold."""
+    """The characters that a font has in normal and in bold, or what it has for bold."""
     from matplotlib import font_manager
     from matplotlib.ft2font import FT2Font
 
     both = []
     for weight in ("normal", "bold"):
-        font = font_manager.FontProperties(family=[name], weight=weight)
+        wanted = font_manager.FontProperties(family=[name], weight=weight)
         try:
-            face = FT2Font(font_manager.findfont(font, fallback_to_default=False))
+            face = FT2Font(font_manager.findfont(wanted, fallback_to_default=False))
         except (OSError, RuntimeError, ValueError):
             return frozenset()  # A damaged file, or one of a kind it can't read.
         # Pictures of glyphs, as of emoji, can't be drawn at any size.
@@ -128,7 +147,7 @@ def _in_latin(character: str, known: frozenset[str]) -> str:
     name = unicodedata.name(character, "")
     if unicodedata.category(character) in ("Cc", "Cf") or "VARIATION" in name:
         return ""
-    if not name or name[-1].isdigit():  # As "CJK UNIFIED IDEOGRAPH-732B".
+    if not name or "IDEOGRAPH" in name:  # It has no reading in Unicode.
         return f"U+{ord(character):04X}"
     letter = unicodedata.category(character)[0] in "LM"
     return (name.rpartition(" ")[2] if letter else name).lower()

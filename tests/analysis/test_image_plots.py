@@ -1,10 +1,12 @@
 """Figures of images: whose they are, what is wrong, and names as they are."""
 
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from keras_resnet.analysis import image_plots
+from keras_resnet.analysis import figures, image_plots
 
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG"
@@ -65,3 +67,45 @@ def test_images_stand_side_by_side(tmp_path):
     np.testing.assert_array_equal(
         np.asarray(Image.open(path).convert("L")), grey[0, ..., 0]
     )
+
+
+def test_mistakes_are_shown_apart(tmp_path, drawn):
+    images, labels, probabilities, names = example(5, 1)
+    wrong = labels != 0
+    image_plots.example_predictions(
+        images,
+        labels,
+        probabilities,
+        names,
+        tmp_path / "p.png",
+        title="resnet20 on test images of from_$5_to_$10: 7.50 % error",
+        mistakes=(images[wrong], labels[wrong], probabilities[wrong]),
+    )
+    assert drawn[0].get_suptitle() == (
+        "resnet20 on test images of from_$5_to_$10: 7.50 % error"
+    )
+    assert [part.get_suptitle() for part in drawn[0].subfigs] == [
+        "2 of 5 right",
+        "3 of the mistakes on other images",
+    ]
+    titles = [axis.get_title() for axis in drawn[0].axes if axis.images]
+    assert len(titles) == 5 + 3
+    assert all("true: " in title for title in titles[5:])
+
+
+def test_names_of_all_scripts_are_drawn_without_a_warning(tmp_path, drawn, caplog):
+    images, labels, probabilities, _ = example(3, 3)
+    names = ["猫", "고양이 ねこ", "Кошка_$1$^\udcff"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        image_plots.example_predictions(
+            images, labels, probabilities, names, tmp_path / "p.png", title="ก็😀"
+        )
+    assert not caplog.records
+    known = figures._characters(figures.FONT)
+    texts = [axis.get_title() for axis in drawn[0].axes if axis.images]
+    if not figures._fonts_for(frozenset("猫"))[1:]:  # No other font has it here.
+        assert texts[0] == "✓ U+732B 70%"
+        assert texts[1] == "✗ U+732B 70%\ntrue: goyangi neko"
+        assert set("".join(texts)) <= known | {"\n"}
+    assert texts[2].endswith("true: Кошка_$1$^U+DCFF")

@@ -135,3 +135,24 @@ def test_training_errors_of_several_networks(tmp_path):
         plots.training_errors({}, tmp_path / "none.png", title="A title")
     with pytest.raises(ValueError, match="history of 'bare' must hold accuracies"):
         plots.training_errors({"bare": []}, tmp_path / "none.png", title="A title")
+
+
+def test_updates_are_whole_and_the_rate_begins_with_the_first(tmp_path, drawn):
+    rates = [(1, 0.0), (3, 0.1), (6, 0.01)]
+    row = history(1, step=6, val_loss=2.5, val_accuracy=0.4)
+    plots.training_curves(row, tmp_path / "curves.png", title="", rates=rates)
+    errors, _, rate, _ = drawn[0].axes
+    assert [tick for tick in rate.get_xticks() if tick <= 6] == [0, 2, 4, 6]
+    assert [line.get_marker() for line in errors.lines] == ["o", "o"]  # Lone points.
+    np.testing.assert_array_equal(rate.lines[0].get_xydata(), rates)
+    low, high = errors.get_xlim()
+    assert low == 0
+    assert high > 6
+
+
+def test_labels_are_plain_text(tmp_path, drawn):
+    rows = [{"step": 10, "accuracy": 0.5}, {"step": 20, "accuracy": 0.75}]
+    plots.training_errors({"_a_$5_$6": rows}, tmp_path / "e.png", title="100 % of $_$")
+    legend = drawn[0].axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["_a_$5_$6: 25.0 %"]
+    assert drawn[0].get_suptitle() == "100 % of $_$"

@@ -213,3 +213,18 @@ def test_a_signal_saves_first(tmp_path, name, error):
     assert signal.getsignal(number) is before
     if error is SystemExit:
         assert caught.value.code == 143
+
+
+def test_the_newest_is_known_by_its_number(tmp_path):
+    # As text, step_100000000 comes before step_99999998.
+    for name in ("step_99999998", "step_100000000", "step_00000009", "step_of_others"):
+        (tmp_path / name).mkdir()
+    found = [path.name for path in checkpoint.checkpoints(tmp_path)]
+    assert found == ["step_00000009", "step_99999998", "step_100000000"]
+    assert checkpoint.updates_done(tmp_path) == 100_000_000
+    model = compiled_model()
+    train(model, 1)
+    checkpoint.save(tmp_path, model, {}, 100_000_001)
+    found = [path.name for path in checkpoint.checkpoints(tmp_path)]
+    assert found == ["step_100000000", "step_100000001"]
+    assert checkpoint.restore(tmp_path, compiled_model(), {})[0] == 100_000_001

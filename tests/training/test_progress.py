@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import tracemalloc
 from types import SimpleNamespace
 
 import keras
@@ -152,3 +153,15 @@ def test_progress_of_a_strangers_fit(monkeypatch):
         r"(  [\d.e+]+ updates/s)?  lr 0.1",
         last,
     )
+
+
+def test_a_long_training_takes_no_more_memory():
+    line = progress.Progress(total=10**9, image_sizes=((0.0, 64), (0.5, 128)))
+    tracemalloc.start()
+    line._set_total(0)
+    assert tracemalloc.get_traced_memory()[1] < 100_000
+    tracemalloc.stop()
+    line.first = 0
+    # A second for each of the first half, four for those that are left.
+    assert line._left(3e8, done=3 * 10**8) == pytest.approx(2e8 + 4 * 5e8)
+    assert line._left(1.0, done=2 * 10**9) == 0

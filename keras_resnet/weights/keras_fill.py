@@ -10,6 +10,7 @@ import numpy as np
 from keras_resnet.weights.classifier import NEW_CLASSIFIER
 from keras_resnet.weights.files import check_finite
 from keras_resnet.weights.keras_files import layers_in
+from keras_resnet.weights.notes import warn
 
 
 def fill_from_keras_file(
@@ -76,9 +77,8 @@ def _check_layers(model, path):
     ]
     # Both: with another output_stride they are all smaller, or all greater.
     if min(differences) < 0 < max(differences):
-        warnings.warn(
+        warn(
             f"{path} is of a network with the layers of {model.name!r}, but strides in "
             "other places: its weights give wrong logits here. Load them into the network "
-            "that they were trained in, such as 'resnet50_v1_5' instead of 'resnet50'.",
-            stacklevel=6,
+            "that they were trained in, such as 'resnet50_v1_5' instead of 'resnet50'."
         )

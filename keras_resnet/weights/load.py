@@ -1,7 +1,6 @@
 """Puts weights into networks of ours: all of them, or none."""
 
 import os
-import warnings
 from functools import partial
 
 import keras
@@ -14,7 +13,7 @@ from keras_resnet.weights.classifier import NEW_CLASSIFIER, is_head, replace_cla
 from keras_resnet.weights.conventions import FORMATS, State, fitting_names, recognized
 from keras_resnet.weights.files import as_array, check_finite
 from keras_resnet.weights.keras_fill import fill_from_keras_file
-from keras_resnet.weights.notes import warn_if_unknown
+from keras_resnet.weights.notes import warn, warn_if_unknown
 from keras_resnet.weights.read import read
 from keras_resnet.weights.result import Weights
 
@@ -147,19 +146,17 @@ def _warn_of_stride(form, spec, name):
         return
     block = spec.stages[0].block
     if form in ("torchvision", "kerashub") and block == "bottleneck":
-        warnings.warn(
+        warn(
             f"{name!r} has its stride on the first 1x1 convolution, as in the paper. "
             "Weights of torchvision, timm, KerasHub and fb.resnet.torch were trained "
             "with it on the 3x3 and give wrong logits here: load them into "
-            "'resnet50_v1_5', 'resnet101_v1_5' or 'resnet152_v1_5'.",
-            stacklevel=5,
+            "'resnet50_v1_5', 'resnet101_v1_5' or 'resnet152_v1_5'."
         )
     elif form == "keras_applications" and block == "bottleneck_v1_5":
-        warnings.warn(
+        warn(
             f"{name!r} has its stride on the 3x3 convolution. keras.applications' weights "
             "were trained with it on the first 1x1 and give wrong logits here: load them "
-            "into 'resnet50', 'resnet101' or 'resnet152'.",
-            stacklevel=5,
+            "into 'resnet50', 'resnet101' or 'resnet152'."
         )
 
 

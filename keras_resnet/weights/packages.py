@@ -1,6 +1,6 @@
 """Imports the packages that some sources and files of weights need, or says which."""
 
-import importlib
+from importlib import import_module
 from types import ModuleType
 
 
@@ -20,7 +20,7 @@ def imported(module: str, what: str, install: str) -> ModuleType:
     """
     package = module.partition(".")[0]
     try:
-        return importlib.import_module(module)
+        return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise

@@ -1,5 +1,6 @@
 """What is settled and built from a request, before anything is written."""
 
+import json
 from dataclasses import replace
 
 import keras
@@ -12,6 +13,7 @@ from keras_resnet.config.recipe import Distillation
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from keras_resnet.devices.find import Devices
+from keras_resnet.models import resnet
 from keras_resnet.runs.build import (
     build,
     computing_in,
@@ -25,6 +27,7 @@ from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import as_begun, settle
 from tests.helpers.cut import cut
 from tests.helpers.small_splits import small_splits
+from tests.helpers.weight_files import assert_same_weights
 
 ONE = Devices("cpu", ("cpu:0",))
 TWO = Devices("cpu", ("cpu:0", "cpu:1"))
@@ -193,3 +196,43 @@ def test_validation_sees_all_images_on_one_device():
     labels = [labels for _, labels in batches.as_numpy_iterator()]
     assert count == len(labels) == 2
     assert sum(map(len, labels)) == 32
+
+
+# --- First weights ----------------------------------------------------------------
+
+
+def with_weights(path):
+    job = settled(weights=path)
+    with scope(job):
+        return build(job)
+
+
+def test_training_begins_with_the_weights_of_a_run(tmp_path):
+    """Of a run's folder, or one that convert wrote, with its preprocessing."""
+    spec = ARCHITECTURES["resnet20"]
+    network = resnet.build(spec, input_shape=(28, 28, 1), classes=10, name="resnet20")
+    prepared = replace(settled().preprocessing, mean=(7.0,), std=(3.0,))
+    network.save(tmp_path / "model.keras")
+    told = {
+        "network": "resnet20",
+        "preprocessing": prepared.as_json(),
+        "classes": [str(number) for number in range(10)],
+    }
+    for name in ("record.json", "source.json"):
+        (tmp_path / name).write_text(json.dumps(told))
+        job, model, _ = with_weights(tmp_path)
+        assert (job.preprocessing.mean, job.preprocessing.std) == ((7.0,), (3.0,))
+        assert job.recipe.deviations == settled().recipe.deviations
+        assert_same_weights(model, network)
+
+
+def test_a_preprocessing_that_is_assumed_is_said_and_recorded(tmp_path):
+    spec = ARCHITECTURES["resnet20"]
+    network = resnet.build(spec, input_shape=(28, 28, 1), classes=10, name="resnet20")
+    network.save(tmp_path / "w.keras")
+    with pytest.warns(UserWarning, match="doesn't tell .* assumed is that of the data"):
+        job, _, _ = with_weights(tmp_path / "w.keras")
+    assert job.preprocessing == settled().preprocessing
+    assert job.recipe.deviations[-1] == (
+        "preprocessing of the first weights: assumed, that of the data"
+    )

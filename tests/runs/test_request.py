@@ -103,6 +103,13 @@ def test_weights_are_a_file_however_written_or_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert weights("resnet18.pth") == weights(file) == str(file.resolve())
     assert weights("torchvision:IMAGENET1K_V1") == "torchvision:IMAGENET1K_V1"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "drn").mkdir()
+    (tmp_path / "run/model.keras").touch()
+    assert weights("run") == weights(tmp_path / "run") == str(tmp_path / "run")
+    assert weights("drn") == "drn"  # The source, whatever else has its name here.
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert weights("~/resnet18.pth") == str(file.resolve())
 
 
 def test_overrides_are_what_changes_a_result(tmp_path):

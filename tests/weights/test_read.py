@@ -97,6 +97,77 @@ def test_a_network_is_created_with_the_weights_of_a_run(folder, network):
     assert model.preprocessing == BGR
 
 
+def test_a_backbone_takes_the_weights_of_a_run(folder, network):
+    features = applications.backbone("resnet20", weights=folder / "run")
+    assert features.preprocessing.channel_order == "bgr"
+    for weight, other in zip(
+        features.get_weights(), network.get_weights(), strict=False
+    ):
+        np.testing.assert_array_equal(weight, other)
+
+
+@pytest.mark.parametrize("name", ["run", "w.npz", "w.keras", "w.weights.h5"])
+@pytest.mark.filterwarnings("ignore:.*doesn't tell how its images")
+def test_another_number_of_classes(folder, network, name):
+    options = {"weights": folder / name, "classes": 7}
+    with pytest.raises(ValueError, match="new_classifier=True.*include_top=False"):
+        applications.create("resnet20", **options)
+    model = applications.create("resnet20", new_classifier=True, **options)
+    assert model.output_shape == (None, 7)
+    for weight, other in zip(
+        model.get_weights()[:-2], network.get_weights()[:-2], strict=True
+    ):
+        np.testing.assert_array_equal(weight, other)
+    model = applications.create("resnet20", weights=folder / name, include_top=False)
+    assert len(model.get_weights()) == len(network.get_weights()) - 2
+
+
+@pytest.mark.parametrize("name", ["bad.npz", "bad.keras", "bad.weights.h5", "bad.h5"])
+@pytest.mark.filterwarnings("ignore:.*doesn't tell how its images")
+def test_weights_that_are_no_numbers(folder, network, tmp_path, name):
+    bad = keras.models.clone_model(network)
+    values = network.get_weights()
+    values[3] = np.full_like(values[3], np.nan)
+    bad.set_weights(values)
+    path = tmp_path / name
+    if name == "bad.npz":
+        np.savez(path, **own_state(bad))
+    elif name == "bad.weights.h5":
+        bad.save_weights(path)
+    else:
+        bad.save(path)
+    with pytest.raises(ValueError, match="must be finite numbers. Received: 'stem_bn"):
+        applications.create("resnet20", classes=3, weights=path)
+
+
+@pytest.mark.parametrize(
+    ("source", "package", "install"),
+    [
+        ("torchvision:IMAGENET1K_V1", "torchvision", "'.[torchvision]'"),
+        ("timm:resnet18.a1_in1k", "timm", "'.[timm]'"),
+        ("kerashub:resnet_18_imagenet", "keras_hub", "'.[kerashub]'"),
+        ("w.pth", "torch", "torch"),
+        ("w.safetensors", "safetensors", "'.[safetensors]'"),
+    ],
+)
+def test_a_package_that_is_missing_is_named_in_one_line(
+    tmp_path, monkeypatch, source, package, install
+):
+    (tmp_path / "w.pth").write_bytes(b"\x80\x02")
+    (tmp_path / "w.safetensors").write_bytes(b"\x02" + bytes(7) + b"{}")
+    monkeypatch.chdir(tmp_path)
+
+    def missing(name):
+        raise ModuleNotFoundError(f"No module named {name!r}", name=package)
+
+    monkeypatch.setattr("keras_resnet.weights.packages.import_module", missing)
+    with pytest.raises(ImportError) as error:
+        read(source, "resnet18")
+    message = f"needs {package}, which isn't installed: pip install {install}"
+    assert str(error.value).endswith(message)
+    assert "\n" not in str(error.value)
+
+
 def test_a_folder_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="that of a finished run.*model.keras"):
         read(tmp_path)

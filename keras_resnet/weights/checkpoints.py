@@ -83,13 +83,15 @@ def _mappings(
             yield place, dict(_tensors_of(node, "", DEPTH))
             return
         node = node.fields
+    if isinstance(node, list | tuple):
+        node = dict(enumerate(node))
     if not isinstance(node, Mapping):
         return
     tensors = {str(name): one for name, one in node.items() if _is_tensor(one)}
     if tensors:
         yield place, tensors
     for name, one in node.items():
-        if isinstance(one, Mapping | Inert):
+        if isinstance(one, Mapping | Inert | list | tuple):
             yield from _mappings(one, (*place, str(name)), seen)
 
 
@@ -97,10 +99,10 @@ def _tensors_of(module: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any
     """What `state_dict` would give of a PyTorch module that isn't loaded."""
     fields = module.fields if isinstance(module, Inert) else {}
     own = {**_dict(fields, "_parameters"), **_dict(fields, "_buffers")}
+    unsaved = fields.get("_non_persistent_buffers_set")
+    unsaved = unsaved if isinstance(unsaved, set) else set()
     for name, one in own.items():
-        if _is_tensor(one) and name not in fields.get(
-            "_non_persistent_buffers_set", ()
-        ):
+        if _is_tensor(one) and name not in unsaved:
             yield f"{prefix}{name}", one
     for name, one in _dict(fields, "_modules").items():
         if depth:

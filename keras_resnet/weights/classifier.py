@@ -11,8 +11,8 @@ from keras_resnet.weights.conventions import Format
 
 # Where the weights' classifier doesn't fit.
 NEW_CLASSIFIER = (
-    "For other classes, `new_classifier=True` leaves a new one to be trained, and "
-    "`include_top=False` leaves it out."
+    "For other classes, `new_classifier=True` (of `create`) makes a new one that is to be "
+    "trained, and `include_top=False` leaves it out."
 )
 # What the classifiers of other networks are called, before the first dot or slash.
 HEADS = re.compile(

@@ -7,6 +7,7 @@ was read into a network of ours, `runs.convert` writes it in another form.
 import os
 import pathlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,7 +25,7 @@ from keras_resnet.weights.kinds import kind_of
 from keras_resnet.weights.notes import warn
 from keras_resnet.weights.result import Reference, Weights
 from keras_resnet.weights.sources_keras import kerashub_preprocessing, network_called
-from keras_resnet.weights.sources_torch import torch_reference
+from keras_resnet.weights.sources_torch import published_file, torch_reference
 
 # Files that have no names: their readers, which need the network's spec, and the
 # preprocessing of the networks that are published so.
@@ -109,7 +110,20 @@ def read(
             "it."
         )
     state = {name: as_array(value) for name, value in state.items()}
-    return _with_state(state, network, spec, _facts_of(path))
+    facts = _facts_of(path)
+    published = published_file(path, facts["sha256"], network, spec)
+    if published is None:
+        return _with_state(state, network, spec, facts)
+    weights = _of_form(
+        recognized(state, spec),
+        state,
+        network,
+        spec,
+        facts,
+        Told(published.preprocessing),
+    )
+    number = weights.classes and len(weights.classes)
+    return replace(weights, classes=_class_names(published.classes, number))
 
 
 # --- The kinds of sources ---------------------------------------------------------

@@ -1,9 +1,11 @@
 """Fetches published weights for PyTorch: torchvision's, timm's, akamaster's, fyu/drn's."""
 
 import math
+import pathlib
 import re
 from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -59,7 +61,13 @@ def torch_name(network: str, spec: ResNetSpec) -> str | None:
     return re.sub(r"_v1_5$|_timm$|(?<=\d)b$", "", network)
 
 
-def torchvision(tag: str, network: str, spec: ResNetSpec) -> Published:
+# Path and SHA-256 of a file that needs no download.
+Local: TypeAlias = tuple[pathlib.Path, str]
+
+
+def torchvision(
+    tag: str, network: str, spec: ResNetSpec, local: Local | None = None
+) -> Published:
     """Fetches torchvision's weights, such as ``"torchvision:IMAGENET1K_V2"``.
 
     URL, preprocessing and names of the classes are those that torchvision gives.
@@ -73,7 +81,7 @@ def torchvision(tag: str, network: str, spec: ResNetSpec) -> Published:
         tags = ", ".join(f"torchvision:{entry}" for entry in entries)
         refuse(f"torchvision:{tag}", network, f"There are {tags}.")
     transforms = entries[tag].transforms()
-    file, digest = download(entries[tag].url)
+    file, digest = local or download(entries[tag].url)
     return Published(
         file,
         imagenet(
@@ -104,7 +112,9 @@ def _other(network, theirs):
     return "The source doesn't have this network."
 
 
-def timm(tag: str, network: str, spec: ResNetSpec) -> Published:
+def timm(
+    tag: str, network: str, spec: ResNetSpec, local: Local | None = None
+) -> Published:
     """Fetches timm's weights, such as ``"timm:resnet50d.ra2_in1k"``.
 
     URL and preprocessing are those that timm gives.
@@ -120,7 +130,7 @@ def timm(tag: str, network: str, spec: ResNetSpec) -> Published:
     config = timm.get_pretrained_cfg(tag)
     if config.url and HASH.search(config.url):
         origin = config.url
-        file, digest = download(origin)
+        file, digest = local or download(origin)
     else:
         origin = f"https://huggingface.co/{config.hf_hub_id}"
         file, digest = from_hub(config.hf_hub_id)
@@ -140,6 +150,49 @@ def timm(tag: str, network: str, spec: ResNetSpec) -> Published:
         classes=_timm_classes(config.num_classes),
         reference=torch_reference("timm", network, spec),
     )
+
+
+def published_file(
+    path: pathlib.Path, digest: str, network: str, spec: ResNetSpec
+) -> Published | None:
+    """Finds what torchvision or timm tells of a file that was downloaded from it.
+
+    Args:
+        path: Path of the file, which has its publisher's name still.
+        digest: Its SHA-256.
+        network: Name of the network.
+        spec: Its `ResNetSpec`.
+
+    Returns:
+        The weights as by their name; `None` if the file isn't one of theirs, or their
+        library isn't installed.
+    """
+    named = HASH.search(path.name)
+    name = torch_name(network, spec)
+    if named is None or name is None or not digest.startswith(named[1]):
+        return None
+    for fetch, urls in ((torchvision, _torchvision_urls), (timm, _timm_urls)):
+        try:
+            found = [tag for tag, url in urls(name) if url.endswith(f"/{path.name}")]
+        except ImportError:
+            continue
+        if found:
+            return fetch(found[0], network, spec, (path, digest))
+    return None
+
+
+def _torchvision_urls(name):
+    models = imported("torchvision.models", name, "'.[torchvision]'")
+    if name not in models.list_models():
+        return []
+    entries = models.get_model_weights(name).__members__
+    return [(tag, entries[tag].url) for tag in entries]
+
+
+def _timm_urls(name):
+    timm = imported("timm", name, "'.[timm]'")
+    tags = timm.list_pretrained(f"{name}.*")
+    return [(tag, timm.get_pretrained_cfg(tag).url or "") for tag in tags]
 
 
 def _timm_classes(number):

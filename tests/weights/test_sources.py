@@ -1,5 +1,7 @@
 """Published weights: sources, downloads, checksums, preprocessing, refusals."""
 
+import contextlib
+import enum
 import hashlib
 import json
 import struct
@@ -25,7 +27,9 @@ from keras_resnet.weights import download, sources, sources_keras, sources_torch
 from keras_resnet.weights.conventions import FORMATS
 from keras_resnet.weights.files import read_checkpoint
 from keras_resnet.weights.load import load_weights
+from keras_resnet.weights.read import read
 from keras_resnet.weights.to_torch import named_arrays
+from tests.helpers.cut import cut
 from tests.helpers.reference import called, images, with_random_weights
 
 RESNET20 = ARCHITECTURES["resnet20"]
@@ -309,6 +313,64 @@ def test_a_converter_of_kerashub():
         std=IMAGENET_STD,
         interpolation="bicubic",
     )
+
+
+class Weights(enum.Enum):
+    """As torchvision's enumerations of a network's weights are."""
+
+    @property
+    def url(self):
+        return self.value[0]
+
+    @property
+    def meta(self):
+        return {"categories": list("abcdefg")}
+
+    def transforms(self):
+        return types.SimpleNamespace(
+            resize_size=[self.value[1]],
+            crop_size=[224],
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            interpolation=types.SimpleNamespace(value="bilinear"),
+        )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_file_that_keeps_its_publishers_name_is_known_by_it(
+    tmp_path, monkeypatch, known
+):
+    """torchvision's second weights are resized otherwise than is assumed."""
+    spec = cut(ARCHITECTURES["resnet18"], repeats=1, narrower=4)
+    state = named_arrays(build(spec, classes=7), spec, FORMATS["torchvision"])
+    np.savez(tmp_path / "w.npz", **state)
+    contents = (tmp_path / "w.npz").read_bytes()
+    url, digest = serve(tmp_path / "resnet18.pth", contents)
+    entries = Weights("Weights", {"V1": ("x/resnet18-0.pth", 256), "V2": (url, 232)})
+    models = types.SimpleNamespace(
+        list_models=lambda: ["resnet18"] if known else [],
+        get_model_weights=lambda name: entries,
+        get_model=None,
+    )
+
+    def imported(module, what, install):
+        if module != "torchvision.models":
+            raise ImportError(module)
+        return models
+
+    monkeypatch.setattr(sources_torch, "imported", imported)
+    monkeypatch.setattr(sources_torch, "torch_reference", lambda *arguments: None)
+    path = tmp_path / url.rpartition("/")[2]
+    with contextlib.nullcontext() if known else pytest.warns(match="assumed is torch"):
+        found = read(path, "resnet18", spec)
+    assert found.sha256 == digest
+    assert found.preprocessing.resize == (232 if known else 256)
+    assert (found.assumed is None) == known
+    assert found.classes == tuple("abcdefg" if known else "0123456")
+
+    path.rename(tmp_path / "resnet18-01234567.pth")  # Another file by this name.
+    with pytest.warns(UserWarning, match="assumed is torchvision's for ImageNet"):
+        read(tmp_path / "resnet18-01234567.pth", "resnet18", spec)
 
 
 # --- The sources' libraries -------------------------------------------------------

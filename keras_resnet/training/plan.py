@@ -121,8 +121,8 @@ def measure(
         timed.append(Stage(side, end - begin, first, update / at_a_time))
     testing = _Clock()
     # No more than there are, of which Keras would warn.
-    steps = min(2 * at_a_time, validation_batches)
-    model.evaluate(validation, steps=steps, callbacks=[testing], verbose=0)
+    count = min(2 * at_a_time, validation_batches)
+    model.evaluate(validation, steps=count, callbacks=[testing], verbose=0)
     return Measured(
         stages=tuple(timed),
         validation_batch=testing.seconds()[1] / at_a_time,

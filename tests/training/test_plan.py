@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 
 from keras_resnet.config.recipes import RECIPES
-from keras_resnet.config.schedules import CosineDecay
 from keras_resnet.devices.find import ALONE
 from keras_resnet.training import plan
 
@@ -44,11 +43,8 @@ def test_larger_images_count_by_their_updates():
     assert "3.0 GiB at the most" in text
 
 
-def test_labels_fit_their_column_and_numbers_are_short():
-    recipe = replace(
-        RECIPES["quickstart"],
-        schedule=CosineDecay(learning_rate=0.1 * 32 / 256 / 10, warmup=0.2),
-    )
+def test_labels_fit_their_column():
+    recipe = RECIPES["quickstart"]
     measured = plan.Measured((plan.Stage(None, 10, 1.0, 0.5),), 0.5, None)
     text = plan.text(
         "quickstart",
@@ -61,7 +57,6 @@ def test_labels_fit_their_column_and_numbers_are_short():
         computing="float32",
         notes=("One.", "Two."),
     )
-    assert "CosineDecay(learning_rate=0.00125, warmup=0.2, warmup_from=0)" in text
     assert "not as published" not in text
     lines = text.splitlines()
     assert lines[-2:] == ["notes     One.", "          Two."]

@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import pathlib
+import textwrap
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -29,6 +30,11 @@ def new_figure(size: tuple[float, float]) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=size, layout="constrained")
+
+
+def wrapped(text: str, inches: float) -> str:
+    """A title in lines that fit into a figure of this width, in bold letters."""
+    return textwrap.fill(text, max(10, int(10 * inches)))
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> pathlib.Path:

@@ -51,19 +51,20 @@ def example_predictions(
     heights = [math.ceil(len(group[0]) / columns) for group in groups]
     with figures.plain_text([title, *class_names]) as readable:
         names = [_short(readable(name)) for name in class_names]
-        size = max(3.4, 1.7 * columns), 2.15 * sum(heights) + 0.4 + 0.3 * len(groups)
-        figure = figures.new_figure(size)
         right = int((probabilities.argmax(axis=1) == groups[0][1]).sum())
         count = f"{right} of {len(images)} right"
+        whole = f"{readable(title)} ({count})" if len(groups) == 1 else readable(title)
+        width = max(3.4, 1.7 * columns)
+        whole = figures.wrapped(whole, width)
+        lines = whole.count("\n") + len(groups)
+        figure = figures.new_figure((width, 2.15 * sum(heights) + 0.4 + 0.3 * lines))
+        figure.suptitle(whole, fontweight="bold")
         parts = figure.subfigures(len(groups), 1, height_ratios=heights, squeeze=False)
         for part, rows, group in zip(parts.flat, heights, groups, strict=True):
             _examples(part.subplots(rows, columns, squeeze=False), *group, names)
-        if len(groups) == 1:
-            figure.suptitle(f"{readable(title)} ({count})", fontweight="bold")
-        else:
-            figure.suptitle(readable(title), fontweight="bold")
-            parts[0, 0].suptitle(count)
+        if len(groups) > 1:
             wrong = len(groups[1][0])
+            parts[0, 0].suptitle(count)
             parts[1, 0].suptitle(f"{wrong} of the mistakes on other images")
         return figures.save(figure, path)
 

@@ -57,7 +57,7 @@ def training_curves(
             _updates(axis, max(row["step"] for row in rows))
         for axis in axes.flat:
             _tidy(axis)
-        figure.suptitle(readable(title), fontweight="bold")
+        figure.suptitle(figures.wrapped(readable(title), 10), fontweight="bold")
         return figures.save(figure, path)
 
 
@@ -107,7 +107,7 @@ def training_errors(
         for place, text in zip(legend.get_texts(), texts, strict=True):
             place.set_text(text)
         _tidy(axis)
-        figure.suptitle(readable(title), fontweight="bold")
+        figure.suptitle(figures.wrapped(readable(title), 6.4), fontweight="bold")
         return figures.save(figure, path)
 
 

@@ -81,7 +81,7 @@ def test_mistakes_are_shown_apart(tmp_path, drawn):
         title="resnet20 on test images of from_$5_to_$10: 7.50 % error",
         mistakes=(images[wrong], labels[wrong], probabilities[wrong]),
     )
-    assert drawn[0].get_suptitle() == (
+    assert drawn[0].get_suptitle().replace("\n", " ") == (
         "resnet20 on test images of from_$5_to_$10: 7.50 % error"
     )
     assert [part.get_suptitle() for part in drawn[0].subfigs] == [

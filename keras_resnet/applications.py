@@ -4,6 +4,7 @@ Longer than other modules by the docstrings and signatures of these public funct
 """
 
 import functools
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy as np
 
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
 from keras_resnet.config.dilation import with_output_stride
-from keras_resnet.config.lookup import find
+from keras_resnet.config.lookup import arguments_checked, check_arguments, find
 from keras_resnet.config.preprocessing import (
     default_preprocessing,
     for_input,
@@ -92,7 +93,9 @@ def create(
 
     Raises:
         ValueError: If there is no such network, or it can't be built so.
+        TypeError: If there is no such option; the message suggests one.
     """
+    check_arguments("create", options, CREATE_ARGUMENTS)
     spec, network, options = _varied(network, output_stride, options)
     return _created(
         resnet.build,
@@ -142,7 +145,9 @@ def backbone(
 
     Raises:
         ValueError: If there is no such network or feature map, or it can't be built so.
+        TypeError: If there is no such option; the message suggests one.
     """
+    check_arguments("backbone", options, BACKBONE_ARGUMENTS)
     spec, network, options = _varied(network, output_stride, options)
     build = functools.partial(resnet.backbone, frozen_batch_norm=frozen_batch_norm)
     model = _created(build, spec, network, weights, include_preprocessing, options)
@@ -160,6 +165,17 @@ def backbone(
     chosen.preprocessing = model.preprocessing
     chosen.strides = {name: spec.strides[name] for name in names}
     return chosen
+
+
+def _arguments(function, build):
+    """The arguments of `create` or `backbone`, with those that they hand to ``build``."""
+    own = [name for name in inspect.signature(function).parameters if name != "options"]
+    _, *handed = inspect.signature(build).parameters  # The first one is the spec.
+    return (*own, *(name for name in handed if name not in own), *VARIATIONS)
+
+
+CREATE_ARGUMENTS: tuple[str, ...] = _arguments(create, resnet.build)
+BACKBONE_ARGUMENTS: tuple[str, ...] = _arguments(backbone, resnet.backbone)
 
 
 def _varied(network, output_stride, options):
@@ -355,7 +371,7 @@ def _constructor(network: str, public_name: str) -> Constructor:
     Raises:
         ValueError: If the arguments or the weights don't fit the network.
     """
-    return constructor
+    return arguments_checked(constructor)
 
 
 ResNet18: Constructor = _constructor("resnet18", "ResNet18")

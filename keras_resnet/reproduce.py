@@ -9,9 +9,12 @@ import os
 import pathlib
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 import keras_resnet.runs  # noqa: F401  First: it switches oneDNN on.
+from keras_resnet.config.adapted import augmentation_in_words
+from keras_resnet.config.lookup import arguments_checked, check_arguments
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.devices import distribute, onednn, workers
@@ -45,12 +48,16 @@ from keras_resnet.training.phases import FitPhases, Phases
 from keras_resnet.training.plan import measure, text
 
 
+@arguments_checked
 def train(
     recipe: str | os.PathLike[str] | Recipe | None = None,
     *,
     data: str | os.PathLike[str] | None = None,
     network: str | ResNetSpec | None = None,
     val_fraction: float | None = None,
+    size: int | None = None,
+    augment: str | None = None,
+    no_flip: bool = False,
     weights: str | os.PathLike[str] | None = None,
     freeze: int | None = None,
     teacher: str | os.PathLike[str] | None = None,
@@ -92,6 +99,13 @@ def train(
         network: Key of `ARCHITECTURES`, or a `ResNetSpec`, instead of the recipe's.
         val_fraction: Share of a folder's images that is split off for validation, 0.1
             by default.
+        size: Side of the network's images in pixels instead of the recipe's; random
+            scales change in proportion.
+        augment: ``"none"``, ``"light"`` (crops and flips) or ``"strong"`` (wide crops,
+            colours, RandAugment and erasing), instead of the recipe's augmentation; see
+            `config.adapted.with_augmentation`.
+        no_flip: Whether images are never mirrored, as where classes differ by left and
+            right.
         weights: File, or source and tag, of weights to begin from, as of
             `applications.create`; the classifier may differ.
         freeze: Number of stages that don't train, from the first on, with the stem.
@@ -206,6 +220,8 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
         ValueError: As of `train`.
         FileNotFoundError: If the data is not there.
     """
+    known = [option.name for option in fields(TrainRequest)]
+    check_arguments("plan", options, known)
     request = TrainRequest(recipe=recipe, **options)
     onednn.warn_if_late()
     loggers.check(request.log)
@@ -298,3 +314,6 @@ def say_begins(job: Job, folder: pathlib.Path) -> None:
         print(f"{len(names)} bad examples are left out: {', '.join(names[:10])}{more}")
     where = ", ".join(job.hardware.all_names)
     print(f"Training {job.spec.name} on {where} in {job.precision}.")
+    height, width = job.preprocessing.size
+    changes = augmentation_in_words(job.recipe)
+    print(f"Images of {height}x{width} pixels; augmentation: {changes}.")

@@ -3,7 +3,12 @@
 import math
 from dataclasses import replace
 
-from keras_resnet.config.augmentations import PadCropFlip, ScaleCropFlip
+from keras_resnet.config.augmentations import (
+    InceptionCrop,
+    PadCropFlip,
+    RandAugment,
+    ScaleCropFlip,
+)
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import Preprocessing, for_input
 from keras_resnet.config.recipe import Recipe, WeightAverage
@@ -141,3 +146,90 @@ def for_own_images(
         target=None,
         source="Ours: no paper; change it with --epochs and --batch-size",
     )
+
+
+def with_augmentation(recipe: Recipe, level: str, *, small: bool) -> Recipe:
+    """The recipe with more or less augmentation of the training images.
+
+    The levels are ours. ``"light"`` pads and crops small images, and cuts at least half
+    of larger ones out; both flip them. ``"strong"`` cuts out 8 to 100 % of larger images
+    and changes their colours, as fb.resnet.torch does, and of all images of three
+    channels changes more by two operations of RandAugment; it erases rectangles in a
+    quarter of all images. Neither mixes images.
+
+    Args:
+        recipe: A `Recipe`.
+        level: ``"none"``, ``"light"`` or ``"strong"``.
+        small: Whether the network is one for small images, of CIFAR's kind.
+    """
+    color = channels_of(recipe) == 3
+    plain = replace(
+        recipe, augmentation=None, rand_augment=None, erasing=0.0, mixing=()
+    )
+    if level == "none":
+        return plain
+    if level == "light":
+        crop = InceptionCrop(area=(0.5, 1.0), jitter=0.0, color=0.0)
+        return replace(plain, augmentation=PadCropFlip(padding=4) if small else crop)
+    crop = InceptionCrop() if color else InceptionCrop(jitter=0.0, color=0.0)
+    return replace(
+        plain,
+        augmentation=PadCropFlip(padding=4) if small else crop,
+        rand_augment=RandAugment(operations=2, strength=0.3) if color else None,
+        erasing=0.25,
+    )
+
+
+def without_flip(recipe: Recipe) -> Recipe:
+    """The recipe that never mirrors an image, where left and right are different things."""
+    if recipe.augmentation is None:
+        return recipe
+    return replace(recipe, augmentation=replace(recipe.augmentation, flip=False))
+
+
+def with_size(recipe: Recipe, preprocessing: Preprocessing, side: int) -> Recipe:
+    """The recipe on images of another size, its scales in proportion.
+
+    Args:
+        recipe: A `Recipe`.
+        preprocessing: That its images would have, with a mean for each channel.
+        side: Of the network's input, in pixels.
+
+    Raises:
+        ValueError: If the recipe changes the size as it goes, or its mean has one.
+    """
+    if recipe.image_sizes or recipe.mean == "pixel":
+        field, value = (
+            ("mean", '"channel"') if recipe.mean == "pixel" else ("image_sizes", "[]")
+        )
+        raise ValueError(
+            f"`size` (--size) can't be set with a recipe whose `{field}` depends on the "
+            f"images' size: set that too, by `changes` (--set {field}={value}). Received: "
+            f"size={side}, {field}={getattr(recipe, field)!r}."
+        )
+    augmentation = recipe.augmentation
+    if isinstance(augmentation, ScaleCropFlip):
+        share = side / max(preprocessing.size)
+        scales = (max(side, round(share * one)) for one in augmentation.shorter_side)
+        augmentation = replace(augmentation, shorter_side=tuple(scales))
+    return replace(
+        recipe,
+        augmentation=augmentation,
+        preprocessing=for_input(preprocessing, (side, side), preprocessing.channels),
+    )
+
+
+def channels_of(recipe: Recipe) -> int:
+    """The channels of a recipe's images: 3 of own photographs, unless it says so."""
+    if recipe.preprocessing is not None:
+        return recipe.preprocessing.channels
+    own = DATASETS.get(recipe.dataset)
+    return own.preprocessing.channels if own else 3
+
+
+def augmentation_in_words(recipe: Recipe) -> str:
+    """What changes the training images at random, in one line."""
+    parts = [recipe.augmentation, recipe.rand_augment, *recipe.mixing]
+    said = [repr(part) for part in parts if part is not None]
+    said += [f"erasing={recipe.erasing}"] if recipe.erasing else []
+    return ", ".join(said) or "none"

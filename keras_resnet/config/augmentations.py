@@ -41,10 +41,12 @@ class ScaleCropFlip:
     Attributes:
         shorter_side: Range in pixels, both ends included.
         color: Standard deviation of the PCA colour noise (Krizhevsky et al. 2012).
+        flip: Whether half of the images are mirrored left to right.
     """
 
     shorter_side: tuple[int, int] = (256, 480)
     color: float = 0.1
+    flip: bool = True
 
     def __post_init__(self) -> None:
         check_numbers(self, color=NOT_NEGATIVE)
@@ -63,12 +65,14 @@ class InceptionCrop:
         jitter: Brightness, contrast and saturation change by up to this share, in
             random order.
         color: Standard deviation of the PCA colour noise.
+        flip: Whether half of the images are mirrored left to right.
     """
 
     area: tuple[float, float] = (0.08, 1.0)
     aspect: tuple[float, float] = (3 / 4, 4 / 3)
     jitter: float = 0.4
     color: float = 0.1
+    flip: bool = True
 
     def __post_init__(self) -> None:
         check_numbers(self, jitter=SHARE, color=NOT_NEGATIVE)

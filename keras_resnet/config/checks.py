@@ -9,8 +9,16 @@ POSITIVE = "positive and finite"
 NOT_NEGATIVE = "at least 0 and finite"
 SHARE = "at least 0 and at most 1"
 BELOW_ONE = "at least 0 and less than 1"
+
+
+def is_integer(value: object, lowest: int, highest: float = math.inf) -> bool:
+    """Whether a value is an integer of this range; `True` and `False` are none."""
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    return integer and lowest <= value <= highest
+
+
 _HOLDS = {
-    COUNT: lambda value: isinstance(value, int) and value >= 1,
+    COUNT: lambda value: is_integer(value, 1),
     POSITIVE: lambda value: 0 < value < math.inf,
     NOT_NEGATIVE: lambda value: 0 <= value < math.inf,
     SHARE: lambda value: 0 <= value <= 1,

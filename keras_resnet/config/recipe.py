@@ -29,6 +29,7 @@ from keras_resnet.config.checks import (
     POSITIVE,
     check_name,
     check_numbers,
+    is_integer,
     set_tuples,
 )
 from keras_resnet.config.lookup import find
@@ -225,7 +226,7 @@ class Recipe:
     def _check_image_sizes(self) -> None:
         for pair in self.image_sizes:
             numbers = isinstance(pair, tuple) and len(pair) == 2
-            if not numbers or not isinstance(pair[1], int) or pair[1] < 1:
+            if not numbers or not is_integer(pair[1], 1):
                 raise ValueError(
                     "`image_sizes` must be pairs of a share of the updates and a side "
                     f"in pixels. Received: image_sizes={self.image_sizes}."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from keras_resnet.config.checks import check_name
+from keras_resnet.config.checks import check_name, is_integer
 from keras_resnet.config.merges import Merge
 from keras_resnet.config.orders import ORDERS, WHY_NOT
 
@@ -273,14 +273,15 @@ class ResNetSpec:
 
 
 def _check_positive(name: str, value: object) -> None:
-    if not isinstance(value, int) or value < 1:
+    if not is_integer(value, 1):
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}."
         )
 
 
 def _check_rate(name: str, value: object) -> None:
-    if not isinstance(value, (int, float)) or not 0 <= value < 1:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1:
         raise ValueError(
             f"`{name}` must be a number of at least 0 and less than 1. "
             f"Received: {name}={value!r}."

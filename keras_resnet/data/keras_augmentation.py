@@ -71,7 +71,8 @@ def augmentation_layer(
                 "`augmentation` must be a PadCropFlip, a ScaleCropFlip or an "
                 f"InceptionCrop. Received: {augmentation!r}."
             )
-    layers.append(keras.layers.RandomFlip("horizontal", seed=seed_of(1)))
+    if augmentation.flip:
+        layers.append(keras.layers.RandomFlip("horizontal", seed=seed_of(1)))
     if isinstance(augmentation, InceptionCrop) and augmentation.jitter:
         layers.append(RandomColorBlend(augmentation.jitter, seed=seed_of(2)))
     if augmentation.color:

@@ -96,6 +96,7 @@ def one_image(
                 aspect=augmentation.aspect,
                 channels=preprocessing.channels,
                 exif_orientation=preprocessing.exif_orientation,
+                flip=augmentation.flip,
             )
         elif isinstance(augmentation, ScaleCropFlip):
             if not order.is_pixels(examples):
@@ -109,6 +110,7 @@ def one_image(
                 draw(order.AUGMENTATION),
                 shorter_side=augmentation.shorter_side,
                 crop=preprocessing.size,
+                flip=augmentation.flip,
             )
         elif order.is_pixels(examples):
             image = resize_and_crop(image, preprocessing)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from keras_resnet.config.checks import is_integer
 from keras_resnet.config.spec import ResNetSpec, Stage
 from keras_resnet.models import merges, residuals
 from keras_resnet.models.blocks import CONVOLUTIONS, Parts
@@ -201,7 +202,7 @@ def freeze(model: keras.Model, stages: int) -> None:
     # "stage2_block1_1_conv" is a layer of the second stage.
     parts = [layer.name.split("_")[0] for layer in model.layers]
     there = {part for part in parts if part.startswith("stage")}
-    if not isinstance(stages, int) or not 0 <= stages <= len(there):
+    if not is_integer(stages, 0, len(there)):
         raise ValueError(
             f"`stages` (--freeze) must be from 0 to {len(there)}, the network's stages. "
             f"Received: stages={stages!r}."
@@ -271,7 +272,7 @@ def check_head(include_top: bool, pooling: str | None, classes: int) -> None:
         raise ValueError(
             f"`pooling` must be None, 'avg' or 'max'. Received: pooling={pooling!r}."
         )
-    if include_top and (not isinstance(classes, int) or classes < 1):
+    if include_top and not is_integer(classes, 1):
         raise ValueError(
             f"`classes` must be a positive integer. Received: classes={classes!r}."
         )
@@ -286,7 +287,7 @@ def check_shape(shape: tuple[int | None, ...], spec: ResNetSpec) -> None:
         )
     last = keras.config.image_data_format() == "channels_last"
     sides, channels = (shape[:2], shape[2]) if last else (shape[1:], shape[0])
-    if not isinstance(channels, int) or channels < 1:
+    if not is_integer(channels, 1):
         raise ValueError(
             "`input_shape` must give the number of channels, "
             f"{'last' if last else 'first'}. Received: input_shape={shape}."

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from keras_resnet.config.adapted import for_own_images, on_other_data, with_steps
+from keras_resnet.config.adapted import (
+    for_own_images,
+    on_other_data,
+    with_augmentation,
+    with_size,
+    with_steps,
+    without_flip,
+)
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.checks import is_integer
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
@@ -28,6 +36,9 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "batch_size": ("batch_size",),
     "network": ("network",),
     "schedule.learning_rate": ("learning_rate",),
+    "augmentation": ("augment",),
+    "augmentation.flip": ("no_flip",),
+    "preprocessing.size": ("size",),
 }
 VALIDATIONS = 10  # At least, as far as there is time for them.
 # Fields that are options alone: they decide more than the recipe.
@@ -87,7 +98,7 @@ def _check_changes(request: TrainRequest) -> None:
         f"`{option}` (--{option.replace('_', '-')})": field
         for field, options in OPTIONS_OF.items()
         for option in options
-        if getattr(request, option) is not None
+        if getattr(request, option) not in (None, False)
     }
     for change in changes:
         others = {f"`{name}`": name for name in changes if name != change} | given
@@ -103,9 +114,11 @@ def spec_of(recipe: Recipe) -> ResNetSpec:
     """The network that a recipe trains, with what the recipe changes of it.
 
     Raises:
-        ValueError: If there is no such network.
+        ValueError: If there is no such network, or none like the recipe's teacher.
     """
     spec = recipe.network
+    if recipe.distillation is not None:
+        find(ARCHITECTURES, recipe.distillation.teacher, kind="network as a teacher")
     if isinstance(spec, ResNetSpec):
         _check_own_name(spec, ARCHITECTURES, "network", "A network")
     else:
@@ -161,10 +174,10 @@ def on_the_data(
     if recipe is None:
         recipe = _recipe_for_own_images(request, splits)
         # Not a recipe's name: "resnet20_cifar10" is the paper's.
-        return f"{recipe.network_name}_on_{splits.name}", recipe
+        return f"{recipe.network_name}_on_{splits.name}", _augmented(recipe, request)
     changes = request.changes or {}
     if request.data is None:
-        return recipe.name, changed(recipe, changes)
+        return recipe.name, changed(_augmented(recipe, request), changes)
     batch_size = request.batch_size or changes.get("batch_size")
     if recipe.batch_size > splits.train.size and batch_size is None:
         size = 2 ** max(0, int(math.log2(max(1, splits.train.size // 4))))
@@ -175,11 +188,29 @@ def on_the_data(
             f"{recipe.name!r}. Give, for example, --batch-size {size} with the rate that "
             f"goes with it, --learning-rate {rate:.3g}."
         )
-    if not isinstance(batch_size, int) or batch_size < 1:
+    if not is_integer(batch_size, 1):
         batch_size = None  # `changed` says what is wrong with it.
     moved = on_other_data(recipe, where(request.data), splits.train.size, batch_size)
     # Last: what is counted in updates is meant on the data at hand.
-    return f"{recipe.name}_on_{splits.name}", changed(moved, changes)
+    name = f"{recipe.name}_on_{splits.name}"
+    return name, changed(_augmented(moved, request), changes)
+
+
+def _augmented(recipe: Recipe, request: TrainRequest) -> Recipe:
+    if request.augment is None:
+        return recipe
+    small = spec_of(recipe).dataset == "cifar10"
+    return with_augmentation(recipe, request.augment, small=small)
+
+
+def with_images(recipe: Recipe, request: TrainRequest, splits: Splits) -> Recipe:
+    """The recipe with the size of the images that was asked for, and without flips."""
+    if request.no_flip:
+        recipe = without_flip(recipe)
+    if request.size is None:
+        return recipe
+    known = preprocessing_of(replace(recipe, mean="channel"), spec_of(recipe), splits)
+    return with_size(recipe, known, request.size)
 
 
 def _recipe_for_own_images(request: TrainRequest, splits: Splits) -> Recipe:

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_resnet.config.architectures import network_of
+from keras_resnet.config.checks import is_integer
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.images import normalize
 from keras_resnet.export.pixels import as_uint8
@@ -154,7 +155,7 @@ def check_top(top: int) -> None:
     Raises:
         ValueError: If it is not a positive integer.
     """
-    if not isinstance(top, int) or top < 1:
+    if not is_integer(top, 1):
         raise ValueError(
             "`top` (--top) must be a positive integer, the number of classes to name. "
             f"Received: top={top!r}."

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from keras_resnet.config.checks import check_name
+from keras_resnet.config.checks import check_name, is_integer
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.spec import ResNetSpec
@@ -21,16 +21,14 @@ from keras_resnet.files import local_path
 
 # A function that tells whether a value is possible, and what it must be, in words.
 Check: TypeAlias = tuple[Callable[[Any], bool], str]
-COUNT: Check = (
-    lambda value: isinstance(value, int) and value >= 1,
-    "a positive integer",
-)
+COUNT: Check = (lambda value: is_integer(value, 1), "a positive integer")
 UPDATES: Check = (
-    lambda value: isinstance(value, int) and 1 <= value <= MOST_STEPS,
+    lambda value: is_integer(value, 1, MOST_STEPS),
     f"an integer from 1 to {MOST_STEPS:,}",
 )
 SHARE: Check = (lambda value: 0 < value < 1, "between 0 and 1")
 POSITIVE: Check = (lambda value: value > 0, "positive")
+AUGMENT: tuple[str, ...] = ("none", "light", "strong")
 LOGGERS: tuple[str, ...] = ("tensorboard", "wandb", "mlflow")
 
 
@@ -108,6 +106,30 @@ class TrainRequest:
         type=float,
         metavar="SHARE",
     )
+    size: int | None = option(
+        None,
+        "side of the network's images in pixels, instead of the recipe's",
+        group="own images",
+        check=COUNT,
+        changes=True,
+        type=int,
+        metavar="PIXELS",
+    )
+    augment: str | None = option(
+        None,
+        "how much training images are changed at random, instead of as the recipe says",
+        group="own images",
+        check=(lambda value: value in AUGMENT, f"one of {', '.join(AUGMENT)}"),
+        changes=True,
+        choices=AUGMENT,
+    )
+    no_flip: bool = option(
+        False,
+        "never mirror training images: left and right are different things",
+        group="own images",
+        changes=True,
+        action="store_true",
+    )
     weights: str | os.PathLike[str] | None = option(
         None,
         "weights to begin from",
@@ -120,6 +142,7 @@ class TrainRequest:
         None,
         "stages, from the first one on, that don't train",
         group="own images",
+        check=(lambda value: is_integer(value, 0), "an integer of at least 0"),
         changes=True,
         type=int,
         metavar="N",
@@ -183,7 +206,7 @@ class TrainRequest:
         "seed of initialization, shuffling and augmentation (0)",
         group="run",
         check=(
-            lambda value: isinstance(value, int) and 0 <= value < 2**32,
+            lambda value: is_integer(value, 0, 2**32 - 1),
             "an integer from 0 to 4,294,967,295",
         ),
         type=int,
@@ -344,6 +367,11 @@ class TrainRequest:
     def has_own_images(self) -> bool:
         """Whether the data is a folder of images."""
         return self.data is not None and self.data not in DATASETS
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether size or augmentation of the images is asked for."""
+        return self.size is not None or self.augment is not None or self.no_flip
 
     def overrides(self, **resolved: Any) -> dict[str, Any]:
         """What was asked for besides the recipe, in JSON's types, for the record.

@@ -29,6 +29,7 @@ from keras_resnet.runs.choose import (
     preprocessing_of,
     spec_of,
     val_fraction,
+    with_images,
     with_lengths,
     with_validations,
 )
@@ -69,6 +70,7 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
     name, recipe = on_the_data(request, row, splits)
     recipe = with_lengths(recipe, splits.train.size, request)
     recipe = with_validations(recipe, splits.validation.size, request)
+    recipe = with_images(recipe, request, splits)
     check_batch_size(recipe, splits, hardware, request.accumulate)
     check_steps_per_execution(
         recipe, request.steps_per_execution, hardware, keras.backend.backend()
@@ -147,7 +149,7 @@ def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
     published = isinstance(request.recipe, str) and request.recipe in RECIPES
     if not published or any(value is not None for value in decided_by_data):
         return False
-    if request.teacher is not None:
+    if request.teacher is not None or request.changes_images:
         return False
     if not (folder / "settings.json").exists() or not is_whole(folder):
         return False

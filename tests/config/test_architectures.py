@@ -59,6 +59,9 @@ def test_every_network_has_independent_counts():
     [
         {"stem": "mnist"},
         {"stem_filters": 0},
+        {"stem_filters": True},
+        {"groups": True},
+        {"dropout": True, "order": "preactivation"},
         {"stages": ()},
         {"stages": (2, 2)},
         {"groups": 7},

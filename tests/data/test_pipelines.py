@@ -456,3 +456,32 @@ def test_what_fits_is_decoded_once(photos, monkeypatch):
     assert not cache.fits(photos.train, P)
     with pytest.raises(tf.errors.NotFoundError):
         batches_of(photos.train, PAD, **options)
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [PadCropFlip(padding=0), ScaleCropFlip(shorter_side=(12, 12), color=0.0)]
+    + [InceptionCrop(area=(0.6, 1.0), jitter=0.0, color=0.0)],
+    ids=lambda augmentation: type(augmentation).__name__,
+)
+def test_images_without_flips_keep_their_left_side(augmentation):
+    ramp = np.linspace(0, 255, 12).astype("uint8")
+    images = np.broadcast_to(ramp[None, None, :, None], (16, 12, 12, 3)).copy()
+    examples = Examples(images, np.zeros(16, "int32"))
+
+    def rising(flip):
+        recipe = Recipe(
+            network="resnet20",
+            dataset="cifar10",
+            batch_size=16,
+            steps=1,
+            validate_every=1,
+            schedule=CosineDecay(learning_rate=0.1),
+            augmentation=replace(augmentation, flip=flip),
+        )
+        batches = training_batches(examples, P, recipe, classes=1, seed=0)
+        batch, _ = next(iter(batches))
+        return np.asarray(batch[:, 6, -1, 0] > batch[:, 6, 0, 0])
+
+    assert 0 < rising(True).sum() < 16
+    assert rising(False).all()

@@ -368,6 +368,8 @@ def test_the_classifier_stays_in_float32_under_mixed_precision():
         ({"classes": 0}, "`classes` must be a positive integer.*Received: classes=0"),
         ({"classes": -1}, "`classes`"),
         ({"classes": 10.0}, "`classes`"),
+        ({"classes": True}, "`classes`"),
+        ({"input_shape": (224, 224, True)}, "number of channels"),
         ({"classes": "10"}, "`classes`"),
     ],
     ids=str,

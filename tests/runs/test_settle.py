@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.augmentations import InceptionCrop
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import (
     EARLIER,
@@ -302,3 +303,77 @@ def test_executions_must_divide(count, backend, recipe, message):
             RECIPES[recipe], count, Devices("cpu", ("cpu:0",)), backend
         )
     check_steps_per_execution(RECIPES[recipe], 1, Devices("cpu", ("cpu:0",)), backend)
+
+
+# --- Size and augmentation of the images ------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [None, "resnet50_tv2_imagenet"])
+@pytest.mark.parametrize("network", ["resnet18", "resnet20"])
+def test_own_images_can_undo_every_choice(photos, recipe, network):
+    asked = {"recipe": recipe, "data": photos, "network": network, "batch_size": 4}
+    asked["changes"] = {"image_sizes": []} if recipe else None
+    plain = settled(**asked)
+    job = settled(augment="light", no_flip=True, size=96, **asked)
+    assert job.recipe.augmentation.flip is False
+    assert (job.recipe.rand_augment, job.recipe.erasing, job.recipe.mixing) == (
+        None,
+        0.0,
+        (),
+    )
+    assert job.preprocessing.size == (96, 96)
+    assert job.shape == (96, 96, 3)
+    assert job.recipe.schedule == plain.recipe.schedule
+    # Recorded: asked for, and what is done.
+    for name, value in {"augment": "light", "no_flip": True, "size": 96}.items():
+        assert job.overrides[name] == value
+        assert name not in plain.overrides
+    images, _ = next(
+        iter(
+            pipelines.training_batches(
+                job.splits.train, job.preprocessing, job.recipe, classes=2, seed=0
+            )
+        )
+    )
+    assert images.shape == (4, 96, 96, 3)
+
+
+def test_scales_of_own_images_follow_the_size(photos):
+    job = settled(data=photos, network="resnet18", size=448, batch_size=4)
+    assert job.recipe.augmentation.shorter_side == (512, 960)
+    assert (job.preprocessing.resize, job.preprocessing.size) == (512, (448, 448))
+
+
+def test_a_change_is_made_to_the_augmentation_that_is_asked_for(photos):
+    asked = {"data": photos, "recipe": "resnet50_fb_imagenet", "batch_size": 4}
+    changes = {"augmentation.area": [0.7, 1.0]}
+    job = settled(augment="light", no_flip=True, changes=changes, **asked)
+    assert job.recipe.augmentation == InceptionCrop(
+        area=(0.7, 1.0), jitter=0.0, color=0.0, flip=False
+    )
+    with pytest.raises(ValueError, match="`augmentation` must be given once"):
+        settled(augment="light", changes={"augmentation": "none"}, **asked)
+
+
+def test_what_no_recipe_has_is_refused(photos):
+    with pytest.raises(ValueError, match="--augment. must be one of none, light, str"):
+        TrainRequest(augment="much")
+    with pytest.raises(ValueError, match="--size. must be a positive integer"):
+        TrainRequest(size=True)
+    with pytest.raises(ValueError, match="--set image_sizes"):
+        settled(data=photos, recipe="resnet50_tv2_imagenet", batch_size=4, size=96)
+
+
+def test_an_unknown_teacher_is_refused_with_a_suggestion():
+    distill = RECIPES["resnet50d_distill_imagenet"].distillation
+    mine = replace(
+        RECIPES["quickstart"],
+        name="mine",
+        distillation=replace(distill, teacher="resnet20x"),
+    )
+    message = "Unknown network as a teacher 'resnet20x'. Did you mean 'resnet20'"
+    with pytest.raises(ValueError, match=message):
+        settled(recipe=mine)
+    changes = {"distillation": {"kind": "Distillation", "teacher": "resnet20x"}}
+    with pytest.raises(ValueError, match=message):
+        settled(changes=changes)

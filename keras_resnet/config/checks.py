@@ -61,3 +61,30 @@ def set_tuples(row: Any, *names: str) -> None:
         if isinstance(value, list | tuple):
             parts = (tuple(v) if isinstance(v, list) else v for v in value)
             object.__setattr__(row, name, tuple(parts))
+
+
+def check_positive(name: str, value: object) -> None:
+    """Raises `ValueError` unless a value is a positive integer."""
+    if not is_integer(value, 1):
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}."
+        )
+
+
+def check_rate(name: str, value: object) -> None:
+    """Raises `ValueError` unless a value is a number from 0 to below 1."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < 1:
+        raise ValueError(
+            f"`{name}` must be a number of at least 0 and less than 1. "
+            f"Received: {name}={value!r}."
+        )
+
+
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    """Raises `ValueError` unless a value is one of some."""
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(map(repr, choices))}. "
+            f"Received: {name}={value!r}."
+        )

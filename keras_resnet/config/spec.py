@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from keras_resnet.config.checks import check_name, is_integer
+from keras_resnet.config.checks import (
+    check_choice,
+    check_name,
+    check_positive,
+    check_rate,
+)
 from keras_resnet.config.merges import Merge
 from keras_resnet.config.orders import ORDERS, WHY_NOT
 
@@ -61,9 +66,14 @@ class Stage:
     first_dilations: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        _check_choice("block", self.block, tuple(CONVOLUTIONS))
+        check_choice("block", self.block, tuple(CONVOLUTIONS))
         for name in ("repeats", "filters", "output_filters", "stride", "dilation"):
-            _check_positive(name, getattr(self, name))
+            check_positive(name, getattr(self, name))
+        if self.block == "darknet" and self.filters < 2:
+            raise ValueError(
+                "A 'darknet' block's `filters` must be at least 2, as its first "
+                f"convolution has half of them. Received: filters={self.filters}."
+            )
         if self.block in ("basic", "conv") and self.filters != self.output_filters:
             raise ValueError(
                 f"A {self.block!r} block's `output_filters` must be its `filters`. "
@@ -171,17 +181,17 @@ class ResNetSpec:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        _check_choice("stem", self.stem, tuple(STEM_STRIDES))
-        _check_choice("order", self.order, tuple(ORDERS))
-        _check_choice("dataset", self.dataset, tuple(CLASSES))
-        _check_choice("depth_counts", self.depth_counts, ("classifier", "projections"))
+        check_choice("stem", self.stem, tuple(STEM_STRIDES))
+        check_choice("order", self.order, tuple(ORDERS))
+        check_choice("dataset", self.dataset, tuple(CLASSES))
+        check_choice("depth_counts", self.depth_counts, ("classifier", "projections"))
         if not self.stages or not all(isinstance(s, Stage) for s in self.stages):
             raise ValueError(
                 "`stages` must be a tuple of `Stage`, at least one. "
                 f"Received: stages={self.stages!r}."
             )
-        _check_positive("stem_filters", self.stem_filters)
-        _check_positive("groups", self.groups)
+        check_positive("stem_filters", self.stem_filters)
+        check_positive("groups", self.groups)
         if any(s.filters % self.groups for s in self.stages):
             raise ValueError(
                 "`groups` must divide the filters of every stage. "
@@ -194,12 +204,13 @@ class ResNetSpec:
                 "ShortcutDropout of `config.merges`, or None. "
                 f"Received: merge={self.merge!r}."
             )
-        _check_rate("dropout", self.dropout)
-        _check_rate("stochastic_depth", self.stochastic_depth)
+        check_rate("dropout", self.dropout)
+        check_rate("stochastic_depth", self.stochastic_depth)
         if self.squeeze_excitation is not None:
-            _check_positive("squeeze_excitation", self.squeeze_excitation)
-        _check_choice("zero_gamma", self.zero_gamma, (False, True))
+            check_positive("squeeze_excitation", self.squeeze_excitation)
+        check_choice("zero_gamma", self.zero_gamma, (False, True))
         self._check_order()
+        self._check_padding()
         if self.image_size is None:
             object.__setattr__(self, "image_size", IMAGE_SIZES[self.dataset])
 
@@ -217,6 +228,21 @@ class ResNetSpec:
                     f"`{name}` can't be set with order={self.order!r}: {reason}. "
                     f"Received: {name}={getattr(self, name)!r}."
                 )
+
+    def _check_padding(self) -> None:
+        """Option A adds channels to what a stage begins with, and can't take any away."""
+        if self.shortcut != "A" or ORDERS[self.order].before_stage:
+            return
+        before = "stem_filters", self.stem_filters
+        for number, stage in enumerate(self.stages, start=1):
+            if stage.block != "conv" and stage.output_filters < before[1]:
+                raise ValueError(
+                    "With shortcut='A' a stage must not have fewer filters than what "
+                    f"comes before it: stage {number} must have at least {before[1]} "
+                    f"`output_filters`, or the shortcut must project ('B'). Received: "
+                    f"{before[0]}={before[1]}, output_filters={stage.output_filters}."
+                )
+            before = f"output_filters of stage {number}", stage.output_filters
 
     @property
     def depth(self) -> int:
@@ -270,27 +296,3 @@ class ResNetSpec:
     def classes(self) -> int:
         """Classes of the data set that the network was published for."""
         return CLASSES[self.dataset]
-
-
-def _check_positive(name: str, value: object) -> None:
-    if not is_integer(value, 1):
-        raise ValueError(
-            f"`{name}` must be a positive integer. Received: {name}={value!r}."
-        )
-
-
-def _check_rate(name: str, value: object) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < 1:
-        raise ValueError(
-            f"`{name}` must be a number of at least 0 and less than 1. "
-            f"Received: {name}={value!r}."
-        )
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(map(repr, choices))}. "
-            f"Received: {name}={value!r}."
-        )

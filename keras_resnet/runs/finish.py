@@ -56,9 +56,7 @@ def finish(
     history = read_history(folder / "history.csv")
     # Outside of strategy and of any mixed precision: what is measured is what is saved.
     with distribute.first_device(job.hardware), computing_in("float32"):
-        final = as_float32(job, network)
-        parameters = complexity.parameters(final)  # Those of frozen stages, too.
-        finish_layers(job, final)
+        final, parameters = as_float32(job, network)
         results = measured(final, job, history)
         shown = pictures.examples_to_show(final, job)
     phases.begin("saving")
@@ -115,8 +113,14 @@ def chosen_loggers(job: Job, folder: pathlib.Path) -> list[keras.callbacks.Callb
     return others
 
 
-def as_float32(job: Job, network: keras.Model) -> keras.Model:
-    """The trained network in float32, as it is measured, saved and served."""
+def as_float32(job: Job, network: keras.Model) -> tuple[keras.Model, int]:
+    """The trained network in float32, as it is measured, saved and served.
+
+    Stages that didn't train are frozen in it, and in the file that is made of it.
+
+    Returns:
+        The network, and the number of its parameters, those of frozen stages included.
+    """
     final = resnet.build(
         job.spec,
         input_shape=job.shape,
@@ -124,16 +128,7 @@ def as_float32(job: Job, network: keras.Model) -> keras.Model:
         name=job.spec.name,
     )
     final.set_weights(network.get_weights())
-    return final
-
-
-def finish_layers(job: Job, final: keras.Model) -> None:
-    """Freezes the stages that didn't train, and takes the others' statistics anew.
-
-    Args:
-        job: What was trained.
-        final: Of `as_float32`; frozen layers stay frozen in the file that is made of it.
-    """
+    parameters = complexity.parameters(final)
     if job.request.freeze is not None:
         resnet.freeze(final, job.request.freeze)
     if job.recipe.precise_batch_norm:
@@ -142,6 +137,7 @@ def finish_layers(job: Job, final: keras.Model) -> None:
         batches = training_batches(job, end, end + count)
         # As large as a device has seen them: all of them may not fit into one.
         batch_norm.recompute(final, batches.rebatch(job.micro_batch))
+    return final, parameters
 
 
 def described(splits: Splits) -> dict[str, Any]:

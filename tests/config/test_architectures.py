@@ -103,13 +103,29 @@ def test_a_plain_net_has_no_shortcut():
 @pytest.mark.parametrize(
     "change",
     [{"block": "bottelneck"}, {"repeats": 0}, {"filters": -1}, {"stride": 1.5}]
-    + [{"output_filters": 128}],
+    + [{"output_filters": 128}, {"filters": 1, "block": "darknet"}],
     ids=str,
 )
 def test_an_impossible_stage_cannot_be_described(change):
     field = next(iter(change))
     with pytest.raises(ValueError, match=rf"`{field}`.*Received: {field}="):
         replace(ARCHITECTURES["resnet18"].stages[0], **change)
+
+
+@pytest.mark.parametrize("order", ["original", "preactivation", "bn_after_addition"])
+def test_padding_takes_no_channels_away(order):
+    fits = replace(ARCHITECTURES["resnet20"], order=order)
+    message = "stage 1 must have at least 32 .*Received: stem_filters=32, output_filt"
+    with pytest.raises(ValueError, match=message):
+        replace(fits, stem_filters=32)
+    first, second, third = fits.stages
+    narrow = replace(second, filters=8, output_filters=8)
+    message = "stage 2 must .* at least 16 .*output_filters of stage 1=16, output_filt"
+    with pytest.raises(ValueError, match=message):
+        replace(fits, stages=(first, narrow, third))
+    # Projections and plain nets can.
+    replace(fits, stem_filters=32, shortcut="B")
+    replace(ARCHITECTURES["plain20"], stem_filters=32)
 
 
 @pytest.mark.parametrize("repeats", [(), 3, (2, 0)])

@@ -215,8 +215,8 @@ def test_a_layer_of_a_row_is_what_the_row_says():
     row = InceptionCrop(area=(0.5, 1), aspect=(1, 2), jitter=0.0, color=0.0)
     crop, flip = layers.augmentation_layer(row, 24, seed=1).layers
     assert (crop.area, crop.aspect) == ((0.5, 1), (1, 2))
-    for row in (replace(row, flip=False), ScaleCropFlip(color=0.0, flip=False)):
-        (crop,) = layers.augmentation_layer(row, 24, seed=1).layers
+    for still in (replace(row, flip=False), ScaleCropFlip(color=0.0, flip=False)):
+        (crop,) = layers.augmentation_layer(still, 24, seed=1).layers
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -83,11 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: Namespace) -> int:
     """Runs the command that was asked for, after what it imports."""
     if options.quiet_start and options.command in FRAMEWORKS:
-        modules = FRAMEWORKS[options.command]
         # Several workers choose their GPUs before TensorFlow looks for any.
         alone = cluster.find_workers().count == 1
-        uses_tensorflow = "tensorflow" in modules
-        import_frameworks(*modules, look_for_gpus=alone and uses_tensorflow)
+        import_frameworks(*FRAMEWORKS[options.command], look_for_gpus=alone)
     return options.command(options) or 0
 
 

@@ -8,12 +8,13 @@ import sys
 import time
 import tomllib
 import warnings
+from types import SimpleNamespace
 
 import pytest
 
 from keras_resnet import reproduce
 from keras_resnet.__main__ import main
-from keras_resnet.cli import commands
+from keras_resnet.cli import commands, startup
 from keras_resnet.cli.packages import EXTRAS
 from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.config.architectures import ARCHITECTURES
@@ -277,6 +278,18 @@ def test_answers_come_without_tensorflows_first_lines(tmp_path):
     assert len(done.stderr.splitlines()) == 1
     loud = subprocess.run([*command, "--verbose"], **options).stderr
     assert "oneDNN" in loud or "cudart" in loud
+
+
+def test_gpus_are_looked_for_where_a_module_has_imported_tensorflow(monkeypatch):
+    looked = []
+    config = SimpleNamespace(list_physical_devices=looked.append)
+    monkeypatch.setattr(startup, "tensorflow", lambda: SimpleNamespace(config=config))
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace())
+    import_frameworks("json", look_for_gpus=True)  # As Keras may have, for `convert`.
+    assert looked == ["GPU"]
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    import_frameworks("json", look_for_gpus=True)
+    assert looked == ["GPU"]
 
 
 def test_other_lines_of_an_import_are_kept(capfd, tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def show(options: argparse.Namespace) -> None:
         find(ARCHITECTURES | RECIPES, options.name, kind="network or recipe")
         _show_network(options.name)
         if options.layers:
+            if options.quiet_start:
+                import_frameworks("keras", look_for_gpus=True)
             from keras_resnet.applications import create
 
             create(options.name).summary()

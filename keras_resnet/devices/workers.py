@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_resnet.devices.cluster import WAIT, WAITING, Workers, seconds_of
+from keras_resnet.devices.log_lines import without_log_lines
 
 
 def join(workers: Workers, wait: str = WAIT) -> None:
@@ -127,7 +128,8 @@ def mirrored(addresses: Sequence[str], index: int) -> Any:
     import tensorflow as tf
 
     # The strategy counts GPUs by itself only where TF_CONFIG names the workers.
-    gpus = tf.config.get_visible_devices("GPU")
+    with without_log_lines():  # Where it has none.
+        gpus = tf.config.get_visible_devices("GPU")
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec({"worker": list(addresses)}),
         task_type="worker",

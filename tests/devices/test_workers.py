@@ -125,6 +125,8 @@ def test_a_wait_for_nobody_ends(tmp_path, backend, number):
             cwd=tmp_path,
             stdout=file,
             stderr=file,
+            # Shells have what they start in the background ignore it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         while "Waiting for" not in log.read_text():

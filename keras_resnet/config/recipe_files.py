@@ -151,5 +151,5 @@ def said(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return f"{value:.10g}"  # Not 0.0012500000000000002.
+        return str(float(f"{value:.10g}"))  # Not 0.0012500000000000002.
     return "none" if value is None else str(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.devices import meeting
 from keras_resnet.devices.cluster import WAIT, WAITING, Workers, seconds_of
 from keras_resnet.devices.log_lines import without_log_lines
 
@@ -47,13 +48,25 @@ def join(workers: Workers, wait: str = WAIT) -> None:
         file=sys.stderr,
         flush=True,
     )
-    meet = _meet_on_jax if backend == "jax" else _meet_on_tensorflow
-    if not _in_time(lambda: meet(workers, seconds), seconds):
+    if backend == "jax":
+        met = _in_time(lambda: _meet_on_jax(workers, seconds), seconds)
+    else:
+        met = meeting.meet(workers, seconds)
+    if not met:
         raise WorkerLost(
             f"All {workers.count} workers must meet within {wait}, and this one still "
             f"waits for {_others(workers)}. See that all of them run and reach each "
             "other's addresses, then start them again; --wait gives more time."
         )
+    if backend == "tensorflow":
+        mirrored(workers.addresses, workers.index)
+    _hear_sigterm()
+
+
+def _hear_sigterm() -> None:
+    """Sets Python's handler again: both frameworks make SIGTERM do nothing."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 def _meet_on_jax(workers: Workers, seconds: float) -> None:
@@ -70,15 +83,11 @@ def _meet_on_jax(workers: Workers, seconds: float) -> None:
     )
 
 
-def _meet_on_tensorflow(workers: Workers, seconds: float) -> None:
-    mirrored(workers.addresses, workers.index)
-
-
 def _in_time(function: Callable[[], object], seconds: float) -> bool:
     """Calls a function that hears no signal in a thread; whether it ended in time.
 
-    Both frameworks wait in C++, where Python can't act on SIGINT, and make SIGTERM do
-    nothing. Here, the main thread acts on both at once.
+    JAX waits in C++, where Python can't act on SIGINT, and makes SIGTERM do nothing.
+    Here, the main thread acts on both at once.
     """
     failed: list[BaseException] = []
 
@@ -93,8 +102,7 @@ def _in_time(function: Callable[[], object], seconds: float) -> bool:
     end = time.monotonic() + seconds
     while thread.is_alive() and time.monotonic() < end:
         thread.join(0.2)
-        if threading.current_thread() == threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        _hear_sigterm()
     if failed:
         raise failed[0]
     return not thread.is_alive()

@@ -1,5 +1,7 @@
 """Several workers join, are equal to one, and are not lost silently."""
 
+import concurrent.futures
+import contextlib
 import functools
 import json
 import os
@@ -7,12 +9,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
-from keras_resnet.devices import distribute, workers
+from keras_resnet.devices import distribute, meeting, workers
 from keras_resnet.devices.cluster import Workers, find_workers
 from keras_resnet.devices.find import Devices, find_devices
 from keras_resnet.runs.request import TrainRequest
@@ -44,6 +47,7 @@ def test_joining_says_whom_it_waits_for(monkeypatch, capsys, backend):
     made = []
     monkeypatch.setattr("keras.backend.backend", lambda: backend)
     monkeypatch.setattr(workers, "mirrored", lambda *args: made.append(args))
+    monkeypatch.setattr(meeting, "meet", lambda *_: True)
     if backend == "jax":
         monkeypatch.setattr(
             "jax.distributed.initialize", lambda *args, **_: made.append(args)
@@ -61,44 +65,77 @@ def test_joining_says_whom_it_waits_for(monkeypatch, capsys, backend):
     )
 
 
-def test_who_waits_too_long_is_told_so(monkeypatch, capsys):
+def lone_worker(index=0):
+    """One of two workers, on free ports of this machine."""
+    addresses = tuple(f"127.0.0.1:{port}" for port in free_ports())
+    return Workers(addresses, 2, index)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_who_waits_too_long_is_told_so(monkeypatch, capsys, index):
     monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
-    monkeypatch.setattr(workers, "mirrored", lambda *_: time.sleep(2))
-    with pytest.raises(workers.WorkerLost, match=r"within 0.3s.*1 at b:2.*--wait"):
-        workers.join(Workers(("a:1", "b:2"), 2, 0), "0.3s")
+    with pytest.raises(workers.WorkerLost, match=r"within 0.3s.* at 127.*--wait"):
+        workers.join(lone_worker(index), "0.3s")
     assert "for 0.3s at the most" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_the_wait_at_once(monkeypatch, number):
-    def framework(*_):
-        time.sleep(0.2)
-        os.kill(os.getpid(), number)
-        time.sleep(2)
-
+def test_signals_end_the_wait_at_once(monkeypatch, backend, number):
     def leave(number, frame):
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)
-    monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
-    monkeypatch.setattr(workers, "mirrored", framework)
+    monkeypatch.setattr("keras.backend.backend", lambda: backend)
+    monkeypatch.setattr(workers, "_meet_on_jax", lambda *_: time.sleep(2))
+    threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
     begin = time.monotonic()
     try:
         with pytest.raises((KeyboardInterrupt, SystemExit)):
-            workers.join(Workers(("a:1", "b:2"), 2, 0))
+            workers.join(lone_worker())
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 1.9
 
 
 def test_errors_of_the_framework_that_joins_are_raised(monkeypatch):
     def framework(*_):
         raise RuntimeError("no such host")
 
-    monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
-    monkeypatch.setattr(workers, "mirrored", framework)
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr(workers, "_meet_on_jax", framework)
     with pytest.raises(RuntimeError, match="no such host"):
-        workers.join(Workers(("a:1", "b:2"), 2, 0))
+        workers.join(lone_worker())
+
+
+def test_workers_meet_however_they_come():
+    addresses = tuple(f"127.0.0.1:{port}" for port in (*free_ports(), 1))
+    three = [Workers(addresses, 3, index) for index in range(3)]
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        met = [pool.submit(meeting.meet, three[0], 30)]
+        assert not meeting.meet(three[2], 0.5)  # It ends before the others are there.
+        met.append(pool.submit(meeting.meet, three[1], 30))
+        time.sleep(0.7)
+        assert not any(one.done() for one in met)
+        # What is no worker of ours may call, too.
+        with contextlib.suppress(OSError):
+            port = int(addresses[0].rpartition(":")[2])
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+                stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        met.append(pool.submit(meeting.meet, three[2], 30))
+        assert [one.result() for one in met] == [True] * 3
+    # TensorFlow takes the port at once.
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_a_chiefs_port_that_is_taken_is_said():
+    chief = lone_worker()
+    port = int(chief.addresses[0].rpartition(":")[2])
+    with (
+        socket.create_server(("127.0.0.1", port)),
+        pytest.raises(OSError, match=f"must listen at port {port}, and can't"),
+    ):
+        meeting.meet(chief, 5)
 
 
 @pytest.mark.parametrize("wait", ["soon", "10", "0s", "-1m", 600])

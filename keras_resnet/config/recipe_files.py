@@ -1,5 +1,6 @@
 """Reads and writes recipes as TOML, and changes single fields by name."""
 
+import math
 import os
 import pathlib
 import tomllib
@@ -151,5 +152,6 @@ def said(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return str(float(f"{value:.10g}"))  # Not 0.0012500000000000002.
+        short = float(f"{value:.6g}")  # Not 0.0012500000000000002.
+        return str(short if math.isclose(short, value, rel_tol=1e-12) else value)
     return "none" if value is None else str(value)

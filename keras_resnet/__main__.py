@@ -125,7 +125,7 @@ def _say_ended(ended: KeyboardInterrupt | SystemExit, options: Namespace) -> int
     """Says what ended the command, where it was a signal; its exit code."""
     if isinstance(ended, KeyboardInterrupt):
         number, said = int(signal.SIGINT), "Interrupted."
-    elif isinstance(ended.code, int) and ended.code > 128:
+    elif isinstance(ended.code, int) and ended.code - 128 in signal.valid_signals():
         number = ended.code - 128
         said = f"Ended by {signal.Signals(number).name}."
     else:

@@ -50,7 +50,8 @@ def evaluate(
     Returns:
         The result: ``data`` and ``sha256``, its name and fingerprint; ``split``
         (``"all"`` for all of a folder); ``protocol``; ``top1_error`` and ``top5_error``
-        (percent), ``loss``, ``n``; ``versions``.
+        (percent; the latter `None` of five classes and fewer), ``loss``, ``n``;
+        ``versions``.
 
     Raises:
         ValueError: If the data has other classes than the run, or no such split, or

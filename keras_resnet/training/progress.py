@@ -39,8 +39,8 @@ class Progress(keras.callbacks.Callback):
         image_sizes: Sides of the training images: pairs of the share of the updates
             from which on, rising from 0, and pixels. Empty for images of one size.
         redraw: Whether one line is drawn over and over, as a terminal and a notebook
-            can, or a new one printed every minute. `None` asks whether ``file`` is a
-            terminal.
+            can, or a new one printed every minute. `None` asks whether ``file`` is one
+            of them.
         file: Where to print; standard output by default.
     """
 

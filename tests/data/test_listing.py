@@ -2,6 +2,7 @@
 
 import collections
 import os
+import subprocess
 import sys
 import unicodedata
 
@@ -119,6 +120,36 @@ def test_a_folder_that_cannot_be_read_is_counted(tmp_path, monkeypatch):
     assert listed(tmp_path) == (["a.png"], {reason: 1})
 
 
+@pytest.fixture
+def mounted(tmp_path):
+    """A file system of two megabytes, and a function that makes it read-only."""
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        pytest.skip(f"needs to mount a file system: {error}")
+    if done.returncode:
+        pytest.skip(f"needs to mount a file system: {done.stderr.strip()}")
+    remount = ["mount", "-o", "remount,ro", str(folder)]
+    try:
+        yield folder, lambda: subprocess.run(remount, check=True)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_read_only_file_system_is_listed(mounted):
+    folder, make_read_only = mounted
+    write(*(folder / c / f"{i}\udce9.png" for c in "ab" for i in range(3)))
+    make_read_only()
+    with pytest.raises(OSError, match="Read-only"):
+        (folder / "a/new.png").touch()
+    splits = folders.load(folder, val_fraction=0)
+    assert list(splits.train.images) == [str(file) for file in files([folder])]
+    assert splits.train.size == 6
+
+
 # --- What this package wrote ------------------------------------------------------
 
 
@@ -222,7 +253,7 @@ def test_what_lies_beside_train_is_named(tmp_path):
         write(*(tmp_path / split / c / f"{i}.png" for c in "ab" for i in range(2)))
     write(tmp_path / "sample.png", tmp_path / ".trash/1.png")
     (tmp_path / "data.yaml").touch()
-    said = r"Beside .*train, data.yaml, sample.png, unlabeled is left out"
+    said = r"Beside .*train there .* left out: data.yaml, sample.png, unlabeled\.$"
     with pytest.warns(UserWarning, match=said) as warned:
         assert folders.load(tmp_path).train.size == 4
     assert len(warned) == 1

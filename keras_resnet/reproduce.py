@@ -19,6 +19,7 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.devices import distribute, onednn, workers
 from keras_resnet.devices.find import Devices, accelerators, find_devices
+from keras_resnet.devices.host import say
 from keras_resnet.files import local_path
 from keras_resnet.runs import environment
 from keras_resnet.runs.build import (
@@ -269,7 +270,7 @@ def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path
     asked = job.precision, job.xla
     job = as_begun(job, begun(folder, job.backend))
     if (job.precision, job.xla) != asked and request.verbose and hardware.chief:
-        print(
+        say(
             f"The run goes on in {job.precision}, {'with' if job.xla else 'without'} "
             "XLA, as it began; here, 'auto' means something else."
         )
@@ -288,7 +289,7 @@ def data_of(job: Job) -> FitData:
 def say_finished(folder: pathlib.Path, request: TrainRequest) -> pathlib.Path:
     """Prints that a run is finished, and its results; returns its folder."""
     if request.verbose:
-        print(f"{folder} is finished: there is nothing to train.")
+        say(f"{folder} is finished: there is nothing to train.")
     say_results(folder, request)
     return folder
 
@@ -296,24 +297,23 @@ def say_finished(folder: pathlib.Path, request: TrainRequest) -> pathlib.Path:
 def say_results(folder: pathlib.Path, request: TrainRequest) -> None:
     """Prints the results of a finished run, and its files."""
     if request.verbose:
-        print(summary(read_record(folder / "record.json"), folder))
+        say(summary(read_record(folder / "record.json"), folder))
 
 
 def say_begins(job: Job, folder: pathlib.Path) -> None:
     """Prints what is trained on which devices, and which examples are left out."""
     if not job.request.verbose:
         return
-    print(f"Found {job.splits.counts}.")
+    say(f"Found {job.splits.counts}.")
     if damage := damage_in(folder):
         some = checkpoint.checkpoints(folder / "checkpoints")
         how = "made again from the last checkpoint" if some else "trained again"
-        print(f"{damage} It is {how}.")
-    names = job.splits.skipped
-    if names:
+        say(f"{damage} It is {how}.")
+    if names := job.splits.skipped:
         more = ", …" if len(names) > 10 else ""
-        print(f"{len(names)} bad examples are left out: {', '.join(names[:10])}{more}")
+        say(f"{len(names)} bad examples are left out: {', '.join(names[:10])}{more}")
     where = ", ".join(job.hardware.all_names)
-    print(f"Training {job.spec.name} on {where} in {job.precision}.")
+    say(f"Training {job.spec.name} on {where} in {job.precision}.")
     height, width = job.preprocessing.size
     changes = augmentation_in_words(job.recipe)
-    print(f"Images of {height}x{width} pixels; augmentation: {changes}.")
+    say(f"Images of {height}x{width} pixels; augmentation: {changes}.")

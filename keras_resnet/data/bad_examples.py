@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_resnet.config.image_formats import NAMES
 from keras_resnet.data import threads
-from keras_resnet.devices.host import Dataset, Tensor, plain_message, tensorflow
+from keras_resnet.devices.host import Dataset, Tensor, plain_message, say, tensorflow
 from keras_resnet.files import local_path, read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
@@ -176,15 +176,15 @@ def remembered(
     except (OSError, ValueError):  # Not looked for yet, or the disk lost it.
         pass
     if count >= ANNOUNCED:
-        print(f"Looking once for damaged images among the {count:,} of {what} ...")
+        say(f"Looking once for damaged images among the {count:,} of {what} ...")
     started = time.perf_counter()
     found = look()
     if count >= ANNOUNCED:
-        print(f"... {len(found)} in {time.perf_counter() - started:.0f} s.")
+        say(f"... {len(found)} in {time.perf_counter() - started:.0f} s.")
     if any(reason.startswith(UNREADABLE) for reason in found.values()):
         return found  # Next time they may be readable.
     try:
         write_json(path, found)
     except OSError as error:
-        print(f"It will be looked for again: {path} can't be written ({error}).")
+        say(f"It will be looked for again: {path} can't be written ({error}).")
     return found

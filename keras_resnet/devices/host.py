@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import sys
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -55,3 +56,16 @@ def plain_message(error: BaseException) -> str:
         The message; the name of the error's class where it has none.
     """
     return _OF_THE_GRAPH.sub("", str(error)).strip() or type(error).__name__
+
+
+def say(text: str) -> None:
+    """Prints a line; letters that the output's encoding lacks become ``?``.
+
+    Lines that name files, folders or classes go through here: a training doesn't end
+    because a console lacks a letter.
+
+    Args:
+        text: The line.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))

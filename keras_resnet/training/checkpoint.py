@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_resnet.devices import distribute
+from keras_resnet.devices.host import say
 from keras_resnet.files import WRITING, replaced
 from keras_resnet.training.distillation import teacher_of, without_teacher
 
@@ -197,7 +198,7 @@ def read_last(
                 return checkpoint, states, dict(file)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             failure = error
-            print(f"{checkpoint} can't be read ({error}) and is passed over.")
+            say(f"{checkpoint} can't be read ({error}) and is passed over.")
             with contextlib.suppress(OSError):
                 # Else it would count as the last one, and as good.
                 checkpoint.rename(folder / f"damaged_{checkpoint.name}")

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.devices.host import say
 from keras_resnet.files import local_path
 from keras_resnet.training import checkpoint
 from keras_resnet.training.callbacks import Logs, steps_done
@@ -123,7 +124,7 @@ class Resume(keras.callbacks.Callback):
         if self.stopped:
             self.model._initial_epoch = max(self.epoch, (self.params or {})["epochs"])
         if (self.params or {}).get("verbose"):
-            print(f"Going on after epoch {self.epoch}, from {self.folder}.")
+            say(f"Going on after epoch {self.epoch}, from {self.folder}.")
         if not self.same_order and self.asked is None:
             warnings.warn(
                 "The order of the batches may be another than without the stop: shuffled "

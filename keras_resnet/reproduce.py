@@ -13,13 +13,11 @@ from dataclasses import fields
 from typing import Any
 
 import keras_resnet.runs  # noqa: F401  First: it switches oneDNN on.
-from keras_resnet.config.adapted import augmentation_in_words
 from keras_resnet.config.lookup import arguments_checked, check_arguments
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.devices import distribute, onednn, workers
 from keras_resnet.devices.find import Devices, accelerators, find_devices
-from keras_resnet.devices.host import say
 from keras_resnet.files import local_path
 from keras_resnet.runs import environment
 from keras_resnet.runs.build import (
@@ -35,12 +33,11 @@ from keras_resnet.runs.folder import (
     begun,
     check_folder,
     claim_folder,
-    damage_in,
     is_seen,
     lock_folder,
 )
 from keras_resnet.runs.job import Job
-from keras_resnet.runs.record import read_record, summary
+from keras_resnet.runs.messages import say_begins, say_finished, say_results
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import as_begun, is_finished, settle
 from keras_resnet.training import batch_norm, checkpoint, loggers
@@ -284,36 +281,3 @@ def data_of(job: Job) -> FitData:
         validation=validation_batches(job)[0],
         examples=job.splits.train.size,
     )
-
-
-def say_finished(folder: pathlib.Path, request: TrainRequest) -> pathlib.Path:
-    """Prints that a run is finished, and its results; returns its folder."""
-    if request.verbose:
-        say(f"{folder} is finished: there is nothing to train.")
-    say_results(folder, request)
-    return folder
-
-
-def say_results(folder: pathlib.Path, request: TrainRequest) -> None:
-    """Prints the results of a finished run, and its files."""
-    if request.verbose:
-        say(summary(read_record(folder / "record.json"), folder))
-
-
-def say_begins(job: Job, folder: pathlib.Path) -> None:
-    """Prints what is trained on which devices, and which examples are left out."""
-    if not job.request.verbose:
-        return
-    say(f"Found {job.splits.counts}.")
-    if damage := damage_in(folder):
-        some = checkpoint.checkpoints(folder / "checkpoints")
-        how = "made again from the last checkpoint" if some else "trained again"
-        say(f"{damage} It is {how}.")
-    if names := job.splits.skipped:
-        more = ", …" if len(names) > 10 else ""
-        say(f"{len(names)} bad examples are left out: {', '.join(names[:10])}{more}")
-    where = ", ".join(job.hardware.all_names)
-    say(f"Training {job.spec.name} on {where} in {job.precision}.")
-    height, width = job.preprocessing.size
-    changes = augmentation_in_words(job.recipe)
-    say(f"Images of {height}x{width} pixels; augmentation: {changes}.")

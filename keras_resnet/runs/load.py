@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from keras_resnet.config.architectures import network_of
 from keras_resnet.config.checks import is_integer
 from keras_resnet.config.preprocessing import Preprocessing
+from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data.images import normalize
 from keras_resnet.export.pixels import as_uint8
 from keras_resnet.files import damage_of, local_path, read_json
@@ -204,7 +205,7 @@ def load(folder: str | os.PathLike[str]) -> Run:
         raise FileNotFoundError(
             f"{folder} must hold a finished run with a record.json: {state}. {advice}"
         )
-    spec, preprocessing = _facts_in(record, folder)
+    spec, preprocessing = facts_in(record, folder)
     if spec is not None:
         allow_depth(spec.depth)
     model = _network_in(folder)
@@ -240,8 +241,19 @@ def _read_source(path):
     return Record(source)
 
 
-def _facts_in(record, folder):
-    """The network, if it is known, and the preprocessing that a record tells of."""
+def facts_in(
+    record: Mapping[str, Any], folder: pathlib.Path
+) -> tuple[ResNetSpec | None, Preprocessing]:
+    """The network, if it is known, and the preprocessing that a record tells of.
+
+    Args:
+        record: The contents of ``record.json`` or ``source.json``.
+        folder: Where that lies.
+
+    Raises:
+        ValueError: If they, or the names of the classes, were damaged or edited; it
+            names the file and the key.
+    """
     name = "source.json" if (folder / "source.json").is_file() else "record.json"
     try:
         spec = network_of(record)

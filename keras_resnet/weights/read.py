@@ -15,7 +15,7 @@ import numpy as np
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.lookup import find
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.files import local_path, sha256_of
+from keras_resnet.files import damage_of, local_path, sha256_of
 from keras_resnet.weights import caffe, darknet, keras_files, sources
 from keras_resnet.weights.checkpoints import weights_in
 from keras_resnet.weights.conventions import FORMATS, State, fitting_names, recognized
@@ -172,6 +172,9 @@ def _read_folder(folder, network, spec):
 def _read_keras_file(path, kind, network, spec, folder=None):
     called = number = None
     if kind == "keras":
+        # Keras reads weights with flipped bits as if nothing were wrong.
+        if found := damage_of(path):
+            raise ValueError(f"{path} must be a whole .keras file, and {found}.")
         name, number = keras_files.told_by_config(path)
         called = network_called(name)
     beside, beside_spec, classes, preprocessing = keras_files.told_beside(path)

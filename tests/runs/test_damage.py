@@ -21,10 +21,13 @@ from keras_resnet.runs import evaluate as evaluation
 from keras_resnet.runs.evaluate import evaluate, read_evaluations
 from keras_resnet.runs.export import export
 from keras_resnet.runs.folder import read_settings
+from keras_resnet.runs.messages import say_finished
 from keras_resnet.runs.predict import load_classifier
 from keras_resnet.runs.record import read_record, summary
+from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.tables import table
 from keras_resnet.training.history import read_history
+from keras_resnet.weights.read import read
 from tests.conftest import REPOSITORY
 from tests.helpers.small_splits import small_splits
 
@@ -251,6 +254,23 @@ def test_a_damaged_network_is_said(kind, run, tmp_path, capsys):
     for words in (["evaluate"], ["predict", "x.png"], ["export"]):
         assert main([words[0], str(folder), *words[1:]]) == 2
         assert "`keras-resnet train` command" in capsys.readouterr().err
+
+
+def test_damaged_weights_are_said(run, tmp_path):
+    damaged = tmp_path / "w.keras"
+    damaged.write_bytes(flipped((run / "model.keras").read_bytes()))
+    with pytest.raises(
+        ValueError, match="w.keras must be a whole .keras file.*checksum"
+    ):
+        read(damaged, "resnet20")
+
+
+def test_training_again_names_an_edited_record(tmp_path, capsys):
+    text = json.dumps(edited(RECORD, "preprocessing.std", "missing"))
+    (tmp_path / "record.json").write_text(text)
+    with pytest.raises(ValueError, match="record.json .*`preprocessing.std`"):
+        say_finished(tmp_path, TrainRequest())
+    assert not capsys.readouterr().out
 
 
 def test_a_missing_network_is_said(run, tmp_path):

@@ -6,6 +6,7 @@ import pytest
 
 from keras_resnet.applications import create
 from keras_resnet.export.fold import fold_batch_norm
+from keras_resnet.models.layers import FrozenBatchNormalization
 from tests.conftest import REPOSITORY
 
 # Batch norms that are left: those behind an addition or before a ReLU alone.
@@ -186,6 +187,11 @@ def test_a_folded_model_can_be_saved(tmp_path):
     again = keras.saving.load_model(tmp_path / "folded.keras")
     images = np.ones((1, 32, 32, 3), "float32")
     np.testing.assert_allclose(model(images), again(images), rtol=1e-5)
+
+
+def test_frozen_batch_norm_is_folded_as_keras_own():
+    frozen = FrozenBatchNormalization(name="norm")
+    check(small(conv(use_bias=False), frozen), 0)
 
 
 def test_what_derives_from_keras_layers_stays():

@@ -93,3 +93,22 @@ def test_a_grouped_convolution_is_saved_with_its_network(tmp_path):
     assert isinstance(loaded.get_layer("a_conv"), layers.GroupedConv2D)
     x = images(1, 8, 8, 16)
     np.testing.assert_array_equal(called(loaded, x), called(model, x))
+
+
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+def test_channels_are_appended_and_taken_apart(data_format):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format(data_format)
+    try:
+        axis = layers.channel_axis()
+        shape = (4, 5, 3) if axis == -1 else (3, 4, 5)
+        inputs = keras.Input(shape)
+        padded = keras.Model(inputs, layers.pad_channels(inputs, 2, name="pad"))
+        middle = keras.Model(inputs, layers.one_channel(inputs, 1, name="middle"))
+    finally:
+        keras.config.set_image_data_format(before)
+    x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
+    border = [(0, 0)] * 4
+    border[axis] = (0, 2)
+    np.testing.assert_array_equal(called(padded, x), np.pad(x, border))
+    np.testing.assert_array_equal(called(middle, x), np.take(x, [1], axis=axis))

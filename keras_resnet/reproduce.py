@@ -18,6 +18,7 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.devices import distribute, onednn, workers
 from keras_resnet.devices.find import Devices, accelerators, find_devices
+from keras_resnet.devices.host import say
 from keras_resnet.files import local_path
 from keras_resnet.runs import environment
 from keras_resnet.runs.build import (

@@ -79,9 +79,10 @@ def test_every_recipe_settles_on_photographs(photos):
             assert getattr(job.recipe, kept) == getattr(recipe, kept)
         assert job.recipe.augmentation == recipe.augmentation
         assert type(job.recipe.schedule) is type(recipe.schedule)
-        if recipe.preprocessing is not None:
-            own = replace(recipe.preprocessing, exif_orientation=True)
-            assert job.preprocessing == own
+        if known := recipe.preprocessing:
+            # Photographs keep their aspect ratio, and are seen as they were taken.
+            own = replace(known, resize=known.resize or max(known.size))
+            assert job.preprocessing == replace(own, exif_orientation=True)
         assert job.recipe.target is None
 
 
@@ -167,7 +168,10 @@ def test_lists_in_objects_are_taken(photos):
 
 def test_objects_are_taken_as_names_are(photos):
     spec = replace(
-        ARCHITECTURES["resnet20"], name="tiny", stages=doubling("basic", (1, 1, 1), 8)
+        ARCHITECTURES["resnet20"],
+        name="tiny",
+        stem_filters=8,
+        stages=doubling("basic", (1, 1, 1), 8),
     )
     recipe = replace(RECIPES["quickstart"], name="mine", network=spec, weight_decay=0.0)
     job = settled(recipe=recipe)

@@ -431,7 +431,7 @@ def test_what_would_fail_in_training_writes_nothing(
     tmp_path, monkeypatch, layout, devices, message
 ):
     hardware = find.Devices("cpu", tuple(f"cpu:{n}" for n in range(devices)))
-    monkeypatch.setattr(reproduce, "find_devices", lambda request: hardware)
+    monkeypatch.setattr(reproduce, "find_devices", lambda *_: hardware)
     monkeypatch.setattr("keras.config.image_data_format", lambda: layout)
     with pytest.raises(ValueError, match=message):
         reproduce.train(output_dir=tmp_path / "runs", batch_size=64, verbose=0)

@@ -11,7 +11,6 @@ from keras_resnet.config.adapted import (
     on_other_data,
     with_augmentation,
     with_size,
-    with_steps,
     without_flip,
 )
 from keras_resnet.config.architectures import ARCHITECTURES
@@ -19,10 +18,9 @@ from keras_resnet.config.checks import is_integer
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
-from keras_resnet.config.recipe import MOST_STEPS, Recipe
+from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipe_files import changed, read_recipe
 from keras_resnet.config.recipes import RECIPES
-from keras_resnet.config.schedules import PlateauDecay
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data import folders, sources
 from keras_resnet.data.examples import Splits
@@ -40,7 +38,6 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "augmentation.flip": ("no_flip",),
     "preprocessing.size": ("size",),
 }
-VALIDATIONS = 10  # At least, as far as there is time for them.
 # Fields that are options alone: they decide more than the recipe.
 OPTIONS_ALONE = {"dataset": "data", "name": "name"}
 
@@ -225,65 +222,6 @@ def _recipe_for_own_images(request: TrainRequest, splits: Splits) -> Recipe:
         examples=splits.train.size,
         pretrained=request.weights is not None,
     )
-
-
-def with_lengths(recipe: Recipe, examples: int, request: TrainRequest) -> Recipe:
-    """The recipe with the length, batch size and learning rate that were asked for."""
-    steps = request.steps
-    if request.batch_size is not None:
-        recipe = replace(recipe, batch_size=request.batch_size)
-    if request.learning_rate is not None:
-        ratio = request.learning_rate / recipe.schedule.learning_rate
-        warmup = recipe.warmup_learning_rate
-        recipe = replace(
-            recipe,
-            schedule=replace(recipe.schedule, learning_rate=request.learning_rate),
-            warmup_learning_rate=warmup and ratio * warmup,
-        )
-    if request.epochs is not None:
-        wanted = request.epochs * examples / recipe.batch_size
-        if not 0 < wanted <= MOST_STEPS:
-            raise ValueError(
-                f"`epochs` (--epochs) must make at most {MOST_STEPS:,} updates. "
-                f"Received: epochs={request.epochs}, {wanted:,.0f} updates."
-            )
-        steps = math.ceil(wanted)
-    return recipe if steps is None else with_steps(recipe, steps)
-
-
-def decides_validations(request: TrainRequest, recipe: Recipe) -> bool:
-    """Whether the number of validations may be another than the recipe's.
-
-    It may where another length was asked for. A learning rate that depends on how
-    training goes also depends on when that is looked at, so such recipes keep theirs.
-    """
-    other_length = request.steps is not None or request.epochs is not None
-    reactive = (
-        isinstance(recipe.schedule, PlateauDecay)
-        or recipe.warmup_learning_rate is not None
-    )
-    own = "validate_every" in (request.changes or {})
-    return other_length and not reactive and not own
-
-
-def with_validations(recipe: Recipe, images: int, request: TrainRequest) -> Recipe:
-    """The recipe with more validations where its updates are few.
-
-    Curves need some points. The weights stay the same to the bit.
-
-    Args:
-        recipe: Of the length that was asked for.
-        images: Number of validation images. No more are looked at in all than images
-            are trained on, unless the recipe does so itself.
-        request: What is asked for.
-    """
-    if not decides_validations(request, recipe):
-        return recipe
-    wanted = min(VALIDATIONS, recipe.steps * recipe.batch_size // images)
-    every = math.ceil(recipe.steps / max(1, wanted))
-    at_a_time = request.steps_per_execution
-    every = at_a_time * math.ceil(every / at_a_time)
-    return replace(recipe, validate_every=min(recipe.validate_every, every))
 
 
 def preprocessing_of(recipe: Recipe, spec: ResNetSpec, splits: Splits) -> Preprocessing:

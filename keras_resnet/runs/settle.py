@@ -23,15 +23,12 @@ from keras_resnet.devices.precision import (
 )
 from keras_resnet.runs.choose import (
     asked_recipe,
-    decides_validations,
     load_data,
     on_the_data,
     preprocessing_of,
     spec_of,
     val_fraction,
     with_images,
-    with_lengths,
-    with_validations,
 )
 from keras_resnet.runs.folder import (
     COMPUTING,
@@ -42,6 +39,11 @@ from keras_resnet.runs.folder import (
     settings,
 )
 from keras_resnet.runs.job import Job
+from keras_resnet.runs.lengths import (
+    decides_validations,
+    with_lengths,
+    with_validations,
+)
 from keras_resnet.runs.request import TrainRequest
 
 

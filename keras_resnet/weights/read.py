@@ -271,11 +271,8 @@ def _row(network, spec, source):
 
 
 def _facts_of(path):
-    return {
-        "name": str(path),
-        "origin": str(path.resolve()),
-        "sha256": sha256_of(path),
-    }
+    origin = str(path.resolve())
+    return {"name": str(path), "origin": origin, "sha256": sha256_of(path)}
 
 
 def _classes_in(state, form, spec):

@@ -21,8 +21,8 @@ from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices.find import Devices
 from keras_resnet.runs.build import as_weights_want
-from keras_resnet.runs.choose import with_lengths
 from keras_resnet.runs.job import equal_batches
+from keras_resnet.runs.lengths import with_lengths
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import (
     as_begun,

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from keras_resnet.data.orientation import (
-    of_chunks,
-    of_jpeg,
+    orientation_of,
     stored_window,
     turn_upright,
     upright_size,
@@ -40,12 +39,7 @@ def decode(
 
     def jpeg():
         # By default, the fast transform is up to 14 grey levels off Pillow's.
-        image = tf.io.decode_jpeg(contents, 3, dct_method="INTEGER_ACCURATE")
-        return turn_upright(image, of_jpeg(contents)) if exif_orientation else image
-
-    def other():
-        image = decode_png_gif_or_webp(contents)
-        return turn_upright(image, of_chunks(contents)) if exif_orientation else image
+        return tf.io.decode_jpeg(contents, 3, dct_method="INTEGER_ACCURATE")
 
     # Greyscale is not asked of the decoders: each format's rounds in its own way.
     image = tf.case(
@@ -53,8 +47,10 @@ def decode(
             (_is_jpeg(contents), jpeg),
             (tf.strings.substr(contents, 0, 2) == b"BM", lambda: decode_bmp(contents)),
         ],
-        default=other,
+        default=lambda: decode_png_gif_or_webp(contents),
     )
+    if exif_orientation:
+        image = turn_upright(image, orientation_of(contents))
     image = tf.ensure_shape(image, (None, None, 3))
     return image if channels == 3 else _luma(image)
 
@@ -92,25 +88,29 @@ def decode_window(
     """
     tf = tensorflow()
 
-    def jpeg():
-        stored_size = tf.io.extract_jpeg_shape(contents)[:2]
-        if not exif_orientation:
-            window = tf.convert_to_tensor(choose(stored_size))
-            return _decode_part(contents, window, tf.stack(size))
-        orientation = of_jpeg(contents)
+    orientation = orientation_of(contents) if exif_orientation else None
+
+    def chosen(stored_size):
+        if orientation is None:
+            return tf.convert_to_tensor(choose(stored_size))
         whole = upright_size(stored_size, orientation)
-        window = stored_window(tf.convert_to_tensor(choose(whole)), whole, orientation)
-        image = _decode_part(
-            contents, window, upright_size(tf.stack(size), orientation)
-        )
-        return turn_upright(image, orientation)
+        return stored_window(tf.convert_to_tensor(choose(whole)), whole, orientation)
+
+    def jpeg():
+        window = chosen(tf.io.extract_jpeg_shape(contents)[:2])
+        wanted = tf.stack(size)
+        if orientation is not None:
+            wanted = upright_size(wanted, orientation)
+        return _decode_part(contents, window, wanted)
 
     def other():
-        image = decode(contents, 3, exif_orientation=exif_orientation)
-        top, left, height, width = tf.unstack(choose(tf.shape(image)[:2]))
+        image = decode(contents, 3)
+        top, left, height, width = tf.unstack(chosen(tf.shape(image)[:2]))
         return image[top : top + height, left : left + width]
 
     image = tf.cond(_is_jpeg(contents), jpeg, other)
+    if orientation is not None:
+        image = turn_upright(image, orientation)
     image = tf.ensure_shape(image, (None, None, 3))
     return image if channels == 3 else _luma(image)
 

@@ -87,7 +87,6 @@ def decode_window(
         tf.errors.InvalidArgumentError: If the bytes are no such image.
     """
     tf = tensorflow()
-
     orientation = orientation_of(contents) if exif_orientation else None
 
     def chosen(stored_size):

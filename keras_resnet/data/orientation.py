@@ -32,9 +32,7 @@ def _up_to_orientation(header: str, order: str) -> str:
         return "".join(lowest_first if order == "little" else reversed(lowest_first))
 
     zero, zeros = r"\x00", [r"\x00"] * 3
-    places = [
-        number(rf"\x{at:02x}", *zeros) + rf"\C{{{at - 8}}}" for at in range(8, 64)
-    ]
+    places = [number(rf"\x{n:02x}", *zeros) + rf"\C{{{n - 8}}}" for n in range(8, 64)]
     any_tag = r"\C\C" + number(r"[\x01-\x0d]", zero)
     # Since EXIF 3.0, texts may be of type 129. Three of their tags come first.
     text = number(r"[\x0e-\x10]", r"\x01") + number(r"\C", zero)
@@ -59,13 +57,12 @@ ORIENTATION = "^{}(?:{}|{})".format(
     EXIF, _up_to_orientation(LITTLE, "little"), _up_to_orientation(BIG, "big")
 )
 
-
 # How the stored image becomes the upright one, by orientation: the order of its axes, then
-# the direction along each. The first row is no orientation's.
+# whether rows and columns are reversed. The first of nine is no orientation's.
 AXES = [(0, 1, 2)] * 5 + [(1, 0, 2)] * 4
-DIRECTIONS = [
-    *[(1, 1, 1), (1, 1, 1), (1, -1, 1), (-1, -1, 1), (-1, 1, 1)],
-    *[(1, 1, 1), (1, -1, 1), (-1, -1, 1), (-1, 1, 1)],
+REVERSED = [
+    *[(False, False), (False, False), (False, True), (True, True), (True, False)],
+    *[(False, False), (False, True), (True, True), (True, False)],
 ]
 
 
@@ -103,11 +100,11 @@ def turn_upright(image: Tensor, orientation: Tensor) -> Tensor:
         The image, with height and width exchanged where the orientation is 5 or more.
     """
     tf = tensorflow()
-    # Where the image is stored upright, neither copies it.
+    # Both let an image be, uncopied, that is stored upright.
     upright = tf.transpose(image, tf.gather(AXES, orientation))
-    directions = tf.gather(DIRECTIONS, orientation)
-    return tf.strided_slice(
-        upright, [0, 0, 0], [0, 0, 0], directions, begin_mask=0b111, end_mask=0b111
+    axes = tf.where(tf.gather(REVERSED, orientation))[:, 0]
+    return tf.cond(
+        tf.size(axes) == 0, lambda: upright, lambda: tf.reverse(upright, axes)
     )
 
 
@@ -130,7 +127,8 @@ def stored_window(window: Tensor, size: Tensor, orientation: Tensor) -> Tensor:
     """
     tf = tensorflow()
     corner, sides = window[:2], window[2:]
-    directions = tf.gather(DIRECTIONS, orientation)[:2]
-    corner = tf.where(directions < 0, size - corner - sides, corner)
-    parts = (upright_size(part, orientation) for part in (corner, sides))
-    return tf.concat([*parts], axis=0)
+    is_reversed = tf.gather(REVERSED, orientation)
+    corner = tf.where(is_reversed, size - corner - sides, corner)
+    # Height and width, and top and left, are exchanged alike.
+    stored = [upright_size(part, orientation) for part in (corner, sides)]
+    return tf.concat(stored, axis=0)

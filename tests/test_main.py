@@ -239,6 +239,7 @@ def test_unknown_options_are_wrong_usage():
     assert exit_.value.code == 2
 
 
+@pytest.mark.slow
 def test_the_backend_is_read_before_keras_is_imported():
     pytest.importorskip("jax", reason="needs jax: pip install jax")
     code = (

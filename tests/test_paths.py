@@ -31,7 +31,7 @@ from keras_resnet.runs.predict import (
 from keras_resnet.runs.record import read_record, write_record
 from keras_resnet.runs.request import TrainRequest, where
 from keras_resnet.training import loggers
-from keras_resnet.weights.files import read_state_dict
+from keras_resnet.weights.files import read_checkpoint
 from keras_resnet.weights.load import load_weights
 from keras_resnet.weights.read import read
 from tests.conftest import REPOSITORY
@@ -62,7 +62,7 @@ READERS = {
     "what to convert to": lambda path: convert("akamaster", path, network="resnet20"),
     "weights": lambda path: read(f"{path}.npz", "resnet20"),
     "a network's weights": lambda path: keras_resnet.create("resnet20", weights=path),
-    "a state dict": lambda path: read_state_dict(f"{path}.npz"),
+    "a state dict": lambda path: read_checkpoint(f"{path}.npz"),
     "checkpoints": Resume,
     "a history to write": HistoryLog,
     "a history": read_history,

@@ -64,7 +64,7 @@ def test_show_prints_every_number(capsys):
     text = capsys.readouterr().out
     for value in (
         "750,600",
-        "604.6",
+        "604.7",
         "0.99890773",
         "19.142",
         "torchvision_v2",

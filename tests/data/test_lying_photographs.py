@@ -108,6 +108,7 @@ def test_pixels_are_kept_apart_by_every_field_that_changes_them(splits):
     assert np.any(cache.tensors(examples, up)[0] != floored)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the graph is TensorFlow's"
 )

@@ -16,6 +16,7 @@ from PIL import Image
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.data import folders, sources
 from keras_resnet.data.bundled import make_fashion_mini
+from keras_resnet.data.download import prepared_builder
 from keras_resnet.data.examples import Examples, split_off_validation
 from keras_resnet.data.sources import load
 
@@ -157,7 +158,7 @@ def test_imagenette(shared_data):
 def test_a_streamed_set_reads_the_same_records(shared_data, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     spec = DATASETS["imagenette"]
-    builder = sources._prepared_builder(spec.tfds, shared_data / "tfds")
+    builder = prepared_builder(spec.tfds, shared_data / "tfds")
     splits = sources._load_streamed("imagenette", spec, builder, 0.01)
     assert (splits.train.size, splits.validation.size) == (8_969, 500)
     image, label = next(splits.test.read().as_numpy_iterator())

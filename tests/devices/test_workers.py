@@ -85,7 +85,9 @@ def test_signals_end_the_wait_at_once(monkeypatch, backend, number):
     def leave(number, frame):
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    # A shell's background processes, such as a whole run of tests, ignore SIGINT.
+    handlers = {signal.SIGTERM: leave, signal.SIGINT: signal.default_int_handler}
+    before = {n: signal.signal(n, handler) for n, handler in handlers.items()}
     monkeypatch.setattr("keras.backend.backend", lambda: backend)
     monkeypatch.setattr(workers, "_meet_on_jax", lambda *_: time.sleep(2))
     threading.Timer(0.3, os.kill, (os.getpid(), number)).start()
@@ -94,7 +96,8 @@ def test_signals_end_the_wait_at_once(monkeypatch, backend, number):
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             workers.join(lone_worker())
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for changed, handler in before.items():
+            signal.signal(changed, handler)
     assert time.monotonic() - begin < 1.9
 
 

@@ -153,6 +153,7 @@ def test_imagenets_folders_have_the_published_classes(converted):
     assert has_classes(loaded, tuple("0123456789"))
 
 
+@pytest.mark.slow
 def test_the_preprocessing_of_published_weights_is_kept(
     network, photo, tmp_path, monkeypatch
 ):

@@ -128,7 +128,7 @@ def test_any_batch_gets_the_answer_of_keras(format, classifier, tmp_path):
         )
     assert loaded.scores(noise(0)).shape == (0, 5)
     for wrong in (noise(2, 17), noise(2).astype("float32"), noise(2)[0]):
-        with pytest.raises(ValueError, match="must be uint8 of shape"):
+        with pytest.raises(ValueError, match="must be of shape"):
             loaded.scores(wrong)
 
 

@@ -116,7 +116,8 @@ def test_recipes_say_more_of_their_images_than_earlier(tmp_path):
 
 def test_runs_of_other_crops_are_other_runs(tmp_path):
     claim(tmp_path, of_quickstart())
-    assert begun(tmp_path, "tensorflow") == {"precision": "float32", "xla": False}
+    kept = {"precision": "float32", "xla": False, "validate_every": EVERY}
+    assert begun(tmp_path, "tensorflow") == kept
     with pytest.raises(
         ValueError, match=r"exif_orientation \(there True, here False\)"
     ):

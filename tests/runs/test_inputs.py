@@ -141,6 +141,7 @@ def test_missing_files_are_named(run, tmp_path):
         run.predict([tmp_path / "missing.png"])
 
 
+@pytest.mark.slow
 def test_a_batch_of_images_is_held_at_a_time(run, path, monkeypatch):
     read, computed = 0, 0
 

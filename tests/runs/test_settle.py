@@ -99,7 +99,8 @@ def test_photographs_of_ones_own_are_turned_upright(photos):
 
 
 def test_published_protocols_take_files_as_they_are_stored():
-    rows = [recipe.preprocessing for recipe in RECIPES.values()]
+    published = [r for r in RECIPES.values() if r.dataset.startswith("imagene")]
+    rows = [recipe.preprocessing for recipe in published]
     rows.append(DATASETS["imagenet2012"].preprocessing)
     assert not any(row.exif_orientation for row in rows if row is not None)
 

@@ -25,6 +25,7 @@ from keras_resnet.config.preprocessing import (
 from keras_resnet.models.resnet import build
 from keras_resnet.weights import download, sources, sources_keras, sources_torch
 from keras_resnet.weights.conventions import FORMATS
+from keras_resnet.weights.download import imagenet
 from keras_resnet.weights.files import read_checkpoint
 from keras_resnet.weights.load import load_weights
 from keras_resnet.weights.read import read
@@ -222,7 +223,12 @@ def test_akamaster(tmp_path, cache, monkeypatch, torch):
     model = applications.create("resnet20", weights="akamaster", name="another")
     np.testing.assert_array_equal(model.get_weights()[-1], bias)
     assert model.preprocessing == Preprocessing(
-        channels=3, resize=None, size=(32, 32), mean=IMAGENET_MEAN, std=IMAGENET_STD
+        channels=3,
+        resize=None,
+        size=(32, 32),
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        exif_orientation=False,
     )
     found = sources.fetch("akamaster", "resnet20", RESNET20)
     assert (found.origin, found.sha256) == (url, digest)
@@ -248,7 +254,7 @@ def test_drn(monkeypatch):
     for network in ("drn_c_26", "drn_a_50"):
         spec = ARCHITECTURES[network]
         found = sources.fetch("drn", network, spec)
-        assert found.preprocessing == default_preprocessing(spec)
+        assert found.preprocessing == imagenet()  # classify.py's are torchvision's.
     assert urls[0].endswith("/drn_c_26-ddedf421.pth")
     assert urls[1].endswith("/resnet50-19c8e357.pth")
 
@@ -312,6 +318,8 @@ def test_a_converter_of_kerashub():
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
         interpolation="bicubic",
+        crop_rounding="floor",
+        exif_orientation=False,
     )
 
 

@@ -56,8 +56,9 @@ def contents(folder: str | os.PathLike[str]) -> Contents:
 
     Image files are known by their suffix, in any capitals. Hidden images and folders,
     folders of tools (`OF_TOOLS`), what this package itself wrote (runs, converted
-    weights, exports, and folders of nothing but these), broken links and files of other
-    types are left out and counted; hidden files of other types are passed over.
+    weights, exports, and folders that hold no images and no folders but these), broken
+    links and files of other types are left out and counted; hidden files of other types
+    are passed over.
 
     Args:
         folder: The folder. One that can't be read is empty, and counted.
@@ -104,35 +105,33 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def _is_own(folder: pathlib.Path) -> bool:
-    """Tells whether this package wrote a folder, or all that lies in one."""
-    names = _names(folder)
-    if _is_marked(folder, names):
+    """Tells whether this package wrote a folder, or all folders in one without images."""
+    if _is_marked(folder):
         return True
-    if any(pathlib.Path(name).suffix.lower() in SUFFIXES for name in names):
-        return False
-    inside = (folder / name for name in names)
-    return any(path.is_dir() and _is_marked(path, _names(path)) for path in inside)
-
-
-def _names(folder):
+    inside = []
     try:
-        return set(os.listdir(folder))
+        names = os.listdir(folder)
     except OSError:
-        return set()
+        return False
+    for name in names:
+        if pathlib.Path(name).suffix.lower() in SUFFIXES:
+            return False
+        hidden = name.startswith(".") or name in OF_TOOLS
+        if not hidden and os.path.isdir(folder / name):
+            inside.append(folder / name)
+    return bool(inside) and all(map(_is_marked, inside))
 
 
-def _is_marked(folder, names):
+def _is_marked(folder: pathlib.Path) -> bool:
     """Tells whether a folder holds a file by which a run or an export is known."""
-    if OWN_GRAPH in names:
-        return True
-    for name in names & OWN_FILES.keys():
+    for name, keys in OWN_FILES.items():
         try:
             values = read_json(folder / name)
         except (OSError, ValueError):
             continue
-        if isinstance(values, dict) and all(key in values for key in OWN_FILES[name]):
+        if isinstance(values, dict) and all(key in values for key in keys):
             return True
-    return False
+    return os.path.isfile(folder / OWN_GRAPH)
 
 
 @dataclass(frozen=True)

@@ -185,6 +185,29 @@ def test_a_class_that_holds_a_run_stays_a_class(photos):
         assert folders.load(photos).class_names == ("cat", "dog")
 
 
+def test_only_the_run_is_left_out_of_a_folder_of_folders(photos):
+    (photos / "cat").rename(photos / "day1")
+    (photos / "cat").mkdir()
+    (photos / "day1").rename(photos / "cat/day1")
+    (photos / "cat/myrun").symlink_to(RUN)
+    (photos / "runs/.cache").mkdir(parents=True)
+    (photos / "runs/myrun").symlink_to(RUN)
+    said = "1 × output of keras-resnet, 'myrun', 1 × output of keras-resnet, 'runs'"
+    with pytest.warns(UserWarning, match=said):
+        splits = folders.load(photos)
+    assert splits.class_names == ("cat", "dog")
+    assert splits.train.size + splits.validation.size == 24
+
+
+def test_a_run_does_not_hide_the_folder_of_training_images(photos):
+    photos.rename(photos.parent / "train")
+    photos.mkdir()
+    (photos.parent / "train").rename(photos / "train")
+    (photos / "train/myrun").symlink_to(RUN)
+    with pytest.warns(UserWarning, match="output of keras-resnet, 'myrun'"):
+        assert folders.load(photos).class_names == ("cat", "dog")
+
+
 # --- Classes and splits -----------------------------------------------------------
 
 

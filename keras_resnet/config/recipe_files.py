@@ -27,7 +27,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     if path.suffix != ".toml":
         raise ValueError(f"A recipe's file must be a .toml file. Received: {path}.")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise FileNotFoundError(
             f"There must be a recipe at {path}; there is no file. `keras-resnet show "

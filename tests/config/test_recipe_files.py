@@ -52,6 +52,13 @@ def test_what_is_no_recipe_is_refused(text, message, tmp_path):
         read_recipe(tmp_path / "gone.toml")
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path, capsys):
+    assert main(["show", "quickstart", "--toml"]) == 0
+    file = tmp_path / "mine.toml"  # As editors on Windows and PowerShell write UTF-8.
+    file.write_text(capsys.readouterr().out, encoding="utf-8-sig")
+    assert replace(read_recipe(file), name="quickstart") == RECIPES["quickstart"]
+
+
 def test_single_fields_are_changed():
     schedule = {"kind": "StepDecay", "learning_rate": 0.1, "at": [3]}
     changes = {"schedule": schedule, "steps": 9, "validate_every": 3}

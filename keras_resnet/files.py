@@ -30,10 +30,16 @@ def local_path(path: str | os.PathLike[str], what: str = "The path") -> pathlib.
         what: The path's name, to begin the error's message with.
 
     Raises:
-        ValueError: If it lies in remote storage, such as ``gs://bucket/runs``, where
-            there are no locks and nothing is replaced in one move.
+        ValueError: If it is empty, which would be the current folder, or lies in remote
+            storage, such as ``gs://bucket/runs``, where there are no locks and nothing
+            is replaced in one move.
     """
     path = os.fspath(path)
+    if not path:
+        raise ValueError(
+            f"{what} must not be empty. Received: {path!r}, as of a variable that isn't "
+            "set. Name a file or folder; the current folder is '.'."
+        )
     if _SCHEME.match(path):
         raise ValueError(
             f"{what} must lie in this machine's file system. Received: {path!r}. Mount "

@@ -124,6 +124,27 @@ def test_the_command_line_refuses_them_too(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    run, image = str(TRAINED), str(tmp_path / "x.png")
+    for words in (
+        ["train", "--data", "", "--network", "resnet20", "--plan"],
+        ["train", "--output-dir="],
+        ["predict", run, image, "--output="],
+        ["predict", "", image],
+        ["evaluate", run, "--data="],
+        ["export", run, "--output="],
+        ["serve", ""],
+    ):
+        assert main(words) == 2, words
+        assert "must not be empty. Received: ''" in capsys.readouterr().err, words
+    with pytest.raises(ValueError, match="must not be empty"):
+        files([""])
+    with pytest.raises(ValueError, match="`data` must not be empty"):
+        local_path("", "`data`")
+    assert local_path(".") == pathlib.Path()
+
+
 @pytest.fixture
 def home(tmp_path, monkeypatch):
     """A home folder, away from the working directory."""

@@ -105,13 +105,13 @@ def predict(options: argparse.Namespace) -> int:
         write_table,
     )
 
-    if options.output:
+    if options.output is not None:
         check_table(options.output, options.overwrite)
     classifier = load_classifier(options.run)
     images = files(options.images)
     answers, unread = [], 0
     answered = predict(classifier, images, top=options.top)
-    if options.output:
+    if options.output is not None:
         console = Console(stderr=True)
         answered = track(
             answered,
@@ -124,12 +124,12 @@ def predict(options: argparse.Namespace) -> int:
         if isinstance(answer, ValueError):
             unread += 1
             print(f"keras-resnet: {answer}", file=sys.stderr)
-        elif not options.output:
+        elif options.output is None:
             named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
             # Names that are no UTF-8 can't be printed.
             print(f"{os.fsencode(image).decode(errors='replace')}: {named}")
         answers.append((image, answer))
-    if options.output:
+    if options.output is not None:
         write_table(options.output, answers)
         print(f"{options.output}: {len(images) - unread} images")
     return 1 if unread else 0

@@ -168,7 +168,7 @@ def remembered(
     Returns:
         The dictionary.
     """
-    home = local_path(os.environ.get("KERAS_HOME", "~/.keras"), "$KERAS_HOME")
+    home = local_path(os.environ.get("KERAS_HOME") or "~/.keras", "$KERAS_HOME")
     digest = hashlib.sha256(os.fsencode(f"{RULES} {key}")).hexdigest()
     path = home / "keras_resnet" / "bad_examples" / f"{digest}.json"
     try:

@@ -77,7 +77,7 @@ def export(
     _check_form(format, precision, version)
     run = run if isinstance(run, Run) else load(run)
     name = format if format == "saved_model" else f"{format}_{precision}"
-    target = local_path(output or run.folder / name)
+    target = local_path(run.folder / name if output is None else output)
     # The run's own export is a copy of its model: writing it again loses nothing.
     overwrite = overwrite or output is None
     # Before any image is read.

@@ -131,7 +131,7 @@ def no_network(what: str, error: Exception) -> ConnectionError:
     found = re.search(r"https?://\S+/([\w.-]+\.(?:pth|th|h5))", f"{what} {error}")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     reason = reason.rpartition(" -- ")[2]  # Keras's message repeats the URL before.
-    cache = local_path(os.environ.get("KERAS_HOME", "~/.keras")) / "models"
+    cache = local_path(os.environ.get("KERAS_HOME") or "~/.keras") / "models"
     advice = (
         f"copy it to {cache / found[1]}"
         if found

@@ -24,6 +24,7 @@ from keras_resnet.config.preprocessing import (
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.models import resnet
 from keras_resnet.models.preprocessing import normalized
+from keras_resnet.pixels import check_pixels
 from keras_resnet.weights.load import load_weights
 
 __all__ = [
@@ -260,7 +261,8 @@ def preprocess_input(x: Any, network: str | ResNetSpec | keras.Model) -> Any:
 
     Args:
         x: Images with values from 0 to 255, shape ``(…, height, width, channels)``,
-            RGB, already of the size that the network takes.
+            RGB, already of the size that the network takes. NumPy arrays are checked
+            by `pixels.check_pixels`; the values of tensors are not.
         network: A name or a `ResNetSpec`, for the mean and standard deviation of the data
             set that the network was published for, or a model from `create` or `load`,
             for those of its weights.
@@ -270,7 +272,8 @@ def preprocess_input(x: Any, network: str | ResNetSpec | keras.Model) -> Any:
         the weights want it.
 
     Raises:
-        ValueError: If the channels don't fit, or nothing is known of the model.
+        ValueError: If the channels don't fit, an array holds no pixels (it was divided
+            by 255 or normalized already, for example), or nothing is known of the model.
     """
     if isinstance(network, str):
         network = find(ARCHITECTURES, network, kind="network")
@@ -290,6 +293,8 @@ def preprocess_input(x: Any, network: str | ResNetSpec | keras.Model) -> Any:
             "of others aren't known, so normalize those by your own. "
             f"Received: shape {tuple(x.shape)}."
         )
+    if isinstance(x, np.ndarray):
+        check_pixels(x, "`x`")
     if preprocessing.channel_order == "bgr":
         # PyTorch's tensors have no negative steps.
         x = x[..., ::-1] if isinstance(x, np.ndarray) else keras.ops.flip(x, axis=-1)

@@ -308,6 +308,16 @@ def test_what_cannot_be_preprocessed(channels, network, message):
         keras_resnet.preprocess_input(np.zeros((1, 4, 4, channels)), network)
 
 
+def test_arrays_that_are_no_pixels_are_not_preprocessed():
+    x = np.full((2, 4, 4, 3), 200.0, "float32")
+    x[1] /= 255
+    with pytest.raises(ValueError, match="`x` must hold .* image 1 of 2.*if divided"):
+        keras_resnet.preprocess_input(x, "resnet50")
+    twice = keras_resnet.preprocess_input(x[:1], "resnet50") - 3
+    with pytest.raises(ValueError, match="`x` must hold .*, not normalized"):
+        keras_resnet.preprocess_input(twice, "resnet50")
+
+
 def test_preprocessing_follows_the_input():
     small = applications.create("resnet50", input_shape=(64, 64, 3)).preprocessing
     assert (small.size, small.resize) == ((64, 64), 73)  # 256 for 224.

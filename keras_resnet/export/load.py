@@ -12,8 +12,8 @@ import numpy as np
 
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.devices.log_lines import without_log_lines
-from keras_resnet.export.pixels import as_uint8
 from keras_resnet.files import local_path, read_json
+from keras_resnet.pixels import as_uint8
 
 FILES = {"onnx": "model.onnx", "litert": "model.tflite", "openvino": "model.xml"}
 # OpenVINO's names of what it computes in; 8-bit networks are float32 in between.

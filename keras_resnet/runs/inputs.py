@@ -11,7 +11,7 @@ import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.images import decoded, read_image, resize_and_crop
-from keras_resnet.export.pixels import as_uint8
+from keras_resnet.pixels import as_array, as_uint8
 
 
 def each_prepared(images: Any, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
@@ -90,12 +90,13 @@ def _of_pillow(image, preprocessing, name):
 
 
 def _of_array(array, preprocessing, name):
-    pixels = as_uint8(array, name)
+    pixels = as_array(array, name)
     channels = preprocessing.channels
     if channels == 1 and (
         pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] != 1)
     ):
         pixels = pixels[..., np.newaxis]
+    pixels = as_uint8(pixels, name)
     many = pixels[np.newaxis] if pixels.ndim == 3 else pixels
     if many.ndim != 4 or many.shape[-1] != channels or 0 in many.shape[1:]:
         raise ValueError(

@@ -17,9 +17,9 @@ from keras_resnet.config.checks import is_integer
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data.images import normalize
-from keras_resnet.export.pixels import as_uint8
 from keras_resnet.files import damage_of, local_path, read_json
 from keras_resnet.models.resnet import allow_depth
+from keras_resnet.pixels import as_uint8
 from keras_resnet.runs.inputs import each_prepared
 from keras_resnet.runs.record import Record, read_record
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from keras_resnet.export.limits import MAX_PIXELS, check_header
-from keras_resnet.export.pixels import as_uint8
+from keras_resnet.pixels import as_uint8
 
 TOP = 5  # Classes named in an answer, as in the SavedModel.
 # The SavedModel's signatures and the name of each one's only input.

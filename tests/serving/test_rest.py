@@ -131,6 +131,7 @@ def test_what_is_malformed_is_refused(body, message):
         ([[[[1, 2], [3]]]], "equal lengths"),
         ([[[1, 2], [3, 4]]], "Number where a list must be"),
         ([[[[0.0, 0.5, 1]]]], "float64 from 0 to 1, as if divided by 255"),
+        ([[[[200]]], [[[0.9]]]], "from 0.9 to 0.9 in image 1 of 2, counted from 0, as"),
         ([[[[-2.1, 2.6, 0]]]], "not normalized"),
         ([[[[float("nan"), 3]]]], "NaN"),
         ([[[[True]]]], "Boolean where"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.export.load import Exported
-from keras_resnet.export.pixels import as_uint8
+from keras_resnet.pixels import as_uint8
 
 TYPES = ["uint8", "int16", "uint16", "int64", "uint64", "float16", "float32", "float64"]
 
@@ -22,6 +22,7 @@ def test_types_that_numpy_does_not_know():
 
 def test_fractions_are_rounded():
     assert as_uint8(np.array([0.4, 1.6, 254.51])).tolist() == [0, 2, 255]
+    assert as_uint8(np.array([-0.4, 9, 255.4])).tolist() == [0, 9, 255]
 
 
 def test_black_images_and_none_are_no_mistake():
@@ -38,10 +39,16 @@ def test_uint8_is_given_back():
 REFUSED = {
     "bool": (np.ones((2, 2), bool), "Received: bool"),
     "divided by 255": (np.array([0, 0.2, 1.0]), "float64 from 0 to 1, as if divided"),
+    "divided and resized": (np.array([-0.02, 1.02]), "from -0.02 to 1.02, as if div"),
+    "a pixel over one": (np.array([0, 1 + 1e-7], "f4"), "to 1.0000001, as if divided"),
+    "one of a batch": (
+        np.array([0, 9, 0.3], "f4").reshape(3, 1, 1, 1),
+        "from 0.3 to 0.3 in image 2 of 3, counted from 0, as if divided",
+    ),
     "normalized": (np.array([-2.1, 2.6]), "not normalized.*from -2.1 to 2.6"),
     "16 bits": (np.array([0, 65_535], np.uint16), "uint16 from 0 to 65535"),
     "too low": (np.array([-1], np.int8), "int8 from -1 to -1"),
-    "a little too high": (np.array([255.4]), "from 255.4 to 255.4"),
+    "a little too high": (np.array([255.5003]), "from 255.5003 to 255.5003"),
     "NaN": (np.array([np.nan, 3.0]), "float64 with NaN or infinite values"),
     "infinite": (np.array([3.0, np.inf]), "with NaN or infinite values"),
     "text": (np.array(["1"]), "Received: <U1"),

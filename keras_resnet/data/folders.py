@@ -30,6 +30,10 @@ from keras_resnet.data.listing import (
     list_images,
     say_left_out,
 )
+from keras_resnet.data.split_checks import (
+    warn_of_missing_classes,
+    warn_of_shared_files,
+)
 from keras_resnet.devices.host import tensorflow
 from keras_resnet.files import local_path
 
@@ -49,9 +53,11 @@ def load(
     Where ``path`` has a folder of training images that holds such class folders, and
     perhaps folders of validation and test images beside it (`layout.SPLITS` has their
     names), these are the sets. A warning names what else there is. Test images without
-    class folders are left out. Every image is decoded once, to find the damaged ones before
-    the training does (about 1,000 photographs of 500x375 a second on two cores); of
-    10,000 files and more, what was found is kept for as long as none is changed.
+    class folders are left out. Warnings say which classes these sets lack, and how many
+    of their files are training images, too. Every image is decoded once, to find the
+    damaged ones before the training does (about 1,000 photographs of 500x375 a second
+    on two cores); of 10,000 files and more, what was found is kept for as long as none
+    is changed.
 
     Args:
         path: The folder.
@@ -98,6 +104,10 @@ def load(
             continue
         others[split], bad = _read_folder(folder, inside, class_names, bad_share)
         skipped += bad
+    for split, examples in others.items():
+        if examples is not None:
+            warn_of_shared_files(split, examples, train)
+            warn_of_missing_classes(split, examples, class_names)
     validation, test = others.values()
     if validation is None and val_fraction:
         size = round(val_fraction * train.size)

@@ -34,7 +34,7 @@ def write(*paths):
     """Writes small images, each of other pixels."""
     for path in paths:
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        seed = list(os.fsencode(path)[-9:])
+        seed = list(os.fsencode(path)[-20:])  # Of the split, the class and the name.
         pixels = np.random.default_rng(seed).integers(0, 256, (8, 9, 3), "uint8")
         with open(path, "wb") as file:
             Image.fromarray(pixels).save(file, "PNG")

@@ -65,6 +65,8 @@ def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
         written may depend on it.
 
     Raises:
+        IsADirectoryError: If a file was written and ``path`` is a folder: no file takes
+            the place of a folder and all that is in it.
         OSError: If it can't be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,11 @@ def replaced(path: pathlib.Path) -> Iterator[pathlib.Path]:
     ) as folder:
         new, old = pathlib.Path(folder, path.name), pathlib.Path(folder, "old")
         yield new
+        if path.is_dir() and new.is_file():
+            raise IsADirectoryError(
+                f"{path} must be a file, or nothing yet. Received: a folder, which stays "
+                "as it was. Choose another name, or move the folder away."
+            )
         _flush(new)
         if path.is_dir():  # A move replaces files, but no folder that holds any.
             os.replace(path, old)
@@ -168,6 +175,32 @@ def damage_of(path: pathlib.Path) -> str | None:
     return bad and f"it is damaged: the checksum of {bad} in it is wrong"
 
 
+def check_place(path: pathlib.Path, what: str) -> None:
+    """Checks that a file or folder can be made, by making a folder there for a moment.
+
+    Args:
+        path: Of what is to be made. Its parents need not exist.
+        what: The option that names it, for errors.
+
+    Raises:
+        FileExistsError: If one of its parents is a file.
+        PermissionError: If nothing can be written there.
+    """
+    parent = next(parent for parent in path.parents if os.path.lexists(parent))
+    if not parent.is_dir():
+        raise FileExistsError(
+            f"{what} must lie in a folder. Received: {path}, and {parent} is a file. "
+            "Choose another place."
+        )
+    try:
+        tempfile.TemporaryDirectory(dir=parent, prefix=WRITING).cleanup()
+    except OSError as error:
+        raise PermissionError(
+            f"{what} can't be written. Received: {path}, and nothing can be made in "
+            f"{parent} ({error.strerror}). Choose another place."
+        ) from error
+
+
 def check_target(target: pathlib.Path, sign: str, overwrite: bool) -> None:
     """Checks that an export may write a folder, before anything is computed for it.
 
@@ -181,18 +214,7 @@ def check_target(target: pathlib.Path, sign: str, overwrite: bool) -> None:
             one of its parents is a file.
         PermissionError: If nothing can be written there.
     """
-    for parent in target.parents:
-        if parent.exists() and not parent.is_dir():
-            raise FileExistsError(
-                f"{target} must lie in a folder. Received: {parent} is a file. Choose "
-                "another folder."
-            )
-    parent = next(parent for parent in target.parents if parent.exists())
-    if not os.access(parent, os.W_OK):
-        raise PermissionError(
-            f"{target} can't be written: {parent} is read-only. Choose another folder "
-            "(--output)."
-        )
+    check_place(target, "`output` (--output)")
     if target.exists() and not overwrite:
         raise FileExistsError(
             f"The folder must not exist yet. Received: {target}. Choose another one, or "

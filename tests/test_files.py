@@ -1,5 +1,6 @@
 """What is written is whole or not there, whoever else writes the same."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -12,6 +13,7 @@ import pytest
 from keras_resnet.data.bad_examples import remembered
 from keras_resnet.files import (
     WRITING,
+    check_place,
     check_target,
     read_json,
     replace_file,
@@ -58,10 +60,36 @@ def test_what_fails_halfway_changes_nothing(tmp_path, kind):
         new.write_text("half")
         raise OSError("No space left on device")
 
-    with pytest.raises(OSError, match="No space"):
-        replace_file(path, fail)
+    with pytest.raises(OSError, match="No space"), replaced(path) as new:
+        fail(new)
     assert names(tmp_path) == ["path"]
     assert (path / "old" if kind == "folder" else path).read_text() == "old"
+
+
+def test_a_file_takes_the_place_of_no_folder(tmp_path):
+    (tmp_path / "full.csv").mkdir()
+    (tmp_path / "full.csv/photo").write_text("mine")
+    with pytest.raises(IsADirectoryError, match="full.csv must be a file"):
+        replace_file(tmp_path / "full.csv", lambda new: new.write_text("table"))
+    assert (tmp_path / "full.csv/photo").read_text() == "mine"
+    assert names(tmp_path) == ["full.csv"]
+
+
+def test_a_place_where_nothing_can_be_made_is_said_before_the_work(
+    tmp_path, monkeypatch
+):
+    check_place(tmp_path / "new/folder/file", "`out`")
+    assert not names(tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileExistsError, match="`out` must lie in a folder.*is a file"):
+        check_place(tmp_path / "file/below", "`out`")
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(PermissionError, match="`out` can't be written.*Read-only"):
+        check_place(tmp_path / "new", "`out`")
 
 
 def test_a_folder_comes_back_where_the_new_one_cannot_take_its_place(tmp_path):

@@ -92,7 +92,7 @@ def predict(options: argparse.Namespace) -> int:
     """``keras-resnet predict``: names what is on images.
 
     Returns:
-        The exit code: 1 if some images can't be read.
+        The exit code: 1 if some images can't be read, or the table can't be written.
     """
     from rich.console import Console
     from rich.progress import track
@@ -125,14 +125,31 @@ def predict(options: argparse.Namespace) -> int:
             unread += 1
             print(f"keras-resnet: {answer}", file=sys.stderr)
         elif options.output is None:
-            named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
-            # Names that are no UTF-8 can't be printed.
-            print(f"{os.fsencode(image).decode(errors='replace')}: {named}")
+            print(_line(image, answer))
         answers.append((image, answer))
-    if options.output is not None:
+    if options.output is None:
+        return 1 if unread else 0
+    try:
         write_table(options.output, answers)
-        print(f"{options.output}: {len(images) - unread} images")
+    except OSError as error:  # The disk may be full by now.
+        for image, answer in answers:
+            if not isinstance(answer, ValueError):
+                print(_line(image, answer))
+        print(
+            f"keras-resnet: {options.output} can't be written ({error.strerror or error}): "
+            "the answers are printed instead.",
+            file=sys.stderr,
+        )
+        return 1
+    print(f"{options.output}: {len(images) - unread} images")
     return 1 if unread else 0
+
+
+def _line(image: pathlib.Path, answer: list[tuple[str, float]]) -> str:
+    """An image's answer for the terminal."""
+    named = ", ".join(f"{name} {100 * share:.1f} %" for name, share in answer)
+    # Names that are no UTF-8 can't be printed.
+    return f"{os.fsencode(image).decode(errors='replace')}: {named}"
 
 
 def export(options: argparse.Namespace) -> None:

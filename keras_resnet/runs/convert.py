@@ -21,7 +21,7 @@ from keras_resnet.config.class_names import named_classes
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
-from keras_resnet.files import local_path, replace_file, replaced
+from keras_resnet.files import check_place, local_path, replace_file, replaced
 from keras_resnet.models.resnet import with_channels
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import load
@@ -88,7 +88,9 @@ def convert(
         What was written and compared.
 
     Raises:
-        FileExistsError: If something is at ``out`` that may not be replaced.
+        FileExistsError: If something is at ``out`` that may not be replaced, or no folder
+            can be there.
+        PermissionError: If nothing can be written there.
         FileNotFoundError: If there is no such source.
         ConnectionError: If published weights can't be downloaded.
         ImportError: If a library that is needed isn't installed.
@@ -204,6 +206,7 @@ def _check_output(out, to, overwrite):
             "The output must be a folder, without a suffix, or a .keras, .weights.h5, "
             f"{', '.join(STATE_DICTS)} file. Received: {str(out)!r}."
         )
+    check_place(out, "`out`")
     if not out.exists():
         return
     if not overwrite:

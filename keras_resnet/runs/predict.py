@@ -18,7 +18,7 @@ from keras_resnet.data.images import prepare, read_image
 from keras_resnet.data.listing import as_text, counted, list_images, say_left_out
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
-from keras_resnet.files import local_path, replace_file
+from keras_resnet.files import check_place, local_path, replace_file
 from keras_resnet.runs.load import BATCH, check_top, load, ranked
 
 if TYPE_CHECKING:  # It imports LitServe.
@@ -192,7 +192,7 @@ def check_table(path: str | os.PathLike[str], overwrite: bool = False) -> None:
     """Checks that `write_table` can write a file.
 
     Raises:
-        FileExistsError: If it exists and may not be replaced.
+        FileExistsError: If it exists and may not be replaced, or is a folder.
         FileNotFoundError: If there is no folder for it.
         PermissionError: If nothing can be written there.
         ValueError: If it has another suffix than `TABLES`.
@@ -206,10 +206,11 @@ def check_table(path: str | os.PathLike[str], overwrite: bool = False) -> None:
         raise FileNotFoundError(
             f"There must be a folder to write {path.name} into: {path.parent}."
         )
-    if not os.access(path.parent, os.W_OK):
-        raise PermissionError(
-            f"`output` (--output) can't be written: {path.parent} is read-only. Choose "
-            "another folder."
+    check_place(path, "`output` (--output)")
+    if path.is_dir():
+        raise FileExistsError(
+            f"`output` (--output) must be a file. Received: {path}, a folder. Choose "
+            "another name."
         )
     if path.exists() and not overwrite:
         raise FileExistsError(
@@ -225,6 +226,9 @@ def write_table(path: str | os.PathLike[str], answers: Sequence[Answer]) -> None
         path: Of the file, which ends in .csv or .json. It appears when complete.
         answers: List of what `predict` yields. Images that can't be read have their
             error in place of classes.
+
+    Raises:
+        OSError: If it can't be written, such as to a disk that is full by now.
     """
     path = local_path(path)
     write = _write_csv if path.suffix == ".csv" else _write_json

@@ -1,6 +1,7 @@
 """Files and folders of images -> tables, by any form of a run."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -108,16 +109,33 @@ def test_a_console_without_a_names_letters_gets_others(tmp_path, monkeypatch):
 def test_wrong_tables_are_refused_before_the_work(photos, tmp_path, capsys):
     there = tmp_path / "there.csv"
     there.write_text("mine")
+    (tmp_path / "folder.csv").mkdir()
     for output, message in (
         ("x.txt", "must end in .csv or .json"),
         ("nowhere/x.csv", "There must be a folder"),
         ("there.csv", "must not exist yet"),
+        ("folder.csv --overwrite", "folder.csv, a folder"),
     ):
-        arguments = ["--output", str(tmp_path / output)]
+        arguments = ["--output", *str(tmp_path / output).split()]
         assert main(["predict", "nowhere", str(photos), *arguments]) == 2
         assert message in capsys.readouterr().err
     assert there.read_text() == "mine"
     check_table(there, overwrite=True)
+
+
+def test_answers_of_a_table_that_cannot_be_written_are_printed(
+    photos, tmp_path, monkeypatch, capsys
+):
+    def full(path, write):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("keras_resnet.runs.predict.replace_file", full)
+    table = tmp_path / "x.csv"
+    words = ["predict", str(TRAINED), str(photos / "b/00.PNG"), "--output", str(table)]
+    assert main(words) == 1
+    out, err = capsys.readouterr()
+    assert "00.PNG: " in out and " %" in out
+    assert "x.csv can't be written (No space left on device)" in err
 
 
 def test_what_lies_beside_an_export_must_be_whole(tmp_path):

@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
 
 from keras_resnet.config.datasets import DATASETS
@@ -16,6 +18,18 @@ def imagenet_classes() -> tuple[str, ...]:
     """
     path = pathlib.Path(__file__).with_name("imagenet_classes.txt")
     return tuple(path.read_text(encoding="utf-8").splitlines())
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Raises `ValueError` unless these are names of classes, each once."""
+    strange = [name for name in names if not isinstance(name, str)]
+    if strange or not names:
+        raise ValueError(f"`classes` must be names. Received: {strange or 'none'}.")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"`classes` must have each name once. Received more than once: {twice}."
+        )
 
 
 def named_classes(names: str | os.PathLike[str]) -> tuple[str, ...]:

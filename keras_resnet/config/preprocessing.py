@@ -4,10 +4,12 @@ The preprocessing is written into a run's record and stays with the trained weig
 a network whose images are prepared otherwise than in training loses much accuracy.
 """
 
+import math
 import reprlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
+from keras_resnet.config.checks import is_integer
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values
 
@@ -77,19 +79,24 @@ class Preprocessing:
             raise ValueError(
                 f"`channels` must be 1 or 3. Received: channels={self.channels}."
             )
-        if len(self.std) != self.channels or any(value <= 0 for value in self.std):
+        if len(self.size) != 2 or not all(is_integer(side, 1) for side in self.size):
             raise ValueError(
-                f"`std` must hold {self.channels} positive values, one per channel. "
-                f"Received: std={self.std}."
+                "`size` must be two positive integers, height and width. "
+                f"Received: size={self.size}."
+            )
+        if not _has_shape(self.std, (self.channels,)) or min(self.std) <= 0:
+            raise ValueError(
+                f"`std` must hold {self.channels} positive, finite values, one per "
+                f"channel. Received: std={self.std}."
             )
         if not (
             _has_shape(self.mean, (self.channels,))
             or _has_shape(self.mean, (*self.size, self.channels))
         ):
             raise ValueError(
-                f"`mean` must hold {self.channels} values, one per channel, or nested "
-                f"tuples of shape {(*self.size, self.channels)}, one value per pixel "
-                f"and channel. Received: mean={reprlib.repr(self.mean)}."
+                f"`mean` must hold {self.channels} finite values, one per channel, or "
+                f"nested tuples of shape {(*self.size, self.channels)}, one value per "
+                f"pixel and channel. Received: mean={reprlib.repr(self.mean)}."
             )
         if self.resize is not None and self.resize < max(self.size):
             raise ValueError(
@@ -115,9 +122,9 @@ class Preprocessing:
 
 
 def _has_shape(values, shape):
-    """Whether nested sequences of numbers are of this shape in every part."""
+    """Whether nested sequences of finite numbers are of this shape in every part."""
     if not shape:
-        return isinstance(values, (int, float))
+        return isinstance(values, (int, float)) and math.isfinite(values)
     return (
         isinstance(values, (tuple, list))
         and len(values) == shape[0]

@@ -17,7 +17,7 @@ import numpy as np
 
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.class_names import named_classes
+from keras_resnet.config.class_names import check_class_names, named_classes
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
@@ -130,6 +130,7 @@ def _named(classes, number):
     """The names of the classes, which must be as many as the logits."""
     is_list = not isinstance(classes, (str, os.PathLike))
     names = tuple(classes) if is_list else named_classes(classes)
+    check_class_names(names)
     if len(names) != number:
         raise ValueError(
             f"`classes` (--classes) must name the {number} classes of the network, in the "

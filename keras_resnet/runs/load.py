@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_resnet.config.architectures import network_of
 from keras_resnet.config.checks import is_integer
+from keras_resnet.config.class_names import check_class_names
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data.images import normalize
@@ -209,6 +210,14 @@ def load(folder: str | os.PathLike[str]) -> Run:
     if spec is not None:
         allow_depth(spec.depth)
     model = _network_in(folder)
+    count = model.output_shape[-1]
+    if len(record["classes"]) != count:
+        raise ValueError(
+            f"{_record_in(folder)} must be as it was written, and it isn't: `classes` must "
+            f"hold {count} names, one for each logit of {folder / 'model.keras'}. "
+            f"Received: {len(record['classes'])} names. Put a copy of it back, or undo the "
+            "change."
+        )
     model.preprocessing = preprocessing
     if keras.backend.backend() == "tensorflow":
         # On a GPU Keras would compile each size of a batch anew.
@@ -254,19 +263,22 @@ def facts_in(
         ValueError: If they, or the names of the classes, were damaged or edited; it
             names the file and the key.
     """
-    name = "source.json" if (folder / "source.json").is_file() else "record.json"
     try:
         spec = network_of(record)
         preprocessing = Preprocessing.from_json(record["preprocessing"])
-        strange = [name for name in record["classes"] if not isinstance(name, str)]
-        if strange or not record["classes"]:
-            raise ValueError(f"`classes` must be names. Received: {strange or 'none'}.")
+        check_class_names(record["classes"])
     except ValueError as error:
         raise ValueError(
-            f"{folder / name} must be as it was written, and it isn't: {error} Put a "
+            f"{_record_in(folder)} must be as it was written, and it isn't: {error} Put a "
             "copy of it back, or undo the change."
         ) from error
     return spec, preprocessing
+
+
+def _record_in(folder):
+    """The file that tells what lies in a folder."""
+    source = folder / "source.json"
+    return source if source.is_file() else folder / "record.json"
 
 
 def _network_in(folder):

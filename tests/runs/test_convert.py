@@ -440,6 +440,12 @@ def test_wrong_names_of_classes(weights, tmp_path, capsys, text, message):
     assert "goes into a folder" in capsys.readouterr().err
 
 
+def test_a_name_of_two_classes_is_refused(weights, tmp_path):
+    names = ["ant", "ant", *map(str, range(8))]
+    with pytest.raises(ValueError, match=r"each name once.*\['ant'\]"):
+        convert(weights, tmp_path / "net", network="resnet20", classes=names)
+
+
 def test_a_file_of_akamasters_brings_its_preprocessing_and_classes(
     network, converted, tmp_path
 ):

@@ -1,6 +1,8 @@
 """Checks of the numbers in rows."""
 
 import math
+import numbers
+import operator
 import re
 from typing import Any
 
@@ -12,9 +14,26 @@ BELOW_ONE = "at least 0 and less than 1"
 
 
 def is_integer(value: object, lowest: int, highest: float = math.inf) -> bool:
-    """Whether a value is an integer of this range; `True` and `False` are none."""
+    """Whether a value is an integer of this range; `True` and `False` are none.
+
+    NumPy's integers, and others that Python can index with, are integers as well.
+    """
+    value = plain_number(value)
     integer = isinstance(value, int) and not isinstance(value, bool)
     return integer and lowest <= value <= highest
+
+
+def plain_number(value: Any) -> Any:
+    """A number of NumPy's as Python's `int` or `float`, which JSON can hold.
+
+    Everything else is given back as it is.
+    """
+    if isinstance(value, (bool, str)) or type(value) in (int, float):
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        return float(value) if isinstance(value, numbers.Real) else value
 
 
 _HOLDS = {
@@ -64,8 +83,8 @@ def set_tuples(row: Any, *names: str) -> None:
 
 
 def check_positive(name: str, value: object) -> None:
-    """Raises `ValueError` unless a value is a positive integer."""
-    if not is_integer(value, 1):
+    """Raises `ValueError` unless a row's value is a positive integer of Python's."""
+    if not isinstance(value, int) or not is_integer(value, 1):
         raise ValueError(
             f"`{name}` must be a positive integer. Received: {name}={value!r}."
         )

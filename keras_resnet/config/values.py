@@ -10,6 +10,8 @@ from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from keras_resnet.config.checks import plain_number
+
 Row = TypeVar("Row")
 
 
@@ -23,7 +25,7 @@ def to_values(value: Any) -> Any:
         }
     if isinstance(value, (tuple, list)):
         return [to_values(item) for item in value]
-    return value
+    return plain_number(value)
 
 
 def to_named_values(value: Any) -> Any:
@@ -32,7 +34,7 @@ def to_named_values(value: Any) -> Any:
         return {"kind": type(value).__name__, **to_values(value)}
     if isinstance(value, (tuple, list)):
         return [to_named_values(item) for item in value]
-    return value
+    return plain_number(value)
 
 
 def _with_kind(value: Any, hint: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from keras_resnet.config.checks import is_integer
+from keras_resnet.config.checks import is_integer, plain_number
 from keras_resnet.config.spec import ResNetSpec, Stage
 from keras_resnet.models import merges, residuals
 from keras_resnet.models.blocks import CONVOLUTIONS, Parts
@@ -64,7 +64,7 @@ def build(
         ValueError: If the arguments cannot be met; the message says which.
     """
     allow_depth(spec.depth)
-    classes = spec.classes if classes is None else classes
+    classes = plain_number(spec.classes if classes is None else classes)
     check_head(include_top, pooling, classes)
     input_tensor = _input(spec, input_shape, input_tensor, include_top)
     x = list(features(input_tensor, spec).values())[-1]

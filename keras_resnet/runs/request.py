@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
-from keras_resnet.config.checks import check_name, is_integer
+from keras_resnet.config.checks import check_name, is_integer, plain_number
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.spec import ResNetSpec
@@ -290,10 +290,17 @@ class TrainRequest:
                 "`recipe` must be a name, the path of a .toml file or a `Recipe`. "
                 f"Received: recipe={self.recipe!r}."
             )
+        for option in ("data", "weights", "teacher", "data_dir"):
+            value = getattr(self, option)
+            if not isinstance(value, str | os.PathLike | None):
+                raise ValueError(
+                    f"`{option}` must be a path or a name. Received: {option}={value!r}."
+                )
         if self.name is not None:
             check_name(self.name)
         log = (self.log,) if isinstance(self.log, str) else tuple(self.log or ())
         object.__setattr__(self, "log", log)
+        self._set_numbers()
         self._set_changes()
         self._set_paths()
         for option in fields(self):
@@ -315,6 +322,12 @@ class TrainRequest:
                 "`freeze` (--freeze) needs `weights` (--weights). "
                 f"Received: freeze={self.freeze}, weights=None."
             )
+
+    def _set_numbers(self) -> None:
+        """Makes Python's numbers of NumPy's, so that they can be recorded."""
+        for option in fields(self):
+            value = plain_number(getattr(self, option.name))
+            object.__setattr__(self, option.name, value)
 
     def _set_changes(self) -> None:
         """Makes plain values of the changes, so that they can be recorded."""

@@ -1,8 +1,10 @@
 """`TrainRequest`: each option stands in one place, and impossible ones are refused."""
 
 import inspect
+import json
 from dataclasses import fields
 
+import numpy as np
 import pytest
 
 from keras_resnet.cli.arguments import parser
@@ -77,12 +79,16 @@ def test_words_that_mean_nothing_are_refused(words, capsys):
         ({"accumulate": True}, "positive integer"),
         ({"batch_size": True}, "positive integer"),
         ({"steps": 3, "epochs": 1}, "not both"),
-        ({"steps": True}, "`steps` .--steps. must be a positive integer"),
+        ({"steps": True}, "`steps` .--steps. must be an integer from 1"),
+        ({"steps": np.float32(2)}, "`steps` .--steps. must be an integer from 1"),
+        ({"steps": np.bool_(True)}, "`steps` .--steps. must be an integer from 1"),
         ({"epochs": "many"}, "`epochs` .--epochs. must be positive"),
         ({"seed": -1}, "an integer from 0"),
         ({"steps_per_execution": 0}, "positive integer"),
         ({"name": "../elsewhere"}, "as it names a folder"),
         ({"name": ""}, "as it names a folder"),
+        ({"data": ["photos"]}, r"`data` must be a path .*Received: data=\['photos'\]"),
+        ({"weights": 3}, "`weights` must be a path or a name"),
         ({"recipe": ["quickstart"]}, "`recipe` must be a name, the path"),
         ({"changes": [("steps", 3)]}, "`changes` must be a dict"),
     ],
@@ -96,6 +102,23 @@ def test_defaults():
     assert TrainRequest().recipe == "quickstart"
     assert TrainRequest(data="photos", network="resnet18").recipe is None
     assert TrainRequest(log="wandb").log == ("wandb",)
+
+
+def test_numbers_of_numpy_are_recorded_as_pythons():
+    request = TrainRequest(
+        steps=np.int64(2),
+        batch_size=np.int32(4),
+        seed=np.uint8(3),
+        learning_rate=np.float32(0.5),
+        changes={"epochs": np.int64(5), "image_sizes": [[np.int64(0), 64]]},
+    )
+    assert request.seed == 3
+    assert json.loads(json.dumps(request.overrides())) == {
+        "steps": 2,
+        "batch_size": 4,
+        "learning_rate": 0.5,
+        "changes": {"epochs": 5, "image_sizes": [[0, 64]]},
+    }
 
 
 def test_weights_are_a_file_however_written_or_a_name(tmp_path, monkeypatch):

@@ -229,9 +229,15 @@ def read_image(
 
     Raises:
         FileNotFoundError: If there is no file.
+        IsADirectoryError: If it is a folder.
         ValueError: If it can't be decoded.
     """
     path = local_path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"There must be an image at {as_text(path)}; it is a folder. Give the images "
+            "in it, or let `keras-resnet predict` find them."
+        )
     if not path.is_file():
         raise FileNotFoundError(
             f"There must be an image at {as_text(path)}; there is no file."

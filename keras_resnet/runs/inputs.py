@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,12 +29,18 @@ def each_prepared(images: Any, preprocessing: Preprocessing) -> Iterator[np.ndar
 
     Raises:
         FileNotFoundError: If there is no file at a path.
+        IsADirectoryError: If there is a folder.
         ValueError: If something is no image, or can't be read.
     """
     if _is_one(images):
         yield from _prepared(images, preprocessing, "`images`")
     elif _is_array(images):
         yield from _of_array(images, preprocessing, "`images`")
+    elif not isinstance(images, Iterable):
+        raise ValueError(
+            "`images` must be a path, the bytes of an image file, a Pillow image, an array "
+            f"or an iterable of these. Received: {images!r}."
+        )
     else:
         for number, image in enumerate(images):
             yield from _prepared(image, preprocessing, f"`images[{number}]`")

@@ -120,10 +120,11 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
 
     Returns:
         The files in the order of the paths, those of a folder sorted. A path that leads
-        nowhere is among them, and is answered by its error, unless all do.
+        nowhere, or to a folder without images, is among them, and is answered by its
+        error, unless all do.
 
     Raises:
-        FileNotFoundError: If no path leads to a file, or a folder holds no image.
+        FileNotFoundError: If no path leads to a file.
     """
     paths = [local_path(path) for path in paths]
     if paths and not any(path.exists() for path in paths):
@@ -132,18 +133,26 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
         )
     found = []
     for path in paths:
-        if not path.is_dir():
+        inside = list_images(path) if path.is_dir() else None
+        if inside is None or not inside.files:
             found.append(path)
             continue
-        inside = list_images(path)
-        if not inside.files:
-            raise FileNotFoundError(
-                f"{as_text(path)} must hold images ({', '.join(SUFFIXES)}); there are "
-                f"none. Received: {counted(inside.left_out) or 'an empty folder'}."
-            )
         say_left_out(f"In {as_text(path)}", inside.left_out)
         found += inside.files
+    if paths and all(not path.exists() or path.is_dir() for path in found):
+        raise FileNotFoundError(
+            _without_images(next(filter(pathlib.Path.is_dir, found)))
+        )
     return found
+
+
+def _without_images(folder):
+    """What is wrong with a folder that was named to be predicted."""
+    left_out = counted(list_images(folder).left_out)
+    return (
+        f"{as_text(folder)} must hold images ({', '.join(SUFFIXES)}); there are none. "
+        f"Received: {left_out or 'an empty folder'}."
+    )
 
 
 def predict(
@@ -182,6 +191,8 @@ def _answers(scores, names, preprocessing, images, top):
 
 
 def _read(path, preprocessing):
+    if path.is_dir():
+        return ValueError(_without_images(path))
     try:
         return read_image(path, preprocessing)
     except (OSError, ValueError) as error:

@@ -177,6 +177,17 @@ def test_every_form_is_turned_upright(tmp_path):
             same(plain.predict(one), plain.predict(stored_as(PIXELS, orientation)))
 
 
+def test_a_folder_is_said_to_be_one(run, tmp_path):
+    with pytest.raises(IsADirectoryError, match="is a folder. Give the images in it"):
+        run.predict(tmp_path)
+
+
+def test_what_holds_no_images_is_named(run):
+    for images in (None, 7):
+        with pytest.raises(ValueError, match=f"`images` must be .*Received: {images}"):
+            run.predict(images)
+
+
 def test_scores_go_through_the_same_check(run):
     images = np.full((2, 8, 8, 3), 90.2)
     np.testing.assert_allclose(run.scores(images), run.scores(np.uint8(images)))

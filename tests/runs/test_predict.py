@@ -13,7 +13,7 @@ import pytest
 
 from keras_resnet.__main__ import main
 from keras_resnet.data import sources
-from keras_resnet.runs.predict import check_table, files, load_classifier
+from keras_resnet.runs.predict import check_table, files, load_classifier, predict
 from tests.conftest import REPOSITORY
 
 tf = pytest.importorskip("tensorflow")
@@ -167,8 +167,18 @@ def test_a_missing_file_is_an_answer_among_others(photos, tmp_path, capsys):
     assert main(["predict", str(TRAINED), images[1]]) == 2
 
 
+def test_a_folder_without_images_is_an_answer_among_others(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    images = files([photos / "b/00.PNG", tmp_path / "empty", photos / "b/02.PNG"])
+    answers = dict(predict(load_classifier(TRAINED), images))
+    assert list(answers) == images
+    assert "empty must hold images" in str(answers[tmp_path / "empty"])
+    assert all(isinstance(answers[path], list) for path in (images[0], images[2]))
+
+
 def test_paths_without_images_are_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no file"):
         files([tmp_path / "missing.png"])
-    with pytest.raises(FileNotFoundError, match="there are none"):
-        files([tmp_path])
+    for paths in ([tmp_path], [tmp_path / "missing.png", tmp_path]):
+        with pytest.raises(FileNotFoundError, match="there are none"):
+            files(paths)

@@ -5,6 +5,7 @@ Each step is a function of another module and knows nothing of the other steps.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import time
@@ -19,7 +20,7 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.devices import distribute, onednn, workers
 from keras_resnet.devices.find import Devices, accelerators, find_devices
 from keras_resnet.devices.host import say
-from keras_resnet.files import local_path
+from keras_resnet.files import check_place, local_path
 from keras_resnet.runs import environment
 from keras_resnet.runs.build import (
     batches_in_fit,
@@ -31,6 +32,7 @@ from keras_resnet.runs.build import (
 from keras_resnet.runs.choose import check_data_is_here
 from keras_resnet.runs.finish import chosen_loggers, finish
 from keras_resnet.runs.folder import (
+    LOCK,
     begun,
     check_folder,
     claim_folder,
@@ -145,6 +147,7 @@ def train(
         ValueError: If a name, a value or the data is wrong, or the folder holds a run
             of another recipe. Nothing has been written then.
         FileNotFoundError: If the data is not there.
+        FileExistsError, PermissionError: If no folder can be made there.
         FloatingPointError: If the loss is no longer finite; a checkpoint is left.
         RuntimeError: If another process trains in the folder.
         KeyboardInterrupt, SystemExit: If a signal ended it; a checkpoint is left.
@@ -154,6 +157,12 @@ def train(
     request = TrainRequest(**locals())
     onednn.warn_if_late()
     loggers.check(request.log)
+    with contextlib.ExitStack() as held:
+        return _train(request, held)
+
+
+def _train(request, held):
+    """Trains in a folder that the chief locks until ``held`` is left."""
     started = time.perf_counter()
     phases = Phases()
     phases.begin("data")
@@ -161,6 +170,8 @@ def train(
     folder = folder_of(request, request.name or str(request.recipe))
     if is_finished(folder, request):
         return say_finished(folder, request)
+    if hardware.chief and not (folder / "settings.json").exists():
+        check_place(folder / LOCK, "`output_dir` (--output-dir)")
     # Now: the checkout may be another when training ends.
     made_on = environment.describe(accelerators=accelerators(hardware))
     job, folder = settled(request, hardware)
@@ -170,7 +181,7 @@ def train(
         if check_folder(folder, job.settings()):
             return say_finished(folder, request)
         if hardware.chief:
-            in_use = lock_folder(folder)  # noqa: F841  Until this function returns.
+            held.enter_context(lock_folder(folder))
             # Another process may have had the folder until now.
             if claim_folder(folder, job.settings()):
                 return say_finished(folder, request)

@@ -425,6 +425,29 @@ def test_a_run_is_locked_before_its_settings_are_written(tmp_path):
     assert [path.name for path in folder.iterdir()] == [LOCK]
 
 
+def test_the_lock_is_closed_when_training_ends(tmp_path, monkeypatch):
+    locks = []
+
+    def lock(folder):
+        locks.append(lock_folder(folder))
+        return locks[0]
+
+    monkeypatch.setattr(reproduce, "build", lambda job: (job, None, None))
+    monkeypatch.setattr(reproduce, "lock_folder", lock)
+    monkeypatch.setattr(reproduce, "claim_folder", lambda *_: locks[0].closed)
+    monkeypatch.setattr(reproduce, "is_seen", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # It was open until then.
+        reproduce.train(output_dir=tmp_path, verbose=0)
+    assert locks[0].closed
+
+
+def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "settled", None)  # Comes later.
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(FileExistsError, match="--output-dir.*file is a file"):
+        reproduce.train(output_dir=tmp_path / "file", verbose=0)
+
+
 @pytest.mark.parametrize(
     ("layout", "devices", "message"),
     [

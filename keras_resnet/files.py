@@ -30,10 +30,14 @@ def local_path(path: str | os.PathLike[str], what: str = "The path") -> pathlib.
         what: The path's name, to begin the error's message with.
 
     Raises:
-        ValueError: If it is empty, which would be the current folder, or lies in remote
-            storage, such as ``gs://bucket/runs``, where there are no locks and nothing
-            is replaced in one move.
+        ValueError: If it is no path, is empty, which would be the current folder, or lies
+            in remote storage, such as ``gs://bucket/runs``, where there are no locks and
+            nothing is replaced in one move.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(
+            f"{what} must be a path: text or a `Path`. Received: {path!r}."
+        )
     path = os.fspath(path)
     if not path:
         raise ValueError(

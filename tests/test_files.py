@@ -21,10 +21,19 @@ from keras_resnet.files import (
     sha256_of,
     write_json,
 )
+from keras_resnet.runs.load import load
+from keras_resnet.runs.request import where
 
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("value", [None, 3, ["photos"], b"photos"])
+def test_what_is_no_path_is_said_to_be_none(value):
+    for read in (load, lambda value: where(value or 0)):
+        with pytest.raises(ValueError, match="must be a path: .* Received: "):
+            read(value)
 
 
 def test_a_file_takes_the_place_of_the_old_one(tmp_path):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.cli.steps import step
+from keras_resnet.config.words import counted
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def evaluate(options: argparse.Namespace) -> None:
     said = "" if top5 is None else f"top-5 error {top5:.2f} %, "
     print(
         f"{result['data']} {result['split']}: top-1 error {result['top1_error']:.2f} %, "
-        f"{said}loss {result['loss']:.4f}, {result['n']} images"
+        f"{said}loss {result['loss']:.4f}, {counted(result['n'], 'image')}"
     )
 
 
@@ -141,7 +142,7 @@ def predict(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    print(f"{options.output}: {len(images) - unread} images")
+    print(f"{options.output}: {counted(len(images) - unread, 'image')}")
     return 1 if unread else 0
 
 

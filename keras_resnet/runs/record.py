@@ -10,9 +10,11 @@ import json
 import math
 import os
 import pathlib
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
+from keras_resnet.config.words import counted
 from keras_resnet.files import local_path, read_json, replace_file
 
 SCHEMA: int = 1
@@ -179,8 +181,8 @@ def summary(record: Mapping[str, Any], folder: pathlib.Path) -> str:
         )
     lines += [
         "",
-        f"{record['network']} on {record['dataset']['name']}, {record['steps']:,} "
-        f"updates, {duration(record['wall_seconds'])}, "
+        f"{record['network']} on {record['dataset']['name']}, "
+        f"{counted(record['steps'], 'update')}, {duration(record['wall_seconds'])}, "
         f"{record['images_per_second']:,.0f} images/s",
         *(f"{path}" for path in sorted(folder.iterdir()) if path.name in _SHOWN),
     ]
@@ -202,8 +204,13 @@ def _line(key, value):
 
 
 def _check(record, what):
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
-        received = record.get("schema") if isinstance(record, dict) else record
+    if not isinstance(record, dict):
+        raise ValueError(
+            f"{what} must be a JSON object, as a run wrote it. Received: "
+            f"{reprlib.repr(record)}. Put a copy of it back."
+        )
+    if record.get("schema") != SCHEMA:
+        received = record.get("schema")
         raise ValueError(
             f"{what} must be of schema {SCHEMA}. Received: schema={received!r}. "
             "Read it with the version of this package that wrote it."

@@ -425,6 +425,6 @@ def flag(option: Any) -> str:
 
 def where(data: str | os.PathLike[str] | None) -> str | None:
     """A data set's name as it is, or a folder's full path."""
-    if data is None or data in DATASETS:
+    if data is None or (isinstance(data, str) and data in DATASETS):
         return data
-    return str(local_path(data).resolve())
+    return str(local_path(data, "`data` (--data)").resolve())

@@ -13,6 +13,7 @@ import keras
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipe_files import said
 from keras_resnet.config.values import to_named_values
+from keras_resnet.config.words import counted
 from keras_resnet.devices.find import Devices, peak_memory
 from keras_resnet.training.callbacks import Logs
 
@@ -177,9 +178,10 @@ def text(
         "run": f"{name}: {recipe.network} on {recipe.dataset}",
         "source": recipe.source,
         "devices": f"{count}: {', '.join(devices.all_names)}; {computing}",
-        "batch": f"{recipe.batch_size} images, {recipe.batch_size // count} per device",
+        "batch": f"{counted(recipe.batch_size, 'image')}, {recipe.batch_size // count} per "
+        "device",
         "updates": f"{recipe.steps:,}, {recipe.steps * recipe.batch_size / examples:.1f} "
-        f"epochs of {examples:,} images; {validations} validations"
+        f"epochs of {counted(examples, 'image')}; {counted(validations, 'validation')}"
         + (f"; {done:,} updates are done" if done else ""),
         "schedule": said(to_named_values(recipe.schedule)),
         "memory": memory,

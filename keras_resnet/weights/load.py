@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.config.words import counted
 from keras_resnet.weights.checkpoints import weights_in
 from keras_resnet.weights.classifier import NEW_CLASSIFIER, is_head, replace_classifier
 from keras_resnet.weights.conventions import FORMATS, State, fitting_names, recognized
@@ -131,7 +132,8 @@ def _prepared(state_dict, form, spec, name):
     except KeyError as error:
         raise ValueError(
             f"The state dict must hold {error.args[0]!r}. Is it another network's? It "
-            f"holds {len(state_dict)} entries, e.g. {sorted(state_dict)[:3]}."
+            f"holds {counted(len(state_dict), 'entry', 'entries')}, e.g. "
+            f"{sorted(state_dict)[:3]}."
         ) from error
     except (IndexError, ValueError) as error:  # A shape, or a name that is too short.
         raise ValueError(
@@ -169,20 +171,21 @@ def _check_keys(keys, classifier, arrays, model, entries):
         raise ValueError(
             f"The state dict must hold {missing[0]!r}{_and_more(missing[1:])} for "
             f"{model!r}, whose classifier is one dense layer with a bias. It holds "
-            f"{entries} entries, of another classifier {heads[:5] or 'none'}. "
-            f"{NEW_CLASSIFIER}"
+            f"{counted(entries, 'entry', 'entries')}, of another classifier "
+            f"{heads[:5] or 'none'}. {NEW_CLASSIFIER}"
         )
     if missing:
         first = missing[0]
         raise ValueError(
             f"The state dict must hold {first or 'a name'!r}{_and_more(missing[1:])} for "
-            f"{model!r}. Is it another network's? It holds {entries} entries, "
-            f"without a place there: {unexpected[:5] or 'none'}."
+            f"{model!r}. Is it another network's? It holds "
+            f"{counted(entries, 'entry', 'entries')}, without a place there: "
+            f"{unexpected[:5] or 'none'}."
         )
     if unexpected:
         raise ValueError(
-            f"The state dict holds {len(unexpected)} weights that {model!r} has no "
-            f"place for: {unexpected[:5]}. Is it another network's?"
+            f"The state dict holds {counted(len(unexpected), 'weight')} that {model!r} "
+            f"has no place for: {unexpected[:5]}. Is it another network's?"
             + (f" {NEW_CLASSIFIER}" if heads == unexpected else "")
         )
 

@@ -147,6 +147,15 @@ def test_an_edited_source_names_file_and_key(change, message, tmp_path):
         keras_resnet.load(tmp_path)
 
 
+@pytest.mark.parametrize("value", [[], 3, None, "text"])
+def test_a_record_that_is_no_object_is_said_to_be_none(value, tmp_path):
+    (tmp_path / "record.json").write_text(json.dumps(value))
+    with pytest.raises(
+        ValueError, match="record.json must be a JSON object.* Received: "
+    ):
+        keras_resnet.load(tmp_path)
+
+
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_record_names_as_many_classes_as_the_network_has(change, tmp_path):
     names = [f"class {number}" for number in range(len(RECORD["classes"]) + change)]

@@ -140,10 +140,9 @@ def test_reading_a_truncated_record(tmp_path):
         read_record(path)
 
 
-@pytest.mark.parametrize("text", ["[]", "null", '{"schema": 7}'])
-def test_reading_another_schema(text, tmp_path):
+def test_reading_another_schema(tmp_path):
     path = tmp_path / "record.json"
-    path.write_text(text)
+    path.write_text('{"schema": 7}')
     with pytest.raises(ValueError, match="schema 1"):
         read_record(path)
 

@@ -11,6 +11,8 @@ from keras_resnet.weights.torch_files import Inert
 AVERAGES = {"ema", "swa", "average", "averaged", "averages"}
 # What PyTorch's batch norms and averages count, which no network needs.
 BATCHES, UPDATES = "num_batches_tracked", "n_averaged"
+# Where PyTorch's optimizers keep what they know of each parameter, by its number.
+OPTIMIZER = re.compile(r"(^|\.)state\.\d+$")
 DEPTH = 6  # Of mappings in mappings that are searched.
 
 
@@ -56,6 +58,9 @@ def weights_in(checkpoint: Any, fits: Callable[[Mapping[str, Any]], int]) -> Fou
     Returns:
         The weights, with an empty ``state`` if nothing in the checkpoint is a mapping of
         tensors.
+
+    Raises:
+        ValueError: If it is an optimizer's state, with no weights of the wanted network.
     """
     found = []
     for place, tensors in _mappings(checkpoint, (), set()):
@@ -67,6 +72,12 @@ def weights_in(checkpoint: Any, fits: Callable[[Mapping[str, Any]], int]) -> Fou
     alike = [one for one, its in zip(found, rank, strict=True) if its == max(rank)]
     averages = [one for one in alike if _is_average(one[0])]
     place, state = (averages or alike)[0]
+    if not max(rank)[0] and OPTIMIZER.search(place):
+        raise ValueError(
+            "A checkpoint must hold a network's weights. Received: an optimizer's state "
+            f"({place}: {', '.join(sorted(state))}). Take the file that the same training "
+            "wrote of its network, or save `model.state_dict()`."
+        )
     others = tuple(name for name, _ in alike if name != place) if max(rank)[0] else ()
     return Found(state, place, others)
 
@@ -125,17 +136,18 @@ def _variants(place, tensors, fits):
     while not fits(bare):
         roots = {name.partition(".")[0] for name in bare}
         if len(roots) != 1 or not all("." in name for name in bare):
-            parts = (_part(bare, root) for root in sorted(roots))
-            places = [(*place, root) for root in sorted(roots)]
-            found = [
-                one
-                for place, part in zip(places, parts, strict=True)
-                for one in (_variants(place, part, fits) if part else ())
-                if fits(one[1])
-            ]
-            return found or [(where, tensors)]
+            return _fitting_parts(place, bare, roots, fits) or [(where, tensors)]
         bare = _part(bare, *roots)
     return [(where, bare)]
+
+
+def _fitting_parts(place, tensors, roots, fits):
+    """What fits of the parts under each of these roots, with its places."""
+    found = []
+    for root in sorted(roots):
+        if part := _part(tensors, root):
+            found += _variants((*place, root), part, fits)
+    return [(where, state) for where, state in found if fits(state)]
 
 
 def _part(tensors, root):

@@ -14,6 +14,10 @@ from keras_resnet.weights import torch_files
 from keras_resnet.weights.kinds import KINDS, kind_of
 from keras_resnet.weights.packages import imported
 
+# NumPy's kinds of types that no weights are of: Booleans, integers, complex numbers.
+NO_WEIGHTS = "biuc"
+# What batch normalization adds to a variance. A rounded 0 may be a little below 0.
+EPSILON = 1e-5
 # NumPy's names for the numbers in safetensors' files.
 DTYPES = {
     "F64": "<f8",
@@ -93,22 +97,48 @@ def from_bfloat16(array: np.ndarray) -> np.ndarray:
 
 
 def as_array(value: Any) -> np.ndarray:
-    """Converts an array, or a tensor of PyTorch on any device, to a float32 array."""
+    """Converts an array, or a tensor of PyTorch on any device, to a float32 array.
+
+    Integers, Booleans and complex numbers stay what they are: `check_weights` refuses
+    them where they are weights, and what else a state dict holds, such as the numbers of
+    batches that were seen, may be of them.
+    """
     if hasattr(value, "detach"):
-        value = value.detach().cpu().float()
-    return np.asarray(value, "float32")
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value.resolve_conj()
+    array = np.asarray(value)
+    return array if array.dtype.kind in NO_WEIGHTS else np.asarray(array, "float32")
 
 
-def check_finite(array: np.ndarray, name: str) -> None:
-    """Refuses weights that are no numbers.
+def check_weights(array: np.ndarray, name: str, variable: str) -> None:
+    """Refuses weights that no training gives.
+
+    Args:
+        array: As it was read: a cast to float32 would hide what it was.
+        name: The source's name for them, for the message.
+        variable: The path of our variable that they are meant for.
 
     Raises:
-        ValueError: If one of them is NaN or infinite.
+        ValueError: If they aren't real floating-point numbers, if one is NaN or infinite,
+            or if a variance is negative.
     """
+    if array.dtype.kind in NO_WEIGHTS:
+        raise ValueError(
+            "Weights must be real floating-point numbers. Received: "
+            f"{name!r} of {array.dtype}. A conversion has changed them: save the weights "
+            "as they were trained, in float32 or float16."
+        )
     if not np.isfinite(array).all():
         raise ValueError(
             f"Weights must be finite numbers. Received: {name!r} with NaN or infinity in "
             f"{np.size(array) - np.isfinite(array).sum()} of {np.size(array)} values. The "
             "training that wrote them diverged, or the file is damaged: take an earlier "
             "checkpoint."
+        )
+    negative = np.sum(array <= -EPSILON)
+    if variable.endswith("moving_variance") and negative:
+        raise ValueError(
+            f"The variances of batch normalization must not be negative. Received: "
+            f"{name!r} with {negative} of {np.size(array)} values below 0, the smallest "
+            f"{array.min():.3g}. The file is damaged: make or download it again."
         )

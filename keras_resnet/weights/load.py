@@ -12,7 +12,7 @@ from keras_resnet.config.words import counted
 from keras_resnet.weights.checkpoints import weights_in
 from keras_resnet.weights.classifier import NEW_CLASSIFIER, is_head, replace_classifier
 from keras_resnet.weights.conventions import FORMATS, State, fitting_names, recognized
-from keras_resnet.weights.files import as_array, check_finite
+from keras_resnet.weights.files import as_array, check_weights
 from keras_resnet.weights.keras_fill import fill_from_keras_file
 from keras_resnet.weights.notes import warn, warn_if_unknown
 from keras_resnet.weights.read import read
@@ -68,14 +68,16 @@ def fill(model: keras.Model, weights: Weights, *, new_classifier: bool = False) 
         ValueError: If names or shapes don't fit the model. The model then keeps the
             weights that it had.
     """
+    network = weights.network or model.name
     if weights.keras_file is not None:
-        fill_from_keras_file(model, weights.keras_file, new_classifier)
+        fill_from_keras_file(model, weights.keras_file, new_classifier, network)
     else:
         load_state_dict(
             model,
             weights.state,
             weights.spec,
             form=weights.form,
+            network=network,
             new_classifier=new_classifier,
         )
 
@@ -86,6 +88,7 @@ def load_state_dict(
     spec: ResNetSpec,
     *,
     form: str | None = None,
+    network: str | None = None,
     new_classifier: bool = False,
 ) -> None:
     """Fills a network of ours from a state dict.
@@ -99,17 +102,19 @@ def load_state_dict(
         spec: As of `load_weights`.
         form: The format of the state dict, a key of `conventions.FORMATS`; by default
             the one whose names it has.
+        network: What the network is called in messages; the model's name by default.
         new_classifier: As of `load_weights`.
 
     Raises:
         ValueError: If a weight is missing, left over or of another shape. The model then
             keeps the weights that it had.
     """
+    network = network or model.name
     if form is None:
         state_dict = weights_in(state_dict, partial(fitting_names, spec=spec)).state
         form = recognized(state_dict, spec)
-    _warn_of_stride(form, spec, model.name)
-    arrays = _prepared(state_dict, form, spec, model.name)
+    _warn_of_stride(form, spec, network)
+    arrays = _prepared(state_dict, form, spec, network)
     form = FORMATS[form]
     replace_classifier(arrays, form, model, spec, new_classifier)
     paths = [tuple(variable.path.split("/")[-2:]) for variable in model.weights]
@@ -117,7 +122,7 @@ def load_state_dict(
     classifier = {form.key(spec, "logits", name) for name in ("kernel", "bias")} - {
         None
     }
-    _check_keys(keys, classifier, arrays, model.name, len(state_dict))
+    _check_keys(keys, classifier, arrays, network, len(state_dict))
     values = [
         _fitted(as_array(arrays[key]), key, variable, form)
         for key, variable in zip(keys, model.weights, strict=True)
@@ -199,6 +204,7 @@ def _and_more(names):
 
 def _fitted(array, name, variable, form):
     """``array`` in Keras's layout: (kh, kw, in, out) for (out, in, kh, kw)."""
+    check_weights(array, name, variable.path)
     shape = tuple(variable.shape)
     if form.torch and array.ndim == 4:
         array = array.transpose(2, 3, 1, 0)
@@ -215,7 +221,6 @@ def _fitted(array, name, variable, form):
             f"weights? Received: {array.shape}."
             + (f" {NEW_CLASSIFIER}" if "logits" in variable.path else "")
         )
-    check_finite(array, name)
     return array
 
 

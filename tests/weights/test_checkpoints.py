@@ -380,7 +380,55 @@ def test_a_preactivation_networks_names_are_not_taken_for_it(state):
     refuses(replace(SPEC, order="preactivation"), state, "another network")
 
 
+@pytest.mark.parametrize("around", [lambda a: a, lambda a: {"optimizer": a, "epoch": 3}])
+def test_an_optimizers_state_is_no_network(around):
+    one = {"exp_avg": np.ones(3), "exp_avg_sq": np.ones(3)}
+    checkpoint = around({"state": {0: one, 1: one}, "param_groups": [{"lr": 0.1}]})
+    refuses(SPEC, checkpoint, r"an optimizer's state \(.*state.0: exp_avg, exp_avg_sq")
+
+
+def test_errors_name_the_network_and_not_its_model(state):
+    model = build(SPEC, input_shape=(32, 32, 3))  # Keras calls it "functional".
+    part = {name: array for name, array in state.items() if "bn1" not in name}
+    with pytest.raises(ValueError, match="for 'resnet20'. Is it another network's"):
+        load_weights(model, part, SPEC, network="resnet20")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers(state, value):
     bad = state | {"bn1.weight": np.full(16, value, "float32")}
     refuses(SPEC, bad, "must be finite numbers. Received: 'bn1.weight' .* 16 of 16")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "bn1.running_var",
+            lambda a: a - 2,
+            "not be negative. Received: 'bn1.running_var",
+        ),
+        (
+            "conv1.weight",
+            lambda a: a.astype("int8"),
+            "Received: 'conv1.weight' of int8",
+        ),
+        ("fc.bias", lambda a: a + 0j, "Received: 'fc.bias' of complex64"),
+        ("fc.bias", lambda a: a > 0, "Received: 'fc.bias' of bool"),
+    ],
+)
+def test_weights_that_only_damage_gives(state, tensors, name, change, message):
+    from torch import from_numpy
+
+    bad = change(state[name])
+    refuses(SPEC, state | {name: bad}, message)
+    refuses(SPEC, tensors | {name: from_numpy(bad)}, message)
+
+
+def test_variances_that_rounding_made_of_0(state):
+    model = small(SPEC)
+    variance = np.full(16, -1e-9, "float32")
+    load_weights(model, state | {"bn1.running_var": variance}, SPEC)
+    np.testing.assert_array_equal(
+        model.get_layer("stem_bn").moving_variance.numpy(), variance
+    )

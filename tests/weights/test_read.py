@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -123,11 +124,18 @@ def test_another_number_of_classes(folder, network, name):
 
 
 @pytest.mark.parametrize("name", ["bad.npz", "bad.keras", "bad.weights.h5", "bad.h5"])
+@pytest.mark.parametrize(
+    ("index", "number", "message"),
+    [
+        (3, np.nan, "must be finite numbers. Received: 'stem_bn"),
+        (4, -1, "must not be negative. Received: 'stem_bn"),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*doesn't tell how its images")
-def test_weights_that_are_no_numbers(folder, network, tmp_path, name):
+def test_weights_that_are_no_numbers(network, tmp_path, name, index, number, message):
     bad = keras.models.clone_model(network)
     values = network.get_weights()
-    values[3] = np.full_like(values[3], np.nan)
+    values[index] = np.full_like(values[index], number)
     bad.set_weights(values)
     path = tmp_path / name
     if name == "bad.npz":
@@ -136,7 +144,20 @@ def test_weights_that_are_no_numbers(folder, network, tmp_path, name):
         bad.save_weights(path)
     else:
         bad.save(path)
-    with pytest.raises(ValueError, match="must be finite numbers. Received: 'stem_bn"):
+    with pytest.raises(ValueError, match=message):
+        applications.create("resnet20", classes=3, weights=path)
+
+
+def test_integers_in_a_keras_file_are_no_weights(network, tmp_path):
+    path = tmp_path / "bad.weights.h5"
+    network.save_weights(path)
+    with h5py.File(path, "r+") as stored:
+        layers = stored["layers"].values()
+        layer = next(one for one in layers if one["vars"].attrs.get("name") == "logits")
+        kernel = layer["vars"]["0"][()].astype("int32")
+        del layer["vars"]["0"]
+        layer["vars"]["0"] = kernel
+    with pytest.raises(ValueError, match="Received: '.*logits/kernel' of int32"):
         applications.create("resnet20", classes=3, weights=path)
 
 

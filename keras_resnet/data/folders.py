@@ -80,9 +80,10 @@ def load(
     """
     root = local_path(path)
     if not root.is_dir():
+        but = " but a file" if root.is_file() else ""
         raise FileNotFoundError(
-            "`data` (--data) must be a folder with one folder of images per class. "
-            f"Received: {as_text(root)!r}, which isn't a folder."
+            "`data` (--data) must be a folder with one folder of images per class, or a "
+            f"data set's name. Received: {as_text(root)!r}, which isn't a folder{but}."
         )
     layout = find_splits(root)
     inside = contents(layout.train)

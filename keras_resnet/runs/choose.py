@@ -2,6 +2,7 @@
 
 import math
 import os
+import pathlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -58,6 +59,11 @@ def asked_recipe(request: TrainRequest) -> Recipe | None:
         return None
     if isinstance(asked, Recipe):
         recipe = asked
+    elif asked not in RECIPES and local_path(asked, "`recipe`").is_dir():
+        raise ValueError(
+            "A recipe must be a name or a .toml file. Received: "
+            f"{str(asked)!r}, {_said_of_folder(local_path(asked))}"
+        )
     elif isinstance(asked, os.PathLike) or str(asked).endswith(".toml"):
         recipe = read_recipe(local_path(asked, "`recipe`"))
     else:
@@ -68,6 +74,22 @@ def asked_recipe(request: TrainRequest) -> Recipe | None:
         recipe = replace(recipe, network=request.network)
     spec_of(recipe)  # Raises an error if there is no such network.
     return recipe
+
+
+def _said_of_folder(folder: pathlib.Path) -> str:
+    """What a folder that is given as the recipe could be meant for."""
+    names = {path.name for path in folder.iterdir()}
+    if not names & {"settings.json", "record.json", "source.json"}:
+        return f"a folder. Did you mean --data {str(folder)!r}?"
+    if "model.keras" not in names:
+        return (
+            "the folder of an unfinished run. To go on with it, give the command that "
+            "began it."
+        )
+    return (
+        f"a folder with trained weights. Did you mean --weights {str(folder)!r}, to begin "
+        "with these, with a recipe or data beside it?"
+    )
 
 
 def _check_own_name(
@@ -91,16 +113,18 @@ def _check_changes(request: TrainRequest) -> None:
                 f"`{field}` can't be one of `changes` (--set): give `{option}` "
                 f"(--{option}). Received: {field}={changes[field]!r}."
             )
-    given = {
-        f"`{option}` (--{option.replace('_', '-')})": field
+    # The fields that are given, and how the message names each.
+    given = [(name, f"`{name}`") for name in changes]
+    given += [
+        (field, f"`{option}` (--{option.replace('_', '-')})")
         for field, options in OPTIONS_OF.items()
         for option in options
         if getattr(request, option) not in (None, False)
-    }
+    ]
     for change in changes:
-        others = {f"`{name}`": name for name in changes if name != change} | given
-        for said, field in others.items():
-            if field == change or field.startswith(f"{change}."):
+        for field, said in given:
+            itself = said == f"`{change}`"
+            if not itself and (field == change or field.startswith(f"{change}.")):
                 raise ValueError(
                     f"`{change}` must be given once. Received: {change}="
                     f"{changes[change]!r} in `changes` (--set), and {said}."
@@ -134,7 +158,7 @@ def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
         data = recipe.dataset
     if data in DATASETS:
         return sources.load(data, data_dir=request.data_dir)
-    if not isinstance(data, os.PathLike) and not local_path(data).is_dir():
+    if not isinstance(data, os.PathLike) and not local_path(data).exists():
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
     if request.val_fraction is not None:
         folders.check_val_fraction(data, request.val_fraction)

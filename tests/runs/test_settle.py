@@ -1,6 +1,7 @@
 """What is asked for, against what the network and the data allow."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -367,6 +368,36 @@ def test_what_no_recipe_has_is_refused(photos):
         TrainRequest(size=True)
     with pytest.raises(ValueError, match="--set image_sizes"):
         settled(data=photos, recipe="resnet50_tv2_imagenet", batch_size=4, size=96)
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        ([], "a folder. Did you mean --data '{}'?"),
+        (["settings.json"], "an unfinished run. To go on with it, give the command"),
+        (
+            ["settings.json", "record.json", "model.keras"],
+            "Did you mean --weights '{}',",
+        ),
+        (["source.json", "model.keras"], "Did you mean --weights '{}',"),
+    ],
+)
+def test_a_folder_is_no_recipe(tmp_path, held, message):
+    for name in held:
+        (tmp_path / name).touch()
+    for folder in (tmp_path, str(tmp_path)):
+        with pytest.raises(ValueError, match=re.escape(message.format(tmp_path))):
+            settled(recipe=folder)
+
+
+def test_a_file_is_no_data(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.touch()
+    for data in (path, str(path)):
+        with pytest.raises(
+            FileNotFoundError, match="'.*a.jpg', which isn't a folder but a file"
+        ):
+            settled(data=data, network="resnet18")
 
 
 def test_an_unknown_teacher_is_refused_with_a_suggestion():

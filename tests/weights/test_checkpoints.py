@@ -380,7 +380,9 @@ def test_a_preactivation_networks_names_are_not_taken_for_it(state):
     refuses(replace(SPEC, order="preactivation"), state, "another network")
 
 
-@pytest.mark.parametrize("around", [lambda a: a, lambda a: {"optimizer": a, "epoch": 3}])
+@pytest.mark.parametrize(
+    "around", [lambda a: a, lambda a: {"optimizer": a, "epoch": 3}]
+)
 def test_an_optimizers_state_is_no_network(around):
     one = {"exp_avg": np.ones(3), "exp_avg_sq": np.ones(3)}
     checkpoint = around({"state": {0: one, 1: one}, "param_groups": [{"lr": 0.1}]})

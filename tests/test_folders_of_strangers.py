@@ -60,7 +60,7 @@ def test_train_predict_evaluate_and_export(photos, capsys):
     with pytest.warns(UserWarning, match="1 × output of keras-resnet, 'runs'"):
         assert main(["predict", str(run), ".", "--output", "answers.json"]) == 0
     assert "17 images" in capsys.readouterr().out
-    with pytest.warns(UserWarning, match="1 images are left out"):
+    with pytest.warns(UserWarning, match="its 1 image is left out"):
         assert main(["evaluate", str(run), "--split", "validation"]) == 0
     assert main(["evaluate", str(run), "--data", "valid"]) == 0
     assert capsys.readouterr().out.count("2 images") == 2

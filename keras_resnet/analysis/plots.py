@@ -121,7 +121,7 @@ def _rows(history):
             return [_numbers(row) for row in csv.DictReader(file)]
     except (ValueError, csv.Error) as error:
         raise ValueError(
-            f"{path} must be a history as training writes it, and it isn't: {error}"
+            f"{path} must be a history as training writes it. Reading it failed: {error}"
         ) from error
 
 

@@ -35,7 +35,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(
-            f"{path} must be TOML in UTF-8, and it isn't: {error}"
+            f"{path} must be TOML in UTF-8. Reading it failed: {error}"
         ) from error
     if "name" in values:
         raise ValueError(

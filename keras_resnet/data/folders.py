@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from keras_resnet.config.image_formats import SUFFIXES
+from keras_resnet.config.words import plural
 from keras_resnet.data.bad_examples import (
     BAD_SHARE,
     check_share,
@@ -171,10 +172,11 @@ def _is_labelled(path, inside, class_names):
     """Tells whether a folder of test images has classes, and warns if it hasn't."""
     if set(_by_class(inside.folders)) & set(class_names):
         return True
+    number = len(list_images(path).files)
     warnings.warn(
-        f"{as_text(path)} has no folder of a class, so its "
-        f"{len(list_images(path).files)} images are left out: `keras-resnet predict` "
-        "names what is on them.",
+        f"{as_text(path)} has no folder of a class, so its {number} "
+        f"{plural(number, 'image is', 'images are')} left out: `keras-resnet predict` "
+        "names what is there.",
         stacklevel=3,
     )
     return False

@@ -98,9 +98,9 @@ def warn_of_neighbours(
     others = list(beside(root, known))
     if others:
         warnings.warn(
-            f"Beside {as_text(layout.train)} there is more than folders of validation "
-            f"images ({', '.join(SPLITS['validation'])}) and of test images "
-            f"({', '.join(SPLITS['test'])}), which is left out: "
+            f"Beside {as_text(layout.train)} there are other things than folders of "
+            f"validation images ({', '.join(SPLITS['validation'])}) and of test images "
+            f"({', '.join(SPLITS['test'])}). They are left out: "
             f"{', '.join(others[:10])}{', …' if len(others) > 10 else ''}.",
             stacklevel=3,
         )

@@ -208,8 +208,8 @@ def say_left_out(where: str, left_out: Mapping[str, int]) -> None:
     """
     if left_out:
         warnings.warn(
-            f"{where} there is more than images ({', '.join(SUFFIXES)}), which is left "
-            f"out: {counted(left_out)}.",
+            f"{where} there are other things than images ({', '.join(SUFFIXES)}). They "
+            f"are left out: {counted(left_out)}.",
             stacklevel=3,
         )
 

@@ -40,7 +40,8 @@ def decode_bmp(contents: Tensor) -> Tensor:
 
     length, bits, compression = number(14), number(28) % 2**16, number(30)
     masks = tf.reduce_all(tf.stack([number(54), number(58), number(62)]) == MASKS)
-    plain = (compression == UNCOMPRESSED) & _is_one_of(bits, (8, 24, 32))
+    plain = (bits == 8) | (bits == 24) | (bits == 32)
+    plain &= compression == UNCOMPRESSED
     plain |= (compression == BY_MASKS) & (bits == 32) & masks
 
     def look_up():
@@ -120,11 +121,6 @@ def _decode_webp(contents):
     with tf.control_dependencies(checks):
         image = tf.io.decode_image(tf.identity(contents), 0, expand_animations=False)
     return image[..., :3]
-
-
-def _is_one_of(number, choices):
-    tf = tensorflow()
-    return tf.reduce_any(number == tf.constant(choices))
 
 
 def _require(condition, message, values):

@@ -47,8 +47,8 @@ def _gather(port: int, count: int, end: float) -> bool:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"The first worker must listen at port {port}, and can't ({error.strerror}): "
-            "name another port, or stop what uses it.",
+            f"The first worker can't listen at port {port} ({error.strerror}). Stop the "
+            "program that uses it, or name another port.",
         ) from error
     with listener:
         listener.settimeout(PAUSE)

@@ -138,7 +138,7 @@ def _names(path: pathlib.Path) -> tuple[str, ...]:
         return tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} must be UTF-8, as `keras-resnet export` wrote it, and it isn't: "
+            f"{path} must be UTF-8, as `keras-resnet export` wrote it. Reading it failed: "
             f"{error}. Export it again."
         ) from error
 

@@ -212,8 +212,8 @@ def _check_output(out, to, overwrite):
         return
     if not overwrite:
         raise FileExistsError(
-            f"Nothing must be at {out} yet. Choose another name, or pass "
-            "`overwrite=True` (--overwrite)."
+            f"The output must not exist yet. Received: {out}. Choose another name, or "
+            "pass `overwrite=True` (--overwrite)."
         )
     if bool(out.suffix) == out.is_dir() or (
         out.is_dir() and not (out / "source.json").is_file()

@@ -141,7 +141,7 @@ def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
                 "Remove it, or choose another --output-dir."
             )
         return False
-    # What an earlier version did not write is what it is now.
+    # A setting that an earlier version didn't write is taken for the same as now.
     unwritten = ("network", "backend", *COMPUTING, *PREPARING)
     found = {name: wanted[name] for name in unwritten if name in wanted}
     found |= read_settings(folder)

@@ -213,7 +213,7 @@ def load(folder: str | os.PathLike[str]) -> Run:
     count = model.output_shape[-1]
     if len(record["classes"]) != count:
         raise ValueError(
-            f"{_record_in(folder)} must be as it was written, and it isn't: `classes` must "
+            f"{_record_in(folder)} was damaged or changed after it was written: `classes` must "
             f"hold {count} names, one for each logit of {folder / 'model.keras'}. "
             f"Received: {len(record['classes'])} names. Put a copy of it back, or undo the "
             "change."
@@ -269,7 +269,7 @@ def facts_in(
         check_class_names(record["classes"])
     except ValueError as error:
         raise ValueError(
-            f"{_record_in(folder)} must be as it was written, and it isn't: {error} Put a "
+            f"{_record_in(folder)} was damaged or changed after it was written: {error} Put a "
             "copy of it back, or undo the change."
         ) from error
     return spec, preprocessing

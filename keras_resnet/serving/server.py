@@ -167,7 +167,7 @@ def _check(name, host, port, max_batch, batch_timeout, workers):
 
 
 def _check_port(host, port):
-    """Raises `OSError` if the port can't be had (uvicorn would exit by itself)."""
+    """Raises `OSError` if the port isn't free (uvicorn would exit by itself)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -176,6 +176,6 @@ def _check_port(host, port):
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"Port {port} of {host} can't be had ({error.strerror}): stop what uses "
-                "it, or choose another one with --port.",
+                f"The server can't listen at port {port} of {host} ({error.strerror}). "
+                "Stop the program that uses it, or choose another port with --port.",
             ) from None

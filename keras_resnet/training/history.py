@@ -151,8 +151,8 @@ def read_history(path: str | os.PathLike[str]) -> list[dict[str, float]]:
             return [_numbers(row, reader.line_num) for row in reader]
     except (csv.Error, ValueError) as error:
         raise ValueError(
-            f"{path} must be a table as `HistoryLog` writes it, and it isn't: {error}. "
-            "Put a copy of it back."
+            f"{path} must be a table as `HistoryLog` writes it. Reading it failed: "
+            f"{error}. Put a copy of it back."
         ) from error
 
 

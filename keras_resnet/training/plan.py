@@ -174,6 +174,7 @@ def text(
         else f"{measured.memory / 2**30:.1f} GiB at the most"
         + (" (the whole process)" if devices.kind == "cpu" else " on one device")
     )
+    done_already = f"; {done:,} {plural(done, 'update is', 'updates are')} done"
     rows = {
         "run": f"{name}: {recipe.network} on {recipe.dataset}",
         "source": recipe.source,

@@ -302,7 +302,8 @@ def test_an_unlabelled_test_set_does_not_block_training(tmp_path, names):
     write(*(tmp_path / "train" / c / f"{i}.png" for c in "ab" for i in range(4)))
     for name in names or (".",):
         write(tmp_path / "test" / name / "1.png")
-    said = f"no folder of a class, so its {len(names) or 1} images are left out"
+    count = "2 images are" if len(names) == 2 else "1 image is"
+    said = f"no folder of a class, so its {count} left out"
     with pytest.warns(UserWarning, match=said):
         splits = folders.load(tmp_path, val_fraction=0.25)
     assert splits.test is None and splits.train.size == 6

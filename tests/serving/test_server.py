@@ -365,7 +365,7 @@ def test_a_port_in_use_is_one_line(stub, tmp_path):
     done = command_line(str(tmp_path), "--port", str(stub.port), "--name", "x")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "stop what uses it, or choose another one with --port" in done.stderr
+    assert "Stop the program that uses it, or choose another port" in done.stderr
 
 
 @pytest.mark.parametrize(

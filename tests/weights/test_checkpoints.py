@@ -396,6 +396,11 @@ def test_errors_name_the_network_and_not_its_model(state):
         load_weights(model, part, SPEC, network="resnet20")
 
 
+def test_one_weight_too_many_is_in_the_singular(state):
+    more = state | {"teacher_fc": np.ones(3)}
+    refuses(SPEC, more, "holds 1 weight that 'small' has no place for: .'teacher_fc'")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers(state, value):
     bad = state | {"bn1.weight": np.full(16, value, "float32")}

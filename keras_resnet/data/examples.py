@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.config.words import counted
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -109,8 +111,9 @@ class Splits:
         }
         sizes = {name: split.size for name, split in sizes.items() if split is not None}
         shares = ", ".join(f"{size:,} {name}" for name, size in sizes.items())
+        number = sum(sizes.values())
         return (
-            f"{sum(sizes.values()):,} images of {len(self.class_names):,} classes in "
+            f"{counted(number, 'image')} of {len(self.class_names):,} classes in "
             f"{self.name}: {shares}"
         )
 

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 import numpy as np
 
 from keras_resnet.config.image_formats import SUFFIXES
-from keras_resnet.config.words import plural
+from keras_resnet.config.words import counted
 from keras_resnet.data.bad_examples import (
     BAD_SHARE,
     check_share,
@@ -26,8 +26,8 @@ from keras_resnet.data.examples import (
 from keras_resnet.data.layout import find_splits, warn_of_neighbours
 from keras_resnet.data.listing import (
     as_text,
+    by_reason,
     contents,
-    counted,
     list_images,
     say_left_out,
 )
@@ -174,8 +174,8 @@ def _is_labelled(path, inside, class_names):
         return True
     number = len(list_images(path).files)
     warnings.warn(
-        f"{as_text(path)} has no folder of a class, so its {number} "
-        f"{plural(number, 'image is', 'images are')} left out: `keras-resnet predict` "
+        f"{as_text(path)} has no folder of a class, so its "
+        f"{counted(number, 'image is', 'images are')} left out: `keras-resnet predict` "
         "names what is there.",
         stacklevel=3,
     )
@@ -206,7 +206,7 @@ def _read_folder(path, inside, class_names, bad_share):
         if not images:
             raise FileNotFoundError(
                 f"The class folder {as_text(path / name)} must hold images "
-                f"({', '.join(SUFFIXES)}). Received: {counted(others) or 'none'}. Add "
+                f"({', '.join(SUFFIXES)}). Received: {by_reason(others) or 'none'}. Add "
                 "some or remove it."
             )
         left_out += others

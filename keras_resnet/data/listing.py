@@ -209,12 +209,12 @@ def say_left_out(where: str, left_out: Mapping[str, int]) -> None:
     if left_out:
         warnings.warn(
             f"{where} there are other things than images ({', '.join(SUFFIXES)}). They "
-            f"are left out: {counted(left_out)}.",
+            f"are left out: {by_reason(left_out)}.",
             stacklevel=3,
         )
 
 
-def counted(left_out: Mapping[str, int], most: int = 8) -> str:
+def by_reason(left_out: Mapping[str, int], most: int = 8) -> str:
     """Counts and reasons as text, the most frequent first.
 
     Args:

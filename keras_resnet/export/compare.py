@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.config.words import counted
+
 BATCH = 32
 Scores = Callable[[np.ndarray], np.ndarray]  # Of uint8 images, their probabilities.
 
@@ -85,7 +87,8 @@ def line(report: Mapping[str, Any]) -> str:
     parts = [f"{report['format']} {report['precision']}"]
     parts.append(f"{report['bytes'] / 1e6:.1f} MB")
     parts.append(
-        f"on {report['images']:,} images{'' if report['data'] else ' of noise'} at most "
+        f"on {counted(report['images'], 'image')}"
+        f"{'' if report['data'] else ' of noise'} at most "
         f"{report['max_difference']:.1e} from Keras, "
         f"{report['top1_agreement']:.1f} % the same class"
     )

@@ -15,7 +15,7 @@ import numpy as np
 from keras_resnet.config.image_formats import SUFFIXES
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.images import prepare, read_image
-from keras_resnet.data.listing import as_text, counted, list_images, say_left_out
+from keras_resnet.data.listing import as_text, by_reason, list_images, say_left_out
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import check_place, local_path, replace_file
@@ -148,7 +148,7 @@ def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:
 
 def _without_images(folder):
     """What is wrong with a folder that was named to be predicted."""
-    left_out = counted(list_images(folder).left_out)
+    left_out = by_reason(list_images(folder).left_out)
     return (
         f"{as_text(folder)} must hold images ({', '.join(SUFFIXES)}); there are none. "
         f"Received: {left_out or 'an empty folder'}."

@@ -174,7 +174,7 @@ def text(
         else f"{measured.memory / 2**30:.1f} GiB at the most"
         + (" (the whole process)" if devices.kind == "cpu" else " on one device")
     )
-    done_already = f"; {done:,} {plural(done, 'update is', 'updates are')} done"
+    done_already = f"; {counted(done, 'update is', 'updates are')} done"
     rows = {
         "run": f"{name}: {recipe.network} on {recipe.dataset}",
         "source": recipe.source,
@@ -183,7 +183,7 @@ def text(
         "device",
         "updates": f"{recipe.steps:,}, {recipe.steps * recipe.batch_size / examples:.1f} "
         f"epochs of {counted(examples, 'image')}; {counted(validations, 'validation')}"
-        + (f"; {done:,} updates are done" if done else ""),
+        + (done_already if done else ""),
         "schedule": said(to_named_values(recipe.schedule)),
         "memory": memory,
         "speed": f"{', '.join(speeds)}, median of a few updates; the first took "

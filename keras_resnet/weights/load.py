@@ -195,10 +195,6 @@ def _check_keys(keys, classifier, arrays, model, entries):
         )
 
 
-def _entries(number):
-    return f"{number} {plural(number, 'entry', 'entries')}"
-
-
 def _and_more(names):
     if not names:
         return ""

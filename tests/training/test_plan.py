@@ -61,3 +61,21 @@ def test_labels_fit_their_column():
     lines = text.splitlines()
     assert lines[-2:] == ["notes     One.", "          Two."]
     assert all(line[9] == " " and line[10] != " " for line in lines)
+
+
+def test_one_of_anything_is_in_the_singular():
+    recipe = replace(RECIPES["quickstart"], batch_size=1, steps=2, validate_every=2)
+    measured = plan.Measured((plan.Stage(None, 2, 1.0, 0.5),), 0.5, None)
+    text = plan.text(
+        "quickstart",
+        recipe,
+        ALONE,
+        measured,
+        done=1,
+        examples=1,
+        validation_batches=1,
+        computing="float32",
+        notes=(),
+    )
+    assert "1 image, 1 per device" in text
+    assert "epochs of 1 image; 1 validation; 1 update is done" in text

@@ -213,8 +213,8 @@ def load(folder: str | os.PathLike[str]) -> Run:
     count = model.output_shape[-1]
     if len(record["classes"]) != count:
         raise ValueError(
-            f"{_record_in(folder)} was damaged or changed after it was written: `classes` must "
-            f"hold {count} names, one for each logit of {folder / 'model.keras'}. "
+            f"{_record_in(folder)} was damaged or changed after it was written: `classes` "
+            f"must hold {count} names, one for each logit of {folder / 'model.keras'}. "
             f"Received: {len(record['classes'])} names. Put a copy of it back, or undo the "
             "change."
         )
@@ -269,8 +269,8 @@ def facts_in(
         check_class_names(record["classes"])
     except ValueError as error:
         raise ValueError(
-            f"{_record_in(folder)} was damaged or changed after it was written: {error} Put a "
-            "copy of it back, or undo the change."
+            f"{_record_in(folder)} was damaged or changed after it was written: {error} "
+            "Put a copy of it back, or undo the change."
         ) from error
     return spec, preprocessing
 

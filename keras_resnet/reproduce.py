@@ -171,7 +171,7 @@ def _train(request, held):
     if is_finished(folder, request):
         return say_finished(folder, request)
     if hardware.chief and not (folder / "settings.json").exists():
-        check_place(folder / LOCK, "`output_dir` (--output-dir)")
+        check_place(folder / LOCK, "A file of `output_dir` (--output-dir)")
     # Now: the checkout may be another when training ends.
     made_on = environment.describe(accelerators=accelerators(hardware))
     job, folder = settled(request, hardware)

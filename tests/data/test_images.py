@@ -195,7 +195,7 @@ def test_a_mean_per_pixel():
     ids=["too few", "too many", "other size", "ragged", "nested", "a number"],
 )
 def test_a_mean_that_fits_no_image_is_refused(mean):
-    with pytest.raises(ValueError, match="`mean` must hold 3 values"):
+    with pytest.raises(ValueError, match="`mean` must hold 3 finite values"):
         Preprocessing(channels=3, resize=None, size=(4, 5), mean=mean, std=(1, 1, 1))
 
 

@@ -143,7 +143,7 @@ def test_the_share_of_validation_images_is_needed(run, tmp_path):
 def test_an_edited_source_names_file_and_key(change, message, tmp_path):
     source = {key: RECORD[key] for key in ("network", "classes", "preprocessing")}
     (tmp_path / "source.json").write_text(json.dumps(source | change))
-    with pytest.raises(ValueError, match=f"source.json must be as .*{message}"):
+    with pytest.raises(ValueError, match=f"source.json was damaged .*{message}"):
         keras_resnet.load(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_a_record_names_as_many_classes_as_the_network_has(change, tmp_path):
     names = [f"class {number}" for number in range(len(RECORD["classes"]) + change)]
     (tmp_path / "record.json").write_text(json.dumps(RECORD | {"classes": names}))
     shutil.copy(TRAINED / "model.keras", tmp_path)
-    message = f"record.json must be .*`classes` must hold 10 .* {len(names)} names"
+    message = f"record.json was damaged .*`classes` must hold 10 .* {len(names)} names"
     with pytest.raises(ValueError, match=message):
         keras_resnet.load(tmp_path)
 
@@ -183,7 +183,7 @@ def test_a_record_of_impossible_preprocessing_names_the_key(key, value, tmp_path
     prepare = RECORD["preprocessing"] | {key: value}
     record = json.dumps(RECORD | {"preprocessing": prepare})
     (tmp_path / "record.json").write_text(record)
-    with pytest.raises(ValueError, match=f"record.json must be .*`{key}` must"):
+    with pytest.raises(ValueError, match=f"record.json was damaged .*`{key}` must"):
         keras_resnet.load(tmp_path)
 
 

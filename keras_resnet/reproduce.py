@@ -170,11 +170,11 @@ def _train(request, held):
     folder = folder_of(request, request.name or str(request.recipe))
     if is_finished(folder, request):
         return say_finished(folder, request)
-    if hardware.chief and not (folder / "settings.json").exists():
-        check_place(folder / LOCK, "A file of `output_dir` (--output-dir)")
     # Now: the checkout may be another when training ends.
     made_on = environment.describe(accelerators=accelerators(hardware))
     job, folder = settled(request, hardware)
+    if hardware.chief and not (folder / "settings.json").exists():
+        check_place(folder / LOCK, "A file of `output_dir` (--output-dir)")
     phases.begin("network")
     with scope(job):
         job, network, model = build(job)

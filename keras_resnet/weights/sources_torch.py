@@ -239,7 +239,7 @@ def _torch_logits(build, name, state, images):
 
     bias = [value for key, value in state.items() if key.endswith("fc.bias")]
     model = build(name, num_classes=len(bias[0]))
-    tensors = {k.removeprefix("module."): torch.tensor(v) for k, v in state.items()}
+    tensors = {k.removeprefix("module."): torch.as_tensor(v) for k, v in state.items()}
     model.load_state_dict(tensors, strict=True)
     x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
     with torch.no_grad():

@@ -25,6 +25,8 @@ PROTOCOLS = {
     "timm": [(235, 224, "bicubic"), (269, 256, "bicubic")],
 }
 SIZES = [(500, 375), (333, 500), (301, 403), (259, 260), (224, 271), (900, 225)]
+# What torchvision's crops leave of these is 3 modulo 4, where flooring is another place.
+SIZES += [(339, 256), (235, 232)]
 
 
 def by_torchvision(resize, crop, interpolation):
@@ -83,7 +85,8 @@ def test_drawn_images_of_all_remainders(torchvision, library, protocol):
     found = differences(files, library, protocol)
     # Pillow rounds to 8 bits, and cuts what overshoots, between rows and columns.
     assert found.mean() < 0.3 and found.max() <= (2 if "bilinear" in protocol else 20)
-    assert differences(files, library, protocol, "floor").mean() > 1
+    # Of these smooth images, a crop one pixel off differs by several levels more.
+    assert differences(files, library, protocol, "floor").max() > 2 * found.max()
 
 
 @pytest.mark.slow

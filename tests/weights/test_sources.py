@@ -7,7 +7,6 @@ import json
 import struct
 import sys
 import types
-from dataclasses import replace
 from functools import partial
 
 import keras
@@ -20,7 +19,6 @@ from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Preprocessing,
-    default_preprocessing,
 )
 from keras_resnet.models.resnet import build
 from keras_resnet.weights import download, sources, sources_keras, sources_torch
@@ -398,6 +396,7 @@ def test_torchvision_preprocessing(torchvision, monkeypatch, tag, resize):
         size=(224, 224),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
+        exif_orientation=False,
     )
     assert found.classes[:2] == ("tench", "goldfish")
     with pytest.raises(ValueError, match="that is 'resnet50_v1_5'"):
@@ -433,7 +432,7 @@ def test_from_a_download_to_the_logits(
     with torch.no_grad():
         expected = reference(torch.tensor(x.transpose(0, 3, 1, 2))).numpy()
     np.testing.assert_allclose(called(model, x), expected, atol=1e-4)
-    assert model.preprocessing == default_preprocessing(ARCHITECTURES["resnet18"])
+    assert model.preprocessing == imagenet()
 
     found = sources.fetch(where, "resnet18", ARCHITECTURES["resnet18"])
     assert found.sha256 == digest
@@ -466,7 +465,7 @@ def test_timm_preprocessing(timm, monkeypatch, tag, network, resize, interpolati
 @pytest.mark.parity
 def test_a_preset_of_kerashub(tmp_path, monkeypatch, keras_hub):
     """One with random weights, saved here as KerasHub publishes them."""
-    monkeypatch.setattr(sources_keras, "_keras_classes", lambda: None)
+    monkeypatch.setattr(sources_keras, "imagenet_classes", lambda: None)
     converter = keras_hub.layers.ResNetImageConverter(
         image_size=(224, 224),
         scale=[1 / 58.395, 1 / 57.12, 1 / 57.375],
@@ -491,7 +490,7 @@ def test_a_preset_of_kerashub(tmp_path, monkeypatch, keras_hub):
     spec = ARCHITECTURES["resnet18"]
     assert sources.network_of(f"kerashub:{preset}") == "resnet18"
     found = sources.fetch(f"kerashub:{preset}", "resnet18", spec)
-    assert found.preprocessing == replace(default_preprocessing(spec), resize=224)
+    assert found.preprocessing == imagenet(resize=224, crop_rounding="floor")
     model = build(spec)
     load_weights(model, found.weights, spec)
     x = images(2, 224, 224, 3)
@@ -515,7 +514,7 @@ def test_keras_applications_logits(monkeypatch):
         "ResNet50",
         lambda weights, **options: with_random_weights(theirs(weights=None, **options)),
     )
-    monkeypatch.setattr(sources_keras, "_keras_classes", lambda: None)
+    monkeypatch.setattr(sources_keras, "imagenet_classes", lambda: None)
     spec = ARCHITECTURES["resnet50"]
     found = sources.fetch("imagenet", "resnet50", spec)
     model = build(spec)

@@ -77,6 +77,7 @@ def test_a_run_leaves_what_it_promises(finished):
     assert not list(finished.glob("writing_*"))
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_computes_on(tmp_path, capsys):
     reproduce.train(output_dir=tmp_path, devices="cpu", verbose=1)
     assert "Training resnet20 on cpu:0 in float32." in capsys.readouterr().out
@@ -104,6 +105,7 @@ def test_record_tells_the_run(finished):
     assert record["precision"] == "float32"
 
 
+@pytest.mark.slow
 def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypatch):
     # Than micro-batches had: whole batches may not fit into a device's memory.
     sizes, precise = [], []
@@ -336,6 +338,7 @@ def test_deterministic_runs_are_equal(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_all_is_computed_in_the_devices_scope(tmp_path, monkeypatch):
     inside = []
 
@@ -513,6 +516,7 @@ def test_objects_of_ones_own_train_go_on_and_load(tmp_path):
     assert keras_resnet.load(distilled).record["overrides"] == {"teacher": str(folder)}
 
 
+@pytest.mark.slow
 def test_a_recipe_file_trains_as_its_recipe(finished, tmp_path):
     file = tmp_path / "quick.toml"
     file.write_text(tomli_w.dumps(for_toml(RECIPES["quickstart"])))
@@ -689,6 +693,7 @@ def test_a_plan_knows_what_is_done(finished, tmp_path):
         reproduce.plan(output_dir=tmp_path, devices="cpu")
 
 
+@pytest.mark.slow
 def test_frozen_stages_stay(finished, tmp_path):
     given = keras_resnet.load(finished).model
     folder = reproduce.train(
@@ -713,6 +718,7 @@ def test_frozen_stages_stay(finished, tmp_path):
             assert np.array_equal(a, b) == frozen, layer.name
 
 
+@pytest.mark.slow
 def test_a_student_learns_from_a_teacher(finished, tmp_path):
     options = {"output_dir": tmp_path, "devices": "cpu", "verbose": 0}
     folder = reproduce.train(teacher=finished, **options)
@@ -726,6 +732,7 @@ def test_a_student_learns_from_a_teacher(finished, tmp_path):
         reproduce.train(**options)
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_each_row_once(tmp_path, monkeypatch):
     from tensorboard.backend.event_processing import event_accumulator
 

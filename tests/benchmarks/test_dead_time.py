@@ -12,6 +12,7 @@ if not pathlib.Path("/proc/self/stat").exists():
 BUSY = "import time; end = time.time() + {}\nwhile time.time() < end: pass\n"
 
 
+@pytest.mark.slow
 def test_a_program_that_stands_still_is_seen_to_its_end():
     seconds, dead = dead_time.watch(
         [sys.executable, "-c", BUSY.format(1.5) + "time.sleep(2)"]

@@ -46,6 +46,7 @@ def stream(start=0, steps=10):
     )
 
 
+@pytest.mark.slow
 def test_a_step_decides_whatever_ran_before():
     first, second, tail = (
         list(stream(start).as_numpy_iterator()) for start in (0, 0, 6)

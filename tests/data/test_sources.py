@@ -140,6 +140,7 @@ def test_there_is_a_name_for_every_class():
         replace(DATASETS["cifar10"], class_names=("cat", "dog"))
 
 
+@pytest.mark.slow
 def test_imagenette(shared_data):
     imagenette = load("imagenette", data_dir=shared_data / "tfds")
     train, validation, test = (

@@ -214,6 +214,7 @@ def test_softmax_is_recognised_however_it_is_written():
         )
 
 
+@pytest.mark.slow
 def test_an_existing_version_is_kept_unless_told_otherwise(tmp_path):
     model = classifier()
     path = export(model, tmp_path)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import REPOSITORY
 
 MODULES = {
@@ -43,6 +45,7 @@ def run(folder, *options):
     return {line.rpartition("::")[2] for line in passed}, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_what_was_skipped_is_run_later(tmp_path):
     (tmp_path / "pytest.ini").write_text("[pytest]\ntestpaths = all")
     (tmp_path / "all").mkdir()

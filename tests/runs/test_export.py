@@ -360,6 +360,7 @@ def test_an_export_that_answers_otherwise_is_not_kept(small_run, monkeypatch, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_saved_model_that_answers_otherwise_leaves_the_old_one(
     small_run, monkeypatch, tmp_path
 ):
@@ -389,6 +390,7 @@ def test_only_an_exports_folder_is_overwritten(small_run, monkeypatch, tmp_path)
         export(small_run, output=tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_versions_lie_side_by_side(small_run, tmp_path):
     models = tmp_path / "models"
     arguments = ["export", str(small_run), "--output", str(models)]
@@ -417,6 +419,7 @@ def test_int8_is_measured_on_other_images_than_it_is_calibrated_on(small_run, tm
     assert "accuracy" not in told and "no accuracy, as these" in compare.line(told)
 
 
+@pytest.mark.slow
 def test_no_data_set_is_downloaded_for_a_report(small_run, monkeypatch, tmp_path):
     monkeypatch.setattr(sources, "is_here", lambda name, data_dir: False)
     monkeypatch.setattr(sources, "load", lambda *_, **__: pytest.fail("loaded"))

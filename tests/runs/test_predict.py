@@ -95,6 +95,7 @@ def test_names_that_are_no_utf8_are_answered(tmp_path, capfd):
     assert entry["image"] == path and len(entry["predictions"]) == 3
 
 
+@pytest.mark.slow
 def test_a_console_without_a_names_letters_gets_others(tmp_path, monkeypatch):
     pixels = sources.load("fashion_mini").test.images[0]
     path = tmp_path / "caf\u00e9 \u732b.png"

@@ -135,6 +135,7 @@ def trained(rate, *callbacks):
     return model.get_weights()
 
 
+@pytest.mark.slow
 def test_rates_that_callbacks_set_reach_the_update_that_follows():
     for schedule in (
         0.2,
@@ -175,6 +176,7 @@ def test_a_recipe_warms_up_until_the_error_falls():
         np.testing.assert_array_equal(weight, other)
 
 
+@pytest.mark.slow
 def test_an_accuracy_of_another_name():
     callback = ReduceOnPlateau(patience=1, min_delta=0.0, monitor="val_top5")
     callback.set_model(tiny_model())

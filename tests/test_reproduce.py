@@ -445,7 +445,7 @@ def test_the_lock_is_closed_when_training_ends(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "settled", None)  # Comes later.
+    monkeypatch.setattr(reproduce, "build", None)  # Comes later.
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FileExistsError, match="--output-dir.*file is a file"):
         reproduce.train(output_dir=tmp_path / "file", verbose=0)

@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import operator
 import re
 from typing import Any
 
@@ -30,10 +29,9 @@ def plain_number(value: Any) -> Any:
     """
     if isinstance(value, (bool, str)) or type(value) in (int, float):
         return value
-    try:
-        return operator.index(value)
-    except TypeError:
-        return float(value) if isinstance(value, numbers.Real) else value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
 
 
 _HOLDS = {

@@ -62,7 +62,7 @@ def named_classes(names: str | os.PathLike[str]) -> tuple[str, ...]:
             f"Received: {error}."
         ) from error
     found = [line.strip() for line in lines]
-    twice = sorted({name for name in found if found.count(name) > 1 or not name})
+    twice = sorted(n for n, count in Counter(found).items() if count > 1 or not n)
     if twice or not found:
         raise ValueError(
             f"{path} must have the name of one class on each line, each once. Received: "

@@ -77,9 +77,11 @@ def contents(folder: str | os.PathLike[str]) -> Contents:
         name, path = entry.name, pathlib.Path(entry.path)
         suffix = path.suffix.lower()
         is_folder = _holds(entry.is_dir)
-        if name.startswith(".") or name in OF_TOOLS:
+        if _is_hidden(name):
             if is_folder or suffix in SUFFIXES:
                 found.left_out["hidden"] += 1
+        elif is_folder and _is_own(path):
+            found.left_out[f"output of keras-resnet, {as_text(name)!r}"] += 1
         elif is_folder:
             found.folders.append(path)
         elif not _holds(entry.is_file):
@@ -89,11 +91,12 @@ def contents(folder: str | os.PathLike[str]) -> Contents:
             found.images.append(path)
         else:
             found.left_out[suffix or "file without suffix"] += 1
-    own = [path for path in found.folders if _is_own(path)]
-    for path in own:
-        found.folders.remove(path)
-        found.left_out[f"output of keras-resnet, {as_text(path.name)!r}"] += 1
     return found
+
+
+def _is_hidden(name: str) -> bool:
+    """Tells whether a file or folder is hidden, or one of a tool's (`OF_TOOLS`)."""
+    return name.startswith(".") or name in OF_TOOLS
 
 
 def _holds(question: Callable[[], bool]) -> bool:
@@ -116,8 +119,7 @@ def _is_own(folder: pathlib.Path) -> bool:
     for name in names:
         if pathlib.Path(name).suffix.lower() in SUFFIXES:
             return False
-        hidden = name.startswith(".") or name in OF_TOOLS
-        if not hidden and os.path.isdir(folder / name):
+        if not _is_hidden(name) and os.path.isdir(folder / name):
             inside.append(folder / name)
     return bool(inside) and all(map(_is_marked, inside))
 
@@ -232,6 +234,5 @@ def beside(folder: pathlib.Path, known: set[pathlib.Path]) -> Iterator[str]:
     Hidden ones and folders of tools are passed over.
     """
     for path in sorted(folder.iterdir()):
-        hidden = path.name.startswith(".") or path.name in OF_TOOLS
-        if path not in known and not hidden:
+        if path not in known and not _is_hidden(path.name):
             yield as_text(path.name)

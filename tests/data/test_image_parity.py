@@ -85,8 +85,8 @@ def test_drawn_images_of_all_remainders(torchvision, library, protocol):
     found = differences(files, library, protocol)
     # Pillow rounds to 8 bits, and cuts what overshoots, between rows and columns.
     assert found.mean() < 0.3 and found.max() <= (2 if "bilinear" in protocol else 20)
-    # Of these smooth images, a crop one pixel off differs by several levels more.
-    assert differences(files, library, protocol, "floor").max() > 2 * found.max()
+    # Of these images, smooth as they are, a crop one pixel off differs in the mean.
+    assert differences(files, library, protocol, "floor").mean((1, 2, 3)).max() > 1
 
 
 @pytest.mark.slow

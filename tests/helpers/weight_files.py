@@ -7,9 +7,19 @@ import keras
 import numpy as np
 import pytest
 
+from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.models.resnet import build
 from keras_resnet.weights.load import load_weights
 from tests.helpers.reference import with_random_weights
+
+TINY = ResNetSpec(
+    stem="imagenet",
+    stem_filters=16,
+    stages=doubling("basic", (1, 1), 16),
+    dataset="imagenet",
+    paper="none",
+    source="none",
+)
 
 
 def small(spec, seed=0, **options):

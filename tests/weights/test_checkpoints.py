@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.models.resnet import build
 from keras_resnet.weights.checkpoints import weights_in
 from keras_resnet.weights.conventions import FORMATS, fitting_names
@@ -21,40 +20,32 @@ from keras_resnet.weights.load import load_state_dict, load_weights
 from keras_resnet.weights.read import read
 from keras_resnet.weights.to_torch import named_arrays
 from tests.helpers.weight_files import (
+    TINY,
     Malicious,
     assert_same_weights,
     refuses,
     small,
 )
 
-SPEC = ResNetSpec(
-    stem="imagenet",
-    stem_filters=16,
-    stages=doubling("basic", (1, 1), 16),
-    dataset="imagenet",
-    paper="none",
-    source="none",
-)
-
 
 def fits(state):
-    return fitting_names(state, SPEC)
+    return fitting_names(state, TINY)
 
 
 @pytest.fixture(scope="module")
 def network():
-    return small(SPEC, seed=1)
+    return small(TINY, seed=1)
 
 
 @pytest.fixture(scope="module")
 def state(network):
     """With the counters that PyTorch's batch norms have."""
-    return named_arrays(network, SPEC, FORMATS["torchvision"])
+    return named_arrays(network, TINY, FORMATS["torchvision"])
 
 
 @pytest.fixture(scope="module")
 def other():
-    return named_arrays(small(SPEC, seed=2), SPEC, FORMATS["torchvision"])
+    return named_arrays(small(TINY, seed=2), TINY, FORMATS["torchvision"])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +58,7 @@ def loads(path, state):
     """Checks that a file's weights are found; that they load, `test_load` checks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*doesn't tell how its images")
-        found = read(path, "small", SPEC)
+        found = read(path, "small", TINY)
     assert (found.form, found.state.keys()) == ("torchvision", state.keys())
     for name, array in state.items():
         np.testing.assert_array_equal(found.state[name], array)
@@ -182,12 +173,12 @@ def test_mappings_within_themselves(state):
 
 
 def test_the_choice_is_said(state, other, network):
-    model = small(SPEC, seed=3)
+    model = small(TINY, seed=3)
     with pytest.warns(UserWarning, match="'state_dict_ema', an average.* 'state_dict'"):
-        load_weights(model, {"state_dict": other, "state_dict_ema": state}, SPEC)
+        load_weights(model, {"state_dict": other, "state_dict_ema": state}, TINY)
     assert_same_weights(model, network)
-    model = small(SPEC, seed=3)
-    load_state_dict(model, {"ema": prefixed(state, "module.")}, SPEC)
+    model = small(TINY, seed=3)
+    load_state_dict(model, {"ema": prefixed(state, "module.")}, TINY)
     assert_same_weights(model, network)
 
 
@@ -298,7 +289,7 @@ def test_no_code_of_a_file_is_run(tmp_path, torch, tensors, how, wrap, old):
     assert trace.exists()  # It does what it is made for where it is let.
     trace.unlink()
     try:
-        read(path, "small", SPEC)
+        read(path, "small", TINY)
     except ValueError as error:
         assert "weights_only" not in str(error)
     assert not trace.exists()
@@ -308,7 +299,7 @@ def test_a_malicious_module(tmp_path, torch, tensors):
     module = module_of(torch, tensors)
     module.hook = Malicious(tmp_path / "trace", "builtin")
     torch.save(module, tmp_path / "model.pt")
-    read(tmp_path / "model.pt", "small", SPEC)
+    read(tmp_path / "model.pt", "small", TINY)
     assert not (tmp_path / "trace").exists()
 
 
@@ -318,7 +309,7 @@ def test_a_plain_pickle(tmp_path, state, torch, protocol):
     path.write_bytes(
         pickle.dumps([state, Malicious(trace, "builtin")], protocol=protocol)
     )
-    refuses(SPEC, path, "w.pkl must hold a state dict.*save `model.state_dict")
+    refuses(TINY, path, "w.pkl must hold a state dict.*save `model.state_dict")
     assert not trace.exists()
 
 
@@ -330,7 +321,7 @@ def test_torchscript(tmp_path, torch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.script(Double()).save(tmp_path / "w.pt")
-    refuses(SPEC, tmp_path / "w.pt", "w.pt is a TorchScript program.*torch.jit.load")
+    refuses(TINY, tmp_path / "w.pt", "w.pt is a TorchScript program.*torch.jit.load")
 
 
 def test_torch_export(tmp_path):
@@ -338,7 +329,7 @@ def test_torch_export(tmp_path):
     with zipfile.ZipFile(tmp_path / "w.pt2", "w") as archive:
         archive.writestr("w/archive_format", "pt2")
         archive.writestr("w/models/model.json", "{}")
-    refuses(SPEC, tmp_path / "w.pt2", "program that torch.export wrote")
+    refuses(TINY, tmp_path / "w.pt2", "program that torch.export wrote")
 
 
 # --- Other classifiers ------------------------------------------------------------
@@ -361,23 +352,23 @@ HEADS = {
 def test_other_classifiers(state, network, head):
     other = {k: v for k, v in state.items() if not k.startswith("fc.")}
     other |= {name: np.ones(shape, "float32") for name, shape in head.items()}
-    refuses(SPEC, other, "'fc.bias'.*whose classifier is .*`new_classifier=True`")
+    refuses(TINY, other, "'fc.bias'.*whose classifier is .*`new_classifier=True`")
 
-    model = small(SPEC, seed=3, classes=7)
+    model = small(TINY, seed=3, classes=7)
     new = model.get_weights()[-2:]
-    load_weights(model, other, SPEC, new_classifier=True)
+    load_weights(model, other, TINY, new_classifier=True)
     for weight, expected in zip(
         model.get_weights(), network.get_weights()[:-2] + new, strict=True
     ):
         np.testing.assert_array_equal(weight, expected)
 
-    features = build(SPEC, input_shape=(32, 32, 3), include_top=False)
-    load_weights(features, other, SPEC)
+    features = build(TINY, input_shape=(32, 32, 3), include_top=False)
+    load_weights(features, other, TINY)
     np.testing.assert_array_equal(features.get_weights()[0], network.get_weights()[0])
 
 
 def test_a_preactivation_networks_names_are_not_taken_for_it(state):
-    refuses(replace(SPEC, order="preactivation"), state, "another network")
+    refuses(replace(TINY, order="preactivation"), state, "another network")
 
 
 @pytest.mark.parametrize(
@@ -386,25 +377,25 @@ def test_a_preactivation_networks_names_are_not_taken_for_it(state):
 def test_an_optimizers_state_is_no_network(around):
     one = {"exp_avg": np.ones(3), "exp_avg_sq": np.ones(3)}
     checkpoint = around({"state": {0: one, 1: one}, "param_groups": [{"lr": 0.1}]})
-    refuses(SPEC, checkpoint, r"an optimizer's state \(.*state.0: exp_avg, exp_avg_sq")
+    refuses(TINY, checkpoint, r"an optimizer's state \(.*state.0: exp_avg, exp_avg_sq")
 
 
 def test_errors_name_the_network_and_not_its_model(state):
-    model = build(SPEC, input_shape=(32, 32, 3))  # Keras calls it "functional".
+    model = build(TINY, input_shape=(32, 32, 3))  # Keras calls it "functional".
     part = {name: array for name, array in state.items() if "bn1" not in name}
     with pytest.raises(ValueError, match="for 'resnet20'. Is it another network's"):
-        load_weights(model, part, SPEC, network="resnet20")
+        load_weights(model, part, TINY, network="resnet20")
 
 
 def test_one_weight_too_many_is_in_the_singular(state):
     more = state | {"teacher_fc": np.ones(3)}
-    refuses(SPEC, more, "holds 1 weight that 'small' has no place for: .'teacher_fc'")
+    refuses(TINY, more, "holds 1 weight that 'small' has no place for: .'teacher_fc'")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers(state, value):
     bad = state | {"bn1.weight": np.full(16, value, "float32")}
-    refuses(SPEC, bad, "must be finite numbers. Received: 'bn1.weight' .* 16 of 16")
+    refuses(TINY, bad, "must be finite numbers. Received: 'bn1.weight' .* 16 of 16")
 
 
 @pytest.mark.parametrize(
@@ -428,14 +419,14 @@ def test_weights_that_only_damage_gives(state, tensors, name, change, message):
     from torch import from_numpy
 
     bad = change(state[name])
-    refuses(SPEC, state | {name: bad}, message)
-    refuses(SPEC, tensors | {name: from_numpy(bad)}, message)
+    refuses(TINY, state | {name: bad}, message)
+    refuses(TINY, tensors | {name: from_numpy(bad)}, message)
 
 
 def test_variances_that_rounding_made_of_0(state):
-    model = small(SPEC)
+    model = small(TINY)
     variance = np.full(16, -1e-9, "float32")
-    load_weights(model, state | {"bn1.running_var": variance}, SPEC)
+    load_weights(model, state | {"bn1.running_var": variance}, TINY)
     np.testing.assert_array_equal(
         model.get_layer("stem_bn").moving_variance.numpy(), variance
     )

@@ -10,22 +10,14 @@ import pytest
 
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.spec import ResNetSpec, doubling
+from keras_resnet.config.spec import doubling
 from keras_resnet.models.resnet import build
 from keras_resnet.weights.conventions import FORMATS, recognized
 from keras_resnet.weights.files import read_checkpoint
 from keras_resnet.weights.load import load_state_dict, load_weights
 from keras_resnet.weights.to_torch import named_arrays, to_state_dict
 from tests.helpers.cut import cut
-
-TINY = ResNetSpec(
-    stem="imagenet",
-    stem_filters=16,
-    stages=doubling("basic", (1, 1), 16),
-    dataset="imagenet",
-    paper="none",
-    source="none",
-)
+from tests.helpers.weight_files import TINY
 
 
 def tiny_spec(block="basic", **changes):

@@ -1,9 +1,10 @@
-"""Parts of the documentation that are made of rows: networks, recipes, papers."""
+"""Parts of the documentation that are made of rows: networks, detectors, recipes …"""
 
 import re
 from dataclasses import MISSING, fields
 
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
+from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipe_files import described
 from keras_resnet.config.recipes import RECIPES
@@ -262,6 +263,37 @@ def _value(value):
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value in (None, ()) else value
+
+
+# --- Detectors --------------------------------------------------------------------
+
+
+def detectors():
+    """Every detector's row, for docs/reference/detection.md."""
+    head = (
+        "name",
+        "backbone",
+        "neck",
+        "box head",
+        "classes",
+        "images",
+        "paper",
+        "source",
+    )
+    rows = [
+        (
+            f"`{name}`",
+            f"`{spec.backbone}`",
+            f"`{spec.neck}`",
+            f"`{spec.box_head.layers}`, {spec.box_head.pooled}²",
+            spec.classes,
+            " to ".join(map(str, spec.sides)),
+            spec.paper,
+            " ".join((f"{spec.source}.", *spec.deviations)),
+        )
+        for name, spec in DETECTORS.items()
+    ]
+    return markdown(head, rows)
 
 
 # --- Papers -----------------------------------------------------------------------

@@ -86,13 +86,15 @@ class Ours:
 
     def device(self):
         """Name of the GPU."""
-        from keras_resnet.devices.find import Devices, accelerators
+        from keras_resnet.devices.describe import accelerators
+        from keras_resnet.devices.find import Devices
 
         return accelerators(Devices("gpu", ("gpu:0",)))[0]
 
     def memory(self):
         """Bytes at the most."""
-        from keras_resnet.devices.find import Devices, peak_memory
+        from keras_resnet.devices.describe import peak_memory
+        from keras_resnet.devices.find import Devices
 
         return peak_memory(Devices("gpu", ("gpu:0",)))
 

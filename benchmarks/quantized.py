@@ -22,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from keras_resnet.export import compare, converters
 from keras_resnet.export.load import load_exported
 from keras_resnet.runs import environment
-from keras_resnet.runs.evaluate import examples_of
+from keras_resnet.runs.examples import examples_of
 from keras_resnet.runs.export import compared, export
 from keras_resnet.runs.load import load
 from keras_resnet.runs.sample import prepared

@@ -7,6 +7,7 @@ recipes, whose pages are in `catalogue.py`.
 `tests/test_readme.py` checks that the files are current.
 """
 
+import itertools
 import json
 import pathlib
 import re
@@ -14,6 +15,7 @@ import statistics
 
 from benchmarks import catalogue
 from benchmarks.catalogue import markdown
+from benchmarks.landscape import BETTER_LOOP, LOOP
 from benchmarks.ledger_rows import ROWS
 from keras_resnet.runs.record import read_record
 from keras_resnet.runs.tables import table as table_of
@@ -80,6 +82,78 @@ def runs():
     """Other recorded runs."""
     found = sorted((RESULTS / "runs").glob("*.json"))
     return table_of(read_record(path) for path in found)
+
+
+FIGURE6 = {  # By training error in He et al. 2016a, fig. 6, the worst first.
+    "plain56": "plain-56",
+    "plain20": "plain-20",
+    "resnet20": "ResNet-20",
+    "resnet56": "ResNet-56",
+}
+
+
+def figure6():
+    """Errors of plain and residual nets over seeds, in each setting that has results."""
+    settings = {}
+    for path in sorted((RESULTS / "figure6").glob("*/*.json")):
+        settings.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
+    return "\n".join(map(figure6_setting, settings.values()))
+
+
+def figure6_setting(found):
+    """The same of one setting, from its results."""
+    rows = []
+    for name, label in FIGURE6.items():
+        runs = [run for run in found if run["network"] == name]
+        training = [run["training_error"] for run in runs]
+        by_seed = ", ".join(f"{run['training_error']:.2f}" for run in runs)
+        test = spread_if_any([run["test_error"] for run in runs])
+        rows.append((label, spread_if_any(training), by_seed or "–", test))
+    setting, record = found[0]["setting"], found[0]["record"]
+    side, flips = setting["size"], ", flips" if setting["flip"] else ""
+    warmup = f", warm-up at {setting['warmup']:g}" if setting["warmup"] else ""
+    head = (
+        f"{side}×{side} pixels, {setting['steps']:,} updates{flips}{warmup}",
+        "training error, %",
+        "by seed",
+        "test error, %",
+    )
+    ordered, minutes = figure6_seeds(found)
+    date = max(run["date"] for run in found)
+    several = len({run["seed"] for run in found}) > 1
+    average = "Mean ± standard deviation over seeds, " if several else "One seed, "
+    return (
+        f"{markdown(head, rows)}\n"
+        f"{average}final weights, all training and test images as they are. The training "
+        f"errors are in the paper's order with {sum(ordered)} of {len(ordered)} seeds"
+        + (
+            f"; all four took at most {max(minutes):.0f} minutes a seed"
+            if minutes
+            else ""
+        )
+        + f", beside other work. {machine({**record, 'date': date})}.\n"
+    )
+
+
+def figure6_seeds(found):
+    """For each seed with all four networks: whether in the paper's order; minutes."""
+    ordered, minutes = [], []
+    for seed in sorted({run["seed"] for run in found}):
+        runs = {run["network"]: run for run in found if run["seed"] == seed}
+        if len(runs) == len(FIGURE6):
+            errors = [runs[name]["training_error"] for name in FIGURE6]
+            # Each above the next: equal errors are no order.
+            ordered.append(all(a > b for a, b in itertools.pairwise(errors)))
+            seconds = sum(run["record"]["wall_seconds"] for run in runs.values())
+            minutes.append(seconds / 60)
+    return ordered, minutes
+
+
+def spread_if_any(values):
+    """Mean ± sample standard deviation, of one value itself, of none a dash."""
+    if len(values) > 1:
+        return spread(values)
+    return f"{values[0]:.2f}" if values else "–"
 
 
 def benchmarks():
@@ -206,13 +280,46 @@ def serving():
     )
 
 
+def landscape():
+    """A loss landscape beside the loop of loss-landscape."""
+    if not (RESULTS / "landscape.json").exists():
+        return "Not measured yet.\n"
+    result = load("landscape")
+    seconds = result["seconds"]
+    rows = [
+        (name, f"{seconds['point'][name]:.2f}", f"{seconds['surface'][name]:.1f}")
+        for name in seconds["point"]
+    ]
+    head = [
+        f"the loss of `{result['run']}` on {result['images']:,} images",
+        "a point near the network, s",
+        "a surface of {} × {} points, s".format(*result["grid"]),
+    ]
+    faster = "; ".join(
+        f"{times[LOOP]:.2f} × as fast as loss-landscape's loop per {kind} (goal "
+        f"{result['goals'][kind]} ×), {times[BETTER_LOOP]:.2f} × as fast as the "
+        "better one"
+        for kind, times in result["times_faster"].items()
+    )
+    return (
+        f"{markdown(head, rows)}\n"
+        f"Ours is {faster}. {100 * result['share_at_or_above_clip']:.0f} % of the "
+        f"surface's points have a loss of {result['clip']:g} or more, the clip, and all "
+        "variants have the same losses below it. Medians of "
+        f"{result['rounds']} interleaved rounds, `benchmarks/landscape.py`. "
+        f"{beside_torch(result)}.\n"
+    )
+
+
 # The generated parts of each page, by the names in its `<!-- begin NAME -->`.
 PARTS = {
     "README.md": {"results": results, "families": catalogue.family_table},
     "docs/benchmarks.md": {
         "runs": runs,
+        "figure 6": figure6,
         "benchmarks": benchmarks,
         "serving": serving,
+        "landscape": landscape,
     },
     "docs/networks.md": {"networks": catalogue.networks},
     "docs/recipes.md": {
@@ -221,6 +328,7 @@ PARTS = {
         "each recipe": catalogue.each_recipe,
     },
     "docs/citing.md": {"papers": catalogue.papers},
+    "docs/reference/detection.md": {"detectors": catalogue.detectors},
 }
 
 
@@ -266,9 +374,9 @@ def saved_models():
     return f"""# Trained networks
 
 What `keras-resnet train` left, without checkpoints. Each folder holds `model.keras`
-(`keras_resnet.load`, or plain Keras), `saved_model/1` in the layout of TensorFlow
-Serving, and the record of the run. This page is generated from the records by
-`benchmarks/tables.py`.
+(`keras_resnet.load`, or plain Keras from 3.10 on), `saved_model/1` in the layout of
+TensorFlow Serving, and the record of the run. This page is generated from the records
+by `benchmarks/tables.py`.
 
 {table}
 Errors are on the bundled test images. The images are Fashion-MNIST's (MIT, Zalando SE).

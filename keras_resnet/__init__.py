@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # What editors and type checkers see of the names below.
         preprocess_input,
     )
     from keras_resnet.reproduce import plan, train
+    from keras_resnet.runs.compare import compare
     from keras_resnet.runs.load import load
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "ResNet152V2",
     "ResNet200V2",
     "backbone",
+    "compare",
     "create",
     "list_models",
     "load",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "compare": "runs.compare",
     "load": "runs.load",
     "plan": "reproduce",
     "train": "reproduce",
@@ -81,9 +84,12 @@ def __dir__() -> list[str]:
 # The modules of the classes that Keras looks up by name when it loads a model; each of
 # them has the decorator `register_keras_serializable(package="keras_resnet")`.
 _REGISTERED = (
+    "analysis.routed_add",
     "data.random_colors",
     "data.random_crops",
     "data.random_layers",
+    "detection.faster_rcnn",
+    "detection.pyramid",
     "models.layers",
     "training.batch_norm",
     "training.distillation",

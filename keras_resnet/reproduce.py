@@ -17,36 +17,33 @@ import keras_resnet.runs  # noqa: F401  First: it switches oneDNN on.
 from keras_resnet.config.lookup import arguments_checked, check_arguments
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.devices import distribute, onednn, workers
-from keras_resnet.devices.find import Devices, accelerators, find_devices
-from keras_resnet.devices.host import say
-from keras_resnet.files import check_place, local_path
-from keras_resnet.runs import environment
+from keras_resnet.devices import agreement, distribute, onednn, signals, workers
+from keras_resnet.devices.describe import accelerators
+from keras_resnet.devices.find import find_devices
+from keras_resnet.devices.precision import computing_in
+from keras_resnet.runs import deciding, environment
+from keras_resnet.runs.begin import StaysThere, progress, settled, taken
 from keras_resnet.runs.build import (
     batches_in_fit,
     build,
+    data_of,
     scope,
+    snapshots_of,
     stages,
     validation_batches,
 )
 from keras_resnet.runs.choose import check_data_is_here
 from keras_resnet.runs.finish import chosen_loggers, finish
-from keras_resnet.runs.folder import (
-    LOCK,
-    begun,
-    check_folder,
-    claim_folder,
-    is_seen,
-    lock_folder,
-)
-from keras_resnet.runs.job import Job
+from keras_resnet.runs.folder import LOCK, is_whole
 from keras_resnet.runs.messages import say_begins, say_finished, say_results
 from keras_resnet.runs.request import TrainRequest
-from keras_resnet.runs.settle import as_begun, is_finished, settle
-from keras_resnet.training import batch_norm, checkpoint, loggers
-from keras_resnet.training.fit import FitData, fit
+from keras_resnet.runs.settle import finished
+from keras_resnet.targets import check_place
+from keras_resnet.training import batch_norm, loggers
+from keras_resnet.training.fit import fit
 from keras_resnet.training.phases import FitPhases, Phases
 from keras_resnet.training.plan import measure, text
+from keras_resnet.training.snapshots import space
 
 
 @arguments_checked
@@ -56,6 +53,8 @@ def train(
     data: str | os.PathLike[str] | None = None,
     network: str | ResNetSpec | None = None,
     val_fraction: float | None = None,
+    group: str | None = None,
+    bit_depth: int | str | None = None,
     size: int | None = None,
     augment: str | None = None,
     no_flip: bool = False,
@@ -71,6 +70,7 @@ def train(
     seed: int = 0,
     output_dir: str | os.PathLike[str] = "runs",
     data_dir: str | os.PathLike[str] | None = None,
+    snapshots: int | None = None,
     log: tuple[str, ...] | str = (),
     devices: str = "all",
     precision: str = "auto",
@@ -96,10 +96,16 @@ def train(
             By default ``"quickstart"``, unless ``data`` is given.
         data: Folder with a folder of images per class, or key of `DATASETS`, to train
             on instead of the recipe's data, for as many epochs as the recipe has there.
-            Without a recipe, ``network`` is trained by one of ours.
+            Without a recipe, ``network`` is trained by one of ours. Where a name could
+            be both, ``"./cifar10"`` is the folder, ``"tfds:cifar10"`` the data set.
         network: Key of `ARCHITECTURES`, or a `ResNetSpec`, instead of the recipe's.
-        val_fraction: Share of a folder's images that is split off for validation, 0.1
-            by default.
+        val_fraction: Share of each class of a folder that is split off for validation,
+            0.1 by default, by the paths: more images leave the others on their side. Of
+            frames of one video some would be learnt and others measured: see ``group``.
+        group: Regular expression of the part of the path that images on one side have in
+            common, such as ``"video[0-9]+"`` in ``"cat/video07_frame012.jpg"``.
+        bit_depth: Bits that values of 16-bit images take, from 8 to 16 (the default);
+            ``"auto"`` for as many as the largest value of the training images does.
         size: Side of the network's images in pixels instead of the recipe's; random
             scales change in proportion.
         augment: ``"none"``, ``"light"`` (crops and flips) or ``"strong"`` (wide crops,
@@ -123,6 +129,10 @@ def train(
         seed: Of initialization, shuffling and augmentation.
         output_dir: Folder of the runs.
         data_dir: Where TensorFlow Datasets keeps its data.
+        snapshots: Number of sets of weights to keep in the run's folder ``snapshots``,
+            from 2 to one more than the updates: the initial weights, the final ones, and
+            others evenly between. Analyses read them; they change no result. See
+            `Run.snapshots`.
         log: Tools to log the run to as well, of `LOGGERS`, e.g. ``("tensorboard",)``.
         devices: ``"all"``, ``"cpu:2"``, ``"gpu:0,1"``; see `find_devices`.
         precision: ``"auto"`` or a Keras dtype policy; see `choose_precision`.
@@ -145,7 +155,8 @@ def train(
 
     Raises:
         ValueError: If a name, a value or the data is wrong, or the folder holds a run
-            of another recipe. Nothing has been written then.
+            of another recipe. Nothing has been written then, but where not all workers
+            see the run's folder, its settings.
         FileNotFoundError: If the data is not there.
         FileExistsError, PermissionError: If no folder can be made there.
         FloatingPointError: If the loss is no longer finite; a checkpoint is left.
@@ -156,62 +167,69 @@ def train(
     """
     request = TrainRequest(**locals())
     onednn.warn_if_late()
-    loggers.check(request.log)
     with contextlib.ExitStack() as held:
+        held.enter_context(signals.heard())
         return _train(request, held)
 
 
+@agreement.failures_told()
+@computing_in("float32")
 def _train(request, held):
     """Trains in a folder that the chief locks until ``held`` is left."""
     started = time.perf_counter()
     phases = Phases()
     phases.begin("data")
-    hardware = find_devices(request.devices, request.wait)
-    folder = folder_of(request, request.name or str(request.recipe))
-    if is_finished(folder, request):
+    hardware = find_devices(request.devices, request.wait, deciding.of_request(request))
+    loggers.check(request.log)  # Now: the other workers hear of what one lacks.
+    folder = finished(request)
+    if all(agreement.gathered(folder is not None)):
         return say_finished(folder, request)
     # Now: the checkout may be another when training ends.
     made_on = environment.describe(accelerators=accelerators(hardware))
     job, folder = settled(request, hardware)
-    if hardware.chief and not (folder / "settings.json").exists():
+    if hardware.chief and not is_whole(folder):
         check_place(folder / LOCK, "A file of `output_dir` (--output-dir)")
     phases.begin("network")
     with scope(job):
         job, network, model = build(job)
-        if check_folder(folder, job.settings()):
+        if taken(job, folder, held):
             return say_finished(folder, request)
         if hardware.chief:
-            held.enter_context(lock_folder(folder))
-            # Another process may have had the folder until now.
-            if claim_folder(folder, job.settings()):
-                return say_finished(folder, request)
-        distribute.require(
-            is_seen(folder),
-            hardware,
-            f"All workers must see {folder}, where the chief writes: give them an "
-            "--output-dir on a file system that they share.",
-        )
-        if hardware.chief:
             say_begins(job, folder)
-        earlier_seconds = fit(
+        earlier_seconds, history = fit(
             model,
             job.recipe,
             data_of(job),
             folder,
             devices=hardware,
-            before_saving=[FitPhases(phases), *batch_norm.replica_callbacks(hardware)],
+            before_saving=[
+                FitPhases(phases),
+                StaysThere(job, folder, held),
+                *batch_norm.replica_callbacks(hardware),
+            ],
             loggers=chosen_loggers(job, folder) if hardware.chief else (),
+            snapshots=snapshots_of(job, network, folder),
             verbose=request.verbose,
         )
     workers.leave(hardware.workers)
     if hardware.chief:
         since = started - earlier_seconds
-        finish(job, network, folder, made_on=made_on, phases=phases, since=since)
+        finish(
+            job,
+            network,
+            folder,
+            history=history,
+            made_on=made_on,
+            phases=phases,
+            since=since,
+        )
         say_results(folder, request)
     distribute.end_together(hardware)
     return folder
 
 
+@agreement.failures_told()
+@computing_in("float32")
 def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) -> str:
     """Estimates what `train` would take with the same options, and trains nothing.
 
@@ -223,8 +241,8 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
         **options: As of `train`.
 
     Returns:
-        Text: devices, batch, updates, memory, expected time, and what of the recipe is
-        done otherwise here.
+        Text: devices, batch, updates, memory, expected time, what of the recipe is done
+        otherwise here, and the space of weights that are kept.
 
     Raises:
         ValueError: As of `train`.
@@ -236,13 +254,13 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
     onednn.warn_if_late()
     loggers.check(request.log)
     check_data_is_here(request)
-    hardware = find_devices(request.devices, request.wait)
+    hardware = find_devices(request.devices, request.wait, deciding.of_request(request))
     job, folder = settled(request, hardware)
     with scope(job):
-        job, _, model = build(job)
-        if check_folder(folder, job.settings()):
+        job, network, model = build(job)
+        finished, done = progress(job, folder)
+        if finished:
             return f"{folder} is finished: there is nothing to train."
-        done = checkpoint.updates_done(folder / "checkpoints")
         if done == job.recipe.steps:
             return f"{folder} is trained: there is only to measure and to export."
         validation, count = validation_batches(job)
@@ -254,7 +272,7 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
             stages=stages(job.recipe, done),
             validation_batches=count,
         )
-    return text(
+    planned = text(
         job.name,
         job.recipe,
         hardware,
@@ -265,31 +283,4 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
         computing=f"{job.backend}, {job.precision}" + (", XLA" if job.xla else ""),
         notes=job.notes(),
     )
-
-
-def folder_of(request: TrainRequest, name: str) -> pathlib.Path:
-    """The folder of the run of this name."""
-    return local_path(request.output_dir) / f"{name}_seed{request.seed}"
-
-
-def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path]:
-    """The job that is asked for, as its run may have begun it, and the run's folder."""
-    job = settle(request, hardware)
-    folder = folder_of(request, job.name)
-    asked = job.precision, job.xla
-    job = as_begun(job, begun(folder, job.backend))
-    if (job.precision, job.xla) != asked and request.verbose and hardware.chief:
-        say(
-            f"The run goes on in {job.precision}, {'with' if job.xla else 'without'} "
-            "XLA, as it began; here, 'auto' means something else."
-        )
-    return job, folder
-
-
-def data_of(job: Job) -> FitData:
-    """The batches that a job's `fit` iterates over."""
-    return FitData(
-        batches=lambda done: batches_in_fit(job, done),
-        validation=validation_batches(job)[0],
-        examples=job.splits.train.size,
-    )
+    return "\n".join([planned, *space(network, job.snapshot_updates())])

@@ -15,6 +15,7 @@ from tests.helpers.shards import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_report_header,
 )
+from tests.helpers.torchvision_operators import stand_in_for_cuda
 
 pytest_plugins = ["tests.helpers.skipped"]
 
@@ -71,6 +72,24 @@ def never_autotuned(monkeypatch):
     return iterated
 
 
+@pytest.fixture
+def keras_is_told():
+    """A function after which Keras is as a user's ``keras.json`` and variables can be."""
+    keras = pytest.importorskip("keras")
+    from keras_resnet.devices.precision import computing_in
+
+    def tell():
+        keras.config.set_floatx("float16")
+        keras.config.set_dtype_policy("float16")
+        keras.config.set_epsilon(1e-3)
+        keras.config.set_image_data_format("channels_first")
+        keras.config.set_max_epochs(1)
+        keras.config.set_max_steps_per_epoch(1)
+
+    with computing_in("float32"):  # Puts all of them back.
+        yield tell
+
+
 # --- Packages that a test compares with, or is skipped ----------------------------
 
 
@@ -85,10 +104,19 @@ def references(torch):
 
 
 @pytest.fixture(scope="session")
-def torchvision(references):
+def torchvision(references, tmp_path_factory):
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip("needs torchvision: see CONTRIBUTING.md")
+    stand_in_for_cuda(tmp_path_factory.mktemp("cuda"))
     return references.import_torchvision()
+
+
+@pytest.fixture(scope="session")
+def torchvision_operators(torchvision):
+    """It with operators such as `ops.nms`, which need its compiled library."""
+    if not torchvision.extension._has_ops():
+        pytest.skip("needs a torchvision whose operators can be loaded")
+    return torchvision
 
 
 @pytest.fixture(scope="session")

@@ -345,8 +345,11 @@ PER_PIXEL = tuple(
 
 
 @pytest.fixture(
-    params=[{}, {"channel_order": "bgr"}, {"mean": PER_PIXEL}],
-    ids=["rgb", "bgr", "a mean per pixel"],
+    params=[
+        pytest.param({}, id="rgb"),
+        pytest.param({"channel_order": "bgr"}, id="bgr", marks=pytest.mark.slow),
+        pytest.param({"mean": PER_PIXEL}, id="a mean per pixel"),
+    ],
 )
 def both(request, monkeypatch):
     """A network, and the same with its preprocessing in the graph."""

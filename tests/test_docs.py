@@ -4,6 +4,7 @@ import ast
 import importlib
 import inspect
 import re
+import runpy
 import shlex
 import shutil
 import tomllib
@@ -14,8 +15,9 @@ import pytest
 import yaml
 
 import keras_resnet
-from keras_resnet.cli.arguments import parser
+from keras_resnet.cli.parser import parser
 from tests.conftest import REPOSITORY
+from tests.helpers.boxed_folders import voc_folder
 
 DOCS = REPOSITORY / "docs"
 PAGES = [
@@ -29,6 +31,10 @@ PUBLIC_MODULES = (
     "keras_resnet.optimizers",
     "keras_resnet.callbacks",
     "keras_resnet.layers",
+    "keras_resnet.analysis",
+    "keras_resnet.detection",
+    "keras_resnet.evaluation",
+    "keras_resnet.runs.report",
 )
 TESTED_ELSEWHERE = {"serving", "your_own_loop"}
 
@@ -127,6 +133,9 @@ def test_python_runs(path, tmp_path, monkeypatch):
     pixels = np.zeros((28, 28), "uint8")
     for name in ("cat.jpg", "shoe.png"):
         matplotlib.image.imsave(name, pixels)
+    boxes = [("red", 3, 3, 30, 25), ("white", 20, 8, 55, 38), ("red", 30, 2, 50, 20)]
+    lists = {"train": ["1", "2"], "val": ["3"], "test": ["4"]}
+    voc_folder(tmp_path / "cells", {name: boxes for name in "1234"}, lists)
     names = {"images": np.zeros((2, 224, 224, 3), "uint8")}
     # Finished, so that nothing is trained.
     monkeypatch.setattr(
@@ -134,6 +143,33 @@ def test_python_runs(path, tmp_path, monkeypatch):
     )
     for block in blocks(path, "python"):
         exec(re.sub(r'weights="[^"]*"', "weights=None", block), names)
+
+
+# --- Variables of the environment --------------------------------------------------
+
+
+def variables_in_the_code():
+    """Names of variables in the modules that read or set any."""
+    found = set()
+    for path in (REPOSITORY / "keras_resnet").rglob("*.py"):
+        code = path.read_text()
+        if not re.search(r"\benviron\b|\bgetenv\b|environment: Mapping", code):
+            continue
+        for node in ast.walk(ast.parse(code)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                if re.fullmatch(r"MPLBACKEND|[A-Z]+(_[A-Z\d]+)+|GIT_", node.value):
+                    found.add(node.value)
+    return {name for name in found if not name.startswith("SC_")}  # Of `sysconf`.
+
+
+def test_every_variable_that_the_code_reads_is_documented():
+    page = (DOCS / "reference/environment.md").read_text()
+    ours = page.partition("## Variables of the libraries")[0]
+    rows = re.findall(r"^\| (`.*?) \|", ours, re.M)
+    documented = set(re.findall(r"`([A-Z_\d]+)`", " ".join(rows))) | {"GIT_"}
+    assert "`GIT_…`" in ours
+    keras_reads = {"KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"}
+    assert variables_in_the_code() | keras_reads == documented
 
 
 # --- Files that name versions ------------------------------------------------------
@@ -169,3 +205,15 @@ def test_the_workflows_run_what_the_readme_says():
     ran = "\n".join(runs).replace("${{ matrix.shard }}", "auto").splitlines()
     for line in shown.replace(" && ", "\n").splitlines():
         assert line in ran, line
+
+
+def test_pictures_of_augmentations_stand_side_by_side():
+    drawn = runpy.run_path(str(DOCS / "augmentation" / "draw.py"))
+    colours = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]], "uint8")
+    pictures = np.broadcast_to(colours[:, :, None, None], (2, 2, 40, 30, 3))
+    whole = drawn["side_by_side"](pictures)
+    expected = np.full((84, 64, 3), 255)
+    for row, column in np.ndindex(2, 2):
+        top, left = 44 * row, 34 * column
+        expected[top : top + 40, left : left + 30] = colours[row, column]
+    np.testing.assert_array_equal(whole, expected)

@@ -20,7 +20,7 @@ from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize
 from keras_resnet.devices.find import find_devices
-from keras_resnet.runs.build import build, scope
+from keras_resnet.runs.build import build, data_of, scope
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import settle
 from keras_resnet.training.fit import fit
@@ -100,8 +100,18 @@ def parts(recipe):
     )
 
 
-# Of those made of the same parts, the first.
-KINDS = {parts(recipe): name for name, recipe in reversed(RECIPES.items())}.values()
+def covering(rows, chosen):
+    """Names of rows: these, and as many as have each part of the others once."""
+    chosen = list(chosen)
+    left = set().union(*rows.values()).difference(*map(rows.get, chosen))
+    while left:
+        chosen.append(max(rows, key=lambda name: len(left & rows[name])))
+        left -= rows[chosen[-1]]
+    return chosen
+
+
+PARTS = {name: set(enumerate(parts(recipe))) for name, recipe in RECIPES.items()}
+KINDS = covering(PARTS, (*COMPILED, WHOLE))
 EACH = [
     pytest.param(
         name, marks=pytest.mark.slow if name in KINDS else pytest.mark.exhaustive
@@ -143,7 +153,7 @@ def train(name, options, folder, eagerly):
         fit(
             model,
             job.recipe,
-            reproduce.data_of(job),
+            data_of(job),
             folder,
             devices=hardware,
             verbose=0,

@@ -1,5 +1,6 @@
 """The command line: words, exit codes, suggestions."""
 
+import json
 import os
 import re
 import signal
@@ -14,17 +15,18 @@ import pytest
 
 from keras_resnet import reproduce
 from keras_resnet.__main__ import main
-from keras_resnet.cli import commands, startup
-from keras_resnet.cli.packages import EXTRAS
+from keras_resnet.cli import run, serving, startup
 from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.extras import EXTRAS
 from tests.conftest import REPOSITORY
+from tests.helpers.environments import SLURM
 from tests.helpers.terminal import Terminal, rows_of
 
 
 @pytest.mark.parametrize(
     "command",
-    ["", "list", "train", "evaluate", "predict", "export", "serve", "convert"],
+    ["", *"list train evaluate analyze report predict export serve convert".split()],
 )
 def test_each_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as exit_:
@@ -58,6 +60,7 @@ def test_show(capsys):
         (["show", "resnet-50"], "Did you mean 'resnet50'"),
         (["train", "quickstrat"], "Did you mean 'quickstart'"),
         (["evaluate", "nowhere"], "there is no folder"),
+        (["report", "nowhere"], "there is no folder"),
         (["predict", "nowhere", "x.png"], "there is no folder"),
         (["export", "nowhere"], "there is no folder"),
         (["serve", "nowhere"], "there is no folder"),
@@ -74,6 +77,37 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+class Failed(Exception):
+    """An error of TensorFlow's."""
+
+    __module__ = "tensorflow.python.framework.errors_impl"
+
+
+def test_an_error_of_tensorflow_while_training_says_how_to_go_on(capsys, monkeypatch):
+    def fail(**_):
+        raise Failed("photos/cat/1.png; No such file or directory")
+
+    for name in ("train", "plan"):
+        monkeypatch.setattr(reproduce, name, fail)
+    assert main(["train"]) == 1
+    said = (
+        "keras-resnet: TensorFlow failed: photos/cat/1.png; No such file or directory\n"
+    )
+    more = (
+        "Once the cause is mended, the same command goes on from the last checkpoint.\n"
+    )
+    assert capsys.readouterr().err == said + more
+    assert main(["train", "--plan"]) == 1
+    assert capsys.readouterr().err == said
+
+
+def test_an_encoding_that_lacks_letters_is_named(capsys, monkeypatch):
+    monkeypatch.setattr(reproduce, "train", lambda **_: "фото".encode("ascii"))
+    assert main(["train"]) == 2
+    assert "'ascii' codec can't encode" in (said := capsys.readouterr().err)
+    assert "set PYTHONUTF8=1, or LC_ALL=C.UTF-8, and run" in said
 
 
 def test_quiet_training_prints_nothing(capsys, monkeypatch, tmp_path):
@@ -105,6 +139,44 @@ def test_sigterm_says_so(capsys, monkeypatch, arguments, said):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "list",
+        "show quickstart",
+        "train",
+        "evaluate a",
+        "analyze a lesions",
+        "report a",
+        "predict a b",
+        "export a",
+        "serve a",
+        "convert a b",
+    ],
+)
+@pytest.mark.parametrize("theirs", ["no such backend", None])
+def test_no_command_needs_the_users_backend_of_matplotlib(words, theirs, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", theirs or "")
+    if theirs is None:
+        monkeypatch.delenv("MPLBACKEND")
+    seen = []
+    monkeypatch.setattr(
+        run, "_done", lambda options: seen.append(os.environ["MPLBACKEND"]) or 0
+    )
+    assert main(words.split()) == 0
+    assert seen == ["agg"]
+    assert os.environ.get("MPLBACKEND") == theirs
+
+
+def test_matplotlib_can_be_imported_whatever_its_backend_is(monkeypatch):
+    """As Keras imports it; in a process of its own, since it reads the variable once."""
+    monkeypatch.setenv("MPLBACKEND", "no such backend")
+    words = [sys.executable, "-c", "import matplotlib"]
+    assert subprocess.run(words, capture_output=True).returncode == 1
+    with startup.without_a_display():
+        assert subprocess.run(words, capture_output=True).returncode == 0
+
+
 def test_training_that_sigterm_ended_says_so(capsys, monkeypatch):
     def train(**options):  # As `training.saving.Checkpoint` ends it, once it has saved.
         raise SystemExit(128 + signal.SIGUSR1)
@@ -112,6 +184,50 @@ def test_training_that_sigterm_ended_says_so(capsys, monkeypatch):
     monkeypatch.setattr(reproduce, "train", train)
     assert main(["train"]) == 128 + signal.SIGUSR1
     assert "Ended by SIGUSR1. The same command goes on" in capsys.readouterr().err
+
+
+EVALUATOR = json.dumps(
+    {"cluster": {"chief": ["a:1"]}, "task": {"type": "evaluator", "index": 0}}
+)
+WITH_PS = json.dumps(
+    {"cluster": {"chief": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}
+)
+
+
+def test_an_evaluator_is_told_what_it_is(capsys, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", EVALUATOR)
+    # A cloud ends the whole job where a task fails.
+    assert main(["train", "--learning-rate", "0.1"]) == 0
+    said = capsys.readouterr().err
+    assert "This process is the evaluator" in said and "The chief and the" in said
+    for function in (reproduce.train, reproduce.plan):
+        with pytest.raises(ValueError, match="This process is the evaluator"):
+            function("quickstart")
+
+
+def test_parameter_servers_are_refused_where_one_trains(capsys, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", WITH_PS)
+    assert main(["train"]) == 2
+    assert "Parameter servers (the job 'ps'" in capsys.readouterr().err
+    # Whatever the cluster: other commands run alone.
+    looked = []
+
+    monkeypatch.setattr(
+        "keras_resnet.cli.run.import_frameworks",
+        lambda *names, look_for_gpus: looked.append(look_for_gpus),
+    )
+    options = SimpleNamespace(
+        quiet_start=True, command=lambda options: 0, frameworks=("keras",)
+    )
+    assert run._done(options) == 0
+    assert looked == [True]
+
+
+def test_many_seeds_in_tasks_of_slurm_are_told_how(capsys, monkeypatch):
+    for name, value in SLURM.items():
+        monkeypatch.setenv(name, value)
+    assert main(["train", "--seeds", "0-1"]) == 2
+    assert "KERAS_RESNET_WORKERS=localhost:1" in capsys.readouterr().err
 
 
 def test_warnings_are_one_line_without_their_source(capsys, monkeypatch):
@@ -138,7 +254,7 @@ def not_found(name):
     [
         (
             not_found("litserve.utils"),
-            "litserve is not installed. In the checkout: pip install '.[serve]'",
+            "litserve is not installed: pip install '.[serve]' in the checkout",
         ),
         (not_found("tensorflow_datasets"), "pip install '.[data]'"),
         (not_found("tf2onnx"), "pip install '.[export]'"),
@@ -173,12 +289,16 @@ def test_evaluate_prints_a_top5_error_where_there_is_one(capsys, monkeypatch, to
     from keras_resnet.runs import evaluate
 
     result = {"data": "photos", "split": "test", "n": 7, "loss": 0.5}
-    result |= {"top1_error": 25.0, "top5_error": top5}
+    result |= {"top1_error": 25.0, "top5_error": top5, "protocol": "single_crop"}
+    result |= {"top1_interval": [20.0, 31.5], "ece": 0.0125}
     monkeypatch.setattr(evaluate, "evaluate", lambda *args, **options: result)
     assert main(["evaluate", "runs/x"]) == 0
     said = "" if top5 is None else "top-5 error 12.50 %, "
-    expected = f"photos test: top-1 error 25.00 %, {said}loss 0.5000, 7 images\n"
-    assert capsys.readouterr().out == expected
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"photos test: top-1 error 25.00 %, {said}loss 0.5000, 7 images"
+    assert second == (
+        "top-1 error in 95 % of resamples: 20.00 to 31.50 %; calibration error 1.25 %"
+    )
 
 
 @pytest.mark.parametrize(
@@ -192,12 +312,12 @@ def test_the_only_run_of_a_folder_is_served(tmp_path, file):
         return tmp_path / name
 
     (tmp_path / "notes").mkdir()
-    assert commands.to_serve(str(tmp_path)) == tmp_path  # Whose worker says what lacks.
+    assert serving.to_serve(str(tmp_path)) == tmp_path  # Whose worker says what lacks.
     run = make("one")
-    assert commands.to_serve(str(tmp_path)) == commands.to_serve(str(run)) == run
+    assert serving.to_serve(str(tmp_path)) == serving.to_serve(str(run)) == run
     make("two")
     with pytest.raises(ValueError, match=r"it holds 2: name one of .*/one, .*/two\."):
-        commands.to_serve(str(tmp_path))
+        serving.to_serve(str(tmp_path))
 
 
 STEP = """
@@ -226,6 +346,30 @@ def test_a_long_step_is_one_row_of_a_terminal_and_then_gone(columns):
     assert "Exporting runs/[red]a_very" in text
     assert rows_of(text, columns) <= 3  # The step's, "done", and the one below it.
     assert text.endswith("done\r\n")
+
+
+CLOSED = """
+import os, sys
+from keras_resnet.__main__ import open_closed_streams
+open_closed_streams()
+with open(sys.argv[1], "wb", buffering=0) as file:
+    os.write(1, b"of C++")
+    os.write(2, b"of C++")
+    print("Hello"), print("Hello", file=sys.stderr), sys.stdin.read()
+    sys.stdout.isatty(), sys.stdout.flush(), sys.stderr.flush()
+    file.write(b"whole")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path, closed):
+    file = tmp_path / "file"
+    command = f'"$0" -c "$1" "$2" {closed}'
+    words = ["sh", "-c", command, sys.executable, CLOSED, str(file)]
+    done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    assert file.read_bytes() == b"whole"
 
 
 def test_a_long_step_says_nothing_in_a_pipe():

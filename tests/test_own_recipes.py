@@ -50,6 +50,7 @@ def test_a_recipe_file_trains_on_imagenette(shared_data, tmp_path, capsys):
     assert record["overrides"]["changes"]["image_sizes"] == [[0, 32]]
 
 
+@pytest.mark.exhaustive
 def test_a_published_recipe_trains_on_photographs(photos, tmp_path, capsys):
     words = [
         "--network",

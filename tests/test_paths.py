@@ -10,10 +10,10 @@ import pytest
 import keras_resnet
 from keras_resnet import reproduce
 from keras_resnet.__main__ import main
-from keras_resnet.analysis import image_plots, plots
+from keras_resnet.analysis import plots
 from keras_resnet.callbacks import HistoryLog, Resume, read_history
 from keras_resnet.config.recipe_files import read_recipe
-from keras_resnet.data import folders, images, sources
+from keras_resnet.data import folders, image_files, sources
 from keras_resnet.export import load as exported
 from keras_resnet.export.converters import export_classifier
 from keras_resnet.export.saved_model import export_saved_model
@@ -21,6 +21,7 @@ from keras_resnet.files import local_path, sha256_of
 from keras_resnet.runs.convert import convert
 from keras_resnet.runs.evaluate import evaluate
 from keras_resnet.runs.export import export
+from keras_resnet.runs.places import folder_of, where
 from keras_resnet.runs.predict import (
     check_table,
     files,
@@ -29,7 +30,7 @@ from keras_resnet.runs.predict import (
     write_table,
 )
 from keras_resnet.runs.record import read_record, write_record
-from keras_resnet.runs.request import TrainRequest, where
+from keras_resnet.runs.request import TrainRequest
 from keras_resnet.training import loggers
 from keras_resnet.weights.files import read_checkpoint
 from keras_resnet.weights.load import load_weights
@@ -77,11 +78,10 @@ READERS = {
         None, path, None, normalize=None, class_names=(), preprocessing={}
     ),
     "a folder of images": folders.load,
-    "an image": lambda path: images.read_image(path, None),
+    "an image": lambda path: image_files.read_image(path, None),
     "a hash": sha256_of,
     "curves": lambda path: plots.training_curves(ROWS, path, title=""),
     "a history to draw": lambda path: plots.training_curves(path, "c.png", title=""),
-    "a grid": lambda path: image_plots.image_grid(IMAGE, path, columns=1),
 }
 
 
@@ -163,7 +163,7 @@ def test_a_request_is_at_home(home):
         output_dir="~/runs", data=pathlib.Path("~/photos"), network="resnet18",
         weights="~/w.pth", teacher="~/t",
     )  # fmt: skip
-    assert reproduce.folder_of(request, "r") == home / "runs" / "r_seed0"
+    assert folder_of(request, "r") == home / "runs" / "r_seed0"
     assert request.data == home / "photos"
     assert (request.weights, request.teacher) == (f"{home}/w.pth", f"{home}/t")
     assert where("~/photos") == str((home / "photos").resolve())

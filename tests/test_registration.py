@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from keras_resnet import layers
+from keras_resnet.analysis.routed_add import RoutedAdd
 from keras_resnet.config.spec import ResNetSpec, doubling
+from keras_resnet.detection.faster_rcnn import FasterRCNN
+from keras_resnet.detection.pyramid import UpsampleAdd
 from keras_resnet.models.layers import FrozenBatchNormalization, GroupedConv2D
 from keras_resnet.models.resnet import build
 from keras_resnet.training import (
@@ -36,6 +39,9 @@ NAMES = {
     layers.RandomPCAColor: "keras_resnet>RandomPCAColor",
     layers.RandomPadCropFlip: "keras_resnet>RandomPadCropFlip",
     layers.RandomScaleCrop: "keras_resnet>RandomScaleCrop",
+    RoutedAdd: "keras_resnet>RoutedAdd",
+    FasterRCNN: "keras_resnet>FasterRCNN",
+    UpsampleAdd: "keras_resnet>UpsampleAdd",
 }
 LOAD = """
 import sys

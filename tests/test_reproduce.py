@@ -8,7 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -24,15 +26,18 @@ from keras_resnet.config.recipe_files import for_toml
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.schedules import CosineDecay, StepDecay
 from keras_resnet.config.spec import doubling
-from keras_resnet.data import pipelines, sources
-from keras_resnet.devices import find
+from keras_resnet.data import folders, pipelines, sources
+from keras_resnet.data.identity import read_files
+from keras_resnet.devices import agreement, find
 from keras_resnet.runs import build, finish, pictures
 from keras_resnet.runs import evaluate as evaluation
 from keras_resnet.runs.convert import convert
 from keras_resnet.runs.folder import LOCK, lock_folder
+from keras_resnet.runs.images import count_trained_on
 from keras_resnet.runs.record import KEYS, read_record
 from keras_resnet.training import batch_norm, loggers
 from keras_resnet.training.history import HISTORY, read_history
+from keras_resnet.training.snapshots import SNAPSHOTS
 from tests.helpers.small_splits import small_splits
 from tests.helpers.smoke import smoke
 
@@ -255,6 +260,17 @@ def test_a_finished_run_is_left_alone(finished, capsys):
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
+def test_a_finished_run_says_which_snapshots_it_lacks(finished):
+    with pytest.warns(UserWarning) as said:
+        again = reproduce.train(output_dir=finished.parent, snapshots=3, verbose=0)
+    assert again == finished
+    assert not (finished / SNAPSHOTS).exists()
+    told = str(said[0].message)
+    assert "is finished and has none of the 3 sets of weights" in told
+    assert "--snapshots 3" in told
+    assert "--name quickstart_with_snapshots" in told
+
+
 @pytest.mark.parametrize("options", [{}, {"devices": "cpu"}])
 def test_a_finished_run_needs_no_data(finished, monkeypatch, options):
     def load(name, data_dir=None):
@@ -302,7 +318,7 @@ def test_a_run_goes_on_as_it_began(finished, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(reproduce, "fit", fit)
     path = tmp_path / finished.name / "settings.json"
-    path.parent.mkdir()
+    (path.parent / "checkpoints" / "step_1").mkdir(parents=True)
     settings = json.loads((finished / "settings.json").read_text())
     assert (settings["precision"], settings["xla"]) == ("float32", False)
     other = {"precision": "mixed_bfloat16", "xla": True}
@@ -393,6 +409,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         ({"data": "cifar10"}, "needs a `network`"),
         ({"devices": 2}, "must be 'all'.* Received: devices=2"),
         ({"val_fraction": 0.2}, "give a folder as `data`"),
+        ({"group": "video"}, "give a folder as `data`"),
         ({"recipe": "quickstart", "data": "photos"}, "no folder of that name"),
         ({"data": "cifar10", "network": "resnet51"}, "Did you mean"),
         ({"steps": 3, "epochs": 1}, "not both"),
@@ -436,9 +453,11 @@ def test_the_lock_is_closed_when_training_ends(tmp_path, monkeypatch):
         return locks[0]
 
     monkeypatch.setattr(reproduce, "build", lambda job: (job, None, None))
-    monkeypatch.setattr(reproduce, "lock_folder", lock)
-    monkeypatch.setattr(reproduce, "claim_folder", lambda *_: locks[0].closed)
-    monkeypatch.setattr(reproduce, "is_seen", lambda _: 1 / 0)
+    monkeypatch.setattr("keras_resnet.runs.folder.lock_folder", lock)
+    monkeypatch.setattr(
+        "keras_resnet.runs.folder.claim_folder", lambda *_: locks[0].closed
+    )
+    monkeypatch.setattr("keras_resnet.runs.begin.is_seen", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):  # It was open until then.
         reproduce.train(output_dir=tmp_path, verbose=0)
     assert locks[0].closed
@@ -451,22 +470,35 @@ def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path, monkeypatch):
         reproduce.train(output_dir=tmp_path / "file", verbose=0)
 
 
-@pytest.mark.parametrize(
-    ("layout", "devices", "message"),
-    [
-        ("channels_first", 1, "Training needs channels last"),
-        ("channels_last", 64, "must give each of 64 devices its share"),
-    ],
-)
-def test_what_would_fail_in_training_writes_nothing(
-    tmp_path, monkeypatch, layout, devices, message
-):
-    hardware = find.Devices("cpu", tuple(f"cpu:{n}" for n in range(devices)))
+def test_what_would_fail_in_training_writes_nothing(tmp_path, monkeypatch):
+    hardware = find.Devices("cpu", tuple(f"cpu:{n}" for n in range(64)))
     monkeypatch.setattr(reproduce, "find_devices", lambda *_: hardware)
-    monkeypatch.setattr("keras.config.image_data_format", lambda: layout)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="must give each of 64 devices its share"):
         reproduce.train(output_dir=tmp_path / "runs", batch_size=64, verbose=0)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("finished_there", [True, False])
+def test_the_chief_alone_looks_into_the_folder(monkeypatch, finished, finished_there):
+    # To another worker it may look otherwise, before the chief has written and after.
+    two = find.Devices("cpu", ("cpu:0",), workers=2, worker=1)
+    monkeypatch.setattr(reproduce, "find_devices", lambda *_: two)
+    monkeypatch.setattr(reproduce, "scope", lambda job: contextlib.nullcontext())
+    monkeypatch.setattr(reproduce, "build", lambda job: (job, None, None))
+    monkeypatch.setattr(reproduce, "data_of", lambda job: None)
+    monkeypatch.setattr(reproduce, "fit", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(agreement, "must_agree", lambda values: None)
+    monkeypatch.setattr(agreement, "must_see", lambda folder, seen: None)
+    monkeypatch.setattr(agreement, "gathered", lambda own: [finished_there, own])
+
+    def train():
+        return reproduce.train(output_dir=finished.parent, learning_rate=0.3, verbose=0)
+
+    if finished_there:
+        assert train() == finished
+    else:
+        with pytest.raises(ZeroDivisionError):  # It trains.
+            train()
 
 
 def test_a_path_is_a_folder_whatever_its_name(tmp_path):
@@ -486,6 +518,32 @@ def test_a_users_own_dtype_policy_changes_nothing(tmp_path):
     assert read_record(folder / "record.json")["precision"] == "float32"
     model = keras_resnet.load(folder).model
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+
+
+@pytest.mark.slow
+def test_what_keras_is_told_changes_nothing(tmp_path, finished, keras_is_told):
+    image = np.zeros((1, 28, 28, 1), "uint8")
+    scores = keras_resnet.load(finished).scores(image)
+    keras_is_told()
+    folder = reproduce.train(output_dir=tmp_path, verbose=0)
+    times = ("seconds", "images_per_second")
+    for row, expected in zip(
+        read_history(folder / "history.csv"),
+        read_history(finished / "history.csv"),
+        strict=True,
+    ):
+        assert {k: row[k] for k in row if k not in times} == {
+            k: expected[k] for k in expected if k not in times
+        }
+    run = keras_resnet.load(folder)
+    assert run.model.inputs[0].dtype == "float32"
+    np.testing.assert_array_equal(run.scores(image), scores)
+    result = run.evaluate()
+    # Training measures in other batches, for which some CPUs sum in another order.
+    expected = read_record(finished / "record.json")["test"]["loss"]
+    assert result["loss"] == pytest.approx(expected, rel=1e-6)
+    written, report = run.export(output=tmp_path / "exported")
+    assert report["max_difference"] < 1e-6
 
 
 @pytest.mark.slow
@@ -546,6 +604,7 @@ def test_a_truncated_model_is_named(finished, tmp_path):
         keras_resnet.load(copy)
 
 
+@pytest.mark.slow
 def test_model_loads_with_plain_keras(finished):
     code = (
         "import sys, keras; model = keras.saving.load_model(sys.argv[1]); "
@@ -558,6 +617,9 @@ def test_model_loads_with_plain_keras(finished):
         check=True,
     )
     assert done.stdout.strip() == "(None, 10)"
+    # Keras 3.10 to 3.14 refuse what only later versions know.
+    with zipfile.ZipFile(finished / "model.keras") as archive:
+        assert b"renorm" not in archive.read("config.json")
 
 
 def image_folder(path, classes=("cat", "dog"), n=8):
@@ -570,6 +632,7 @@ def image_folder(path, classes=("cat", "dog"), n=8):
     return path
 
 
+@pytest.mark.slow
 def test_own_images(tmp_path):
     folder = reproduce.train(
         data=str(image_folder(tmp_path / "pets")),
@@ -590,21 +653,60 @@ def test_own_images(tmp_path):
     with pytest.raises(ValueError, match="no test split"):
         evaluation.evaluate(folder)
     others = image_folder(tmp_path / "others", n=3)
-    result = evaluation.evaluate(folder, data=others)
-    assert (result["n"], result["split"]) == (6, "all")
+    for number in range(4):  # Whatever their names.
+        copy = others / f"dog/copy{number}.png"
+        shutil.copy(tmp_path / f"pets/dog/{number}.png", copy)
+    learnt = {f.path for f in read_files(folder / "images.csv") if f.split == "train"}
+    # The first cats are the same, too.
+    common = {f"cat/{n}.png" for n in range(3)} | {f"dog/{n}.png" for n in range(4)}
+    number = len(learnt & common)
+    with pytest.warns(
+        UserWarning, match=f"^{number} of these 10 images were trained on"
+    ):
+        result = evaluation.evaluate(run, data=others)
+    assert (result["n"], result["split"], result["trained_on"]) == (10, "all", number)
+    assert number
+    (folder / "images.csv").rename(tmp_path / "images.csv")  # Of an earlier version.
+    images = folders.load(others, val_fraction=0).train
+    assert count_trained_on(run, images) == number
+    (tmp_path / "images.csv").rename(folder / "images.csv")
+    with pytest.raises(ValueError, match=r"`split` \(--split\) goes with"):
+        evaluation.evaluate(run, data=others, split="test")
     # Too few to split any off.
     single = image_folder(tmp_path / "single", n=1)
-    assert evaluation.evaluate(folder, data=single)["n"] == 2
+    assert evaluation.evaluate(run, data=single)["n"] == 2
     with pytest.raises(FileNotFoundError, match="cifar10', which isn't a folder"):
-        evaluation.evaluate(folder, data=pathlib.Path("cifar10"))
-    with pytest.raises(ValueError, match=r"`split` \(--split\) goes with"):
-        evaluation.evaluate(folder, data=others, split="test")
-    (tmp_path / "pets" / "cat" / "0.png").unlink()
-    with pytest.raises(ValueError, match="changed since"):
-        evaluation.evaluate(folder, split="validation")
+        evaluation.evaluate(run, data=pathlib.Path("cifar10"))
+    (tmp_path / "pets" / "cat" / "0.png").rename(tmp_path / "0.png")
+    with pytest.raises(ValueError, match=r"since: 1 image is gone \('cat/0.png'\). W"):
+        evaluation.evaluate(run, split="validation")
+    (tmp_path / "0.png").rename(tmp_path / "pets" / "cat" / "0.png")
     birds = image_folder(tmp_path / "birds", classes=("owl", "robin"))
     with pytest.raises(ValueError, match="the run's classes"):
-        evaluation.evaluate(folder, data=birds)
+        evaluation.evaluate(run, data=birds)
+    _has_moved(run, tmp_path / "pets", tmp_path / "animals")
+
+
+def _has_moved(run, there, here):
+    """What `test_own_images` trained on lies elsewhere, under another name."""
+    before = run.record["validation"]
+    there.rename(here)
+    with pytest.raises(FileNotFoundError, match="isn't there. Name the folder where"):
+        evaluation.evaluate(run, split="validation")
+    found = evaluation.evaluate(run, data=here, split="validation")
+    assert {key: found[key] for key in before} == before
+    assert found["trained_on"] is None
+    with pytest.raises(ValueError, match="animals has no test split"):
+        evaluation.evaluate(run, data=here)
+    again = reproduce.train(
+        data=here,
+        network="resnet20",
+        val_fraction=0.25,
+        steps=4,
+        output_dir=run.folder.parent,
+        verbose=0,
+    )
+    assert again == run.folder  # It is finished.
 
 
 @pytest.mark.slow
@@ -857,3 +959,27 @@ def test_the_rate_of_a_schedule_is_known_before_the_first_validation():
     assert max(found, key=lambda point: point[1])[0] == 21
     reactive = replace(recipe, warmup_learning_rate=0.01)
     assert pictures.rates(reactive) is None
+
+
+def test_what_one_worker_lacks_is_told_to_the_others(monkeypatch):
+    told = []
+
+    class Links:
+        def fail(self, message, by_input):
+            told.append((message, by_input))
+
+        def close(self):
+            pass
+
+    def meet(*_):
+        agreement.begin(Links(), SimpleNamespace(advice=""))
+        return find.Devices("cpu", ("cpu:0",), workers=2, worker=1)
+
+    def check(names):
+        raise ImportError(f"no {names[0]}")
+
+    monkeypatch.setattr(reproduce, "find_devices", meet)
+    monkeypatch.setattr(loggers, "check", check)
+    with pytest.raises(ImportError):
+        reproduce.train("quickstart", log=("wandb",))
+    assert told == [("no wandb", False)]

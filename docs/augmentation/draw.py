@@ -11,8 +11,8 @@ import pathlib
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.image import imsave
 
-from keras_resnet.analysis import image_plots
 from keras_resnet.config.augmentations import CutMix, MixUp, RandAugment
 from keras_resnet.data import augmentation, colors, keras_augmentation
 from keras_resnet.data.decoding import decode
@@ -20,6 +20,7 @@ from keras_resnet.data.images import resize_then_crop, scaled_size
 
 HERE = pathlib.Path(__file__).parent
 SIDE, DRAWS, SHOWN = 112, 6, 3
+GAP = 4  # White pixels between pictures.
 
 
 def pictures(photos):
@@ -84,6 +85,15 @@ def plain(photo):
     return resize_then_crop(photo, size, corner, (SIDE, SIDE)).numpy()
 
 
+def side_by_side(pictures):
+    """Rows and columns of uint8 pictures, ``(r, c, height, width, 3)``, as one."""
+    gaps = [(0, 0), (0, 0), (0, GAP), (0, GAP), (0, 0)]
+    apart = np.pad(pictures, gaps, constant_values=255)
+    rows, columns, height, width, _ = apart.shape
+    whole = apart.swapaxes(1, 2).reshape(rows * height, columns * width, 3)
+    return whole[:-GAP, :-GAP]
+
+
 def main():
     """Writes one JPEG file per augmentation beside this script."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -95,9 +105,9 @@ def main():
     for number, (name, draw) in enumerate(augmentations.items()):
         seeds = [tf.constant((number, k), tf.int64) for k in range(DRAWS)]
         columns = [images, *(np.stack(draw(seed)) for seed in seeds)]
-        grid = np.stack(columns, axis=1).reshape(-1, SIDE, SIDE, 3)
-        pixels = np.clip(np.round(grid), 0, 255).astype(np.uint8)
-        path = image_plots.image_grid(pixels, HERE / f"{name}.jpg", columns=DRAWS + 1)
+        pixels = np.clip(np.round(np.stack(columns, axis=1)), 0, 255).astype("uint8")
+        path = HERE / f"{name}.jpg"
+        imsave(path, side_by_side(pixels), pil_kwargs={"quality": 90})
         print(path.name, path.stat().st_size)
 
 

@@ -1,4 +1,4 @@
-"""Counts the parameters and multiply-adds of a network, as the papers do."""
+"""Counts a network's parameters and multiply-adds, as the papers do, and its outputs."""
 
 import math
 from typing import Any, TypeAlias
@@ -56,6 +56,29 @@ def multiply_adds(model: keras.Model) -> int:
     # first call's only. A model made anew has the same calls, sequential or not.
     depths = keras.Model(model.inputs, model.outputs)._nodes_by_depth.values()
     return sum(_call(node) for nodes in depths for node in nodes if not node.is_input)
+
+
+def output_sizes(model: keras.Model) -> list[int]:
+    """Counts the numbers that each call of a layer gives, for one image.
+
+    Times the bytes of a number this is the memory that they take, all together where
+    gradients are computed.
+
+    Args:
+        model: A functional or sequential model.
+
+    Returns:
+        In no particular order; without what has an unknown size.
+    """
+    sizes = []
+    depths = keras.Model(model.inputs, model.outputs)._nodes_by_depth.values()
+    for node in (node for nodes in depths for node in nodes):
+        if isinstance(node.operation, keras.Model):
+            sizes += output_sizes(node.operation)
+            continue
+        shapes = [tensor.shape[1:] for tensor in node.output_tensors]
+        sizes += [math.prod(shape) for shape in shapes if None not in shape]
+    return sizes
 
 
 def _call(node: Any) -> int:

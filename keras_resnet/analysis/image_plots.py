@@ -1,4 +1,4 @@
-"""Figures of images: with what a network says of them, or side by side."""
+"""Figures of images with what a network says of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_resnet.analysis import figures
-from keras_resnet.files import local_path, replaced
 
 
 def example_predictions(
@@ -89,36 +88,6 @@ def _examples(axes, images, labels, probabilities, names):
         predicted = int(scores.argmax())
         _image(axis, image, framed=predicted != label)
         _caption(axis, names, predicted, int(label), scores[predicted])
-
-
-def image_grid(
-    images: np.ndarray, path: str | os.PathLike[str], *, columns: int
-) -> pathlib.Path:
-    """Puts images side by side, pixel by pixel, 4 white pixels apart.
-
-    Args:
-        images: uint8 of shape ``(n, height, width, channels)``, 1 or 3 channels.
-        path: File to write, JPEG or PNG by its suffix.
-        columns: Images in a row.
-
-    Returns:
-        `pathlib.Path` of the file, written in one move.
-    """
-    rows = math.ceil(len(images) / columns)
-    height, width = images.shape[1:3]
-    grid = np.full(
-        (rows * (height + 4) - 4, columns * (width + 4) - 4, 3), 255, "uint8"
-    )
-    for number, image in enumerate(images):
-        row, column = divmod(number, columns)
-        top, left = row * (height + 4), column * (width + 4)
-        grid[top : top + height, left : left + width] = image  # Grey in all three.
-    from matplotlib.image import imsave
-
-    path = local_path(path)
-    with replaced(path) as new:
-        imsave(new, grid, pil_kwargs={"quality": 90})
-    return path
 
 
 def _image(axis, image, *, framed):

@@ -10,10 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from keras_resnet.analysis import figures
+from keras_resnet.config.words import UNKNOWN
 from keras_resnet.files import local_path
 
 # Path of a history.csv, or its rows.
 History: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+# How the two errors of a run are drawn beside those of other runs.
+TRAINING: dict[str, Any] = {"linestyle": "--", "linewidth": 1.1}
+VALIDATION: dict[str, Any] = {"linestyle": "-", "linewidth": 1.8}
 
 
 def training_curves(
@@ -56,7 +60,7 @@ def training_curves(
             _learning_rate(axis, points)
             _updates(axis, max(row["step"] for row in rows))
         for axis in axes.flat:
-            _tidy(axis)
+            figures.tidy(axis)
         figure.suptitle(figures.wrapped(readable(title), 10), fontweight="bold")
         return figures.save(figure, path)
 
@@ -106,8 +110,58 @@ def training_errors(
         )  # fmt: skip
         for place, text in zip(legend.get_texts(), texts, strict=True):
             place.set_text(text)
-        _tidy(axis)
+        figures.tidy(axis)
         figure.suptitle(figures.wrapped(readable(title), 6.4), fontweight="bold")
+        return figures.save(figure, path)
+
+
+def learning_curves(
+    histories: Mapping[str, History], path: str | os.PathLike[str], *, title: str
+) -> pathlib.Path:
+    """Draws training and validation errors of several runs on one axis, by update.
+
+    As in He et al. 2016a, fig. 4 and 6, a dashed line is the training error and a solid one
+    the validation error; each run has its colour.
+
+    Args:
+        histories: By label, what `training_curves` takes. A run without any accuracy has no
+            line.
+        path: File to write, as PNG, PDF or SVG by its suffix.
+        title: Said above the curves.
+
+    Returns:
+        `pathlib.Path` of the file, written in one move.
+
+    Raises:
+        ValueError: If there is no history, or one is damaged.
+    """
+    if not histories:
+        raise ValueError("There must be at least one history. Received: none.")
+    width = 7.4
+    with figures.plain_text([title, *histories]) as readable:
+        figure = figures.new_figure((width, 4.4 + 0.2 * len(histories)))
+        axis = figure.subplots()
+        lines, last = {}, 1.0
+        styles = figures.run_styles()
+        for (label, history), style in zip(histories.items(), styles, strict=False):
+            rows = _rows(history)
+            last = max([last, *(row["step"] for row in rows)])
+            said = []
+            for column, kind in (("accuracy", TRAINING), ("val_accuracy", VALIDATION)):
+                steps, values = _points(rows, column, lambda value: 100 * (1 - value))
+                said.append(f"{values[-1]:.1f} %" if values else UNKNOWN)
+                alone = {"marker": "o"} if len(values) < 3 else {}  # Lines need points.
+                (line,) = axis.plot(steps, values, **style | kind | alone)
+            text = f"training {said[0]}, validation {said[1]} at the end"
+            lines[f"{readable(label)}: {text}"] = line
+        axis.set(ylabel="top-1 error, %", ylim=(0, None))
+        _updates(axis, last)
+        figures.tidy(axis)
+        for text, kind in (("training", TRAINING), ("validation", VALIDATION)):
+            axis.plot([], [], color=figures.GREY, label=text, **kind)
+        axis.add_artist(axis.legend(loc="upper right", edgecolor="none"))
+        figures.legend_below(figure, lines)
+        figure.suptitle(figures.wrapped(readable(title), width), fontweight="bold")
         return figures.save(figure, path)
 
 
@@ -149,12 +203,6 @@ def _points(rows, name, transform=lambda value: value):
         if math.isfinite(row.get(name, math.nan))
     ]
     return [step for step, _ in known], [value for _, value in known]
-
-
-def _tidy(axis):
-    axis.grid(color="0.9")
-    axis.set_axisbelow(True)
-    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _updates(axis, last):

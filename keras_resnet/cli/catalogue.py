@@ -3,13 +3,51 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from keras_resnet.cli.options import add_common, command
 from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
     from keras_resnet.config.recipe import Recipe
+
+
+def add_list(subparsers: Any) -> None:
+    """Adds ``list``."""
+    sub = command(
+        subparsers,
+        "list",
+        list_,
+        "List the networks.",
+        "keras-resnet list --details",
+    )
+    sub.add_argument(
+        "--details", action="store_true", help="also print counts, papers and sources"
+    )
+    sub.add_argument("--recipes", action="store_true", help="list the recipes instead")
+
+
+def add_show(subparsers: Any) -> None:
+    """Adds ``show``."""
+    sub = command(
+        subparsers,
+        "show",
+        show,
+        "Describe a network or a recipe.",
+        "keras-resnet show resnet50\n"
+        "  keras-resnet show resnet20_cifar10 --toml > my_recipe.toml",
+    )
+    sub.add_argument("name", help="of a network or a recipe, or a recipe's .toml file")
+    sub.add_argument(
+        "--layers", action="store_true", help="also print Keras's summary of a network"
+    )
+    sub.add_argument(
+        "--toml",
+        action="store_true",
+        help="print a recipe in the form that `train FILE.toml` takes",
+    )
+    add_common(sub)
 
 
 def list_(options: argparse.Namespace) -> None:

@@ -1,29 +1,7 @@
 """Says which package is missing, and how to install it."""
 
-# Module -> the extra of this package that brings it.
-EXTRAS = {
-    "ai_edge_litert": "export",
-    "fastapi": "serve",
-    "importlib_resources": "data",
-    "jax": "jax",
-    "jaxlib": "jax",
-    "keras_hub": "kerashub",
-    "litserve": "serve",
-    "nncf": "export",
-    "onnx": "export",
-    "onnxruntime": "export",
-    "openvino": "export",
-    "PIL": "serve",
-    "prometheus_client": "serve",
-    "safetensors": "safetensors",
-    "starlette": "serve",
-    "tensorboard": "tensorboard",
-    "tensorflow_datasets": "data",
-    "tf2onnx": "export",
-    "timm": "timm",
-    "torchvision": "torchvision",
-    "uvicorn": "serve",
-}
+from keras_resnet.config.extras import install
+
 # What the dynamic loader of Linux says where memory, or the limit on it, is exhausted.
 NO_MEMORY = ("failed to map segment", "cannot allocate memory", "cannot map zero-fill")
 
@@ -43,9 +21,4 @@ def said_of(error: ImportError) -> str:
     module = (error.name or "").partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or module in ("", "keras_resnet"):
         return text
-    if module in EXTRAS:
-        return (
-            f"{module} is not installed. In the checkout: pip install "
-            f"'.[{EXTRAS[module]}]'"
-        )
-    return f"{module} is not installed: pip install {module}"
+    return f"{module} is not installed: {install(module)}"

@@ -1,7 +1,10 @@
-"""Imports Keras and TensorFlow without TensorFlow's start-up messages."""
+"""Imports Keras and TensorFlow whatever the terminal or notebook is like, and quietly."""
 
+import contextlib
 import importlib
+import os
 import sys
+from collections.abc import Iterator
 
 from keras_resnet.devices.host import tensorflow
 from keras_resnet.devices.log_lines import without_log_lines
@@ -20,3 +23,23 @@ def import_frameworks(*names: str, look_for_gpus: bool = False) -> None:
             importlib.import_module(name)
         if look_for_gpus and sys.modules.get("tensorflow") is not None:
             tensorflow().config.list_physical_devices("GPU")
+
+
+@contextlib.contextmanager
+def without_a_display() -> Iterator[None]:
+    """Has matplotlib draw into memory, whatever ``MPLBACKEND`` says.
+
+    A command writes its figures into files. The variable is often that of the notebook or
+    the desktop from which the command was started. It may name what isn't installed here,
+    and then importing matplotlib fails, and with it importing Keras, whose gallery of
+    images imports `matplotlib.pyplot`.
+    """
+    before = os.environ.get("MPLBACKEND")
+    os.environ["MPLBACKEND"] = "agg"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MPLBACKEND"]
+        else:
+            os.environ["MPLBACKEND"] = before

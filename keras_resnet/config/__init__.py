@@ -1,4 +1,4 @@
-"""Networks, data sets, recipes and protocols as rows of data.
+"""Networks, detectors, data sets, recipes and protocols as rows of data.
 
 Rows are frozen dataclasses of plain values, which need no framework. Wherever the package
 takes the name of a row it takes such an object as well. `dataclasses.replace` changes one::
@@ -25,7 +25,10 @@ from keras_resnet.config.augmentations import (
     RandAugment,
     ScaleCropFlip,
 )
+from keras_resnet.config.box_batches import BoxBatches
 from keras_resnet.config.datasets import DATASETS, DatasetSpec
+from keras_resnet.config.detector import Anchors, BoxHead, DetectorSpec, Proposals
+from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.config.merges import (
     ExclusiveGate,
     Scaling,
@@ -48,11 +51,16 @@ from keras_resnet.config.spec import ResNetSpec, Stage, doubling
 __all__ = [
     "ARCHITECTURES",
     "DATASETS",
+    "DETECTORS",
     "PROTOCOLS",
     "RECIPES",
+    "Anchors",
+    "BoxBatches",
+    "BoxHead",
     "CosineDecay",
     "CutMix",
     "DatasetSpec",
+    "DetectorSpec",
     "Distillation",
     "ExclusiveGate",
     "InceptionCrop",
@@ -61,6 +69,7 @@ __all__ = [
     "PlateauDecay",
     "PolynomialDecay",
     "Preprocessing",
+    "Proposals",
     "Protocol",
     "RandAugment",
     "Recipe",

@@ -11,6 +11,9 @@ from keras_resnet.config.preprocessing import (
     Preprocessing,
 )
 
+# Goes before the name of a data set where a folder or a file of that name is there, too.
+DATA_SET: str = "tfds:"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec:

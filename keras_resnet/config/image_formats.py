@@ -24,6 +24,7 @@ GIF = ImageFormat("GIF", (".gif",), b"GIF8")
 # A container; "WEBP" follows four bytes later.
 WEBP = ImageFormat("WebP", (".webp",), b"RIFF")
 
+PNG_DEPTH_AT: int = 24  # Where a PNG's header says its bits per channel, in a byte.
 WEBP_ANIMATES: int = 0x02  # Of the flags in the chunk VP8X, which comes first.
 ANIMATED_WEBP: str = (
     "A WebP must not be animated. Received: one that is. Save a frame of it as PNG."

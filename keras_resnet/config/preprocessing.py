@@ -32,7 +32,13 @@ CROP_ROUNDING: dict[str, Literal["floor", "round", "ceil"]] = {
     "keras": "floor",  # KerasHub's crop, in ops.image.resize; keras.applications has none.
 }
 # What records of before these fields mean: how images were prepared then.
-EARLIER: dict[str, Any] = {"crop_rounding": "floor", "exif_orientation": False}
+EARLIER: dict[str, Any] = {
+    "crop_rounding": "floor",
+    "exif_orientation": False,
+    "bit_depth": 16,
+}
+# The bits that values of a file of 16 bits per channel may take.
+BIT_DEPTHS = range(8, 17)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,9 @@ class Preprocessing:
             ``"floor"``, ``"round"`` (half to even, as torchvision does) or ``"ceil"``.
         exif_orientation: Whether files are turned as their EXIF orientation says, before
             all else. Published protocols for ImageNet don't: a row of one says `False`.
+        bit_depth: How many bits the values take in files of 16 bits per channel, from 8
+            to 16: of 12, values from 0 to 4095 become 0 to 255, and larger ones 255.
+            Files of 8 bits stay as they are.
     """
 
     channels: int
@@ -67,6 +76,7 @@ class Preprocessing:
     # The defaults are for a user's own images. Earlier records mean `EARLIER`.
     crop_rounding: Literal["floor", "round", "ceil"] = "round"
     exif_orientation: bool = True
+    bit_depth: int = 16
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -75,6 +85,11 @@ class Preprocessing:
                     f"`{name}` must be one of {', '.join(map(repr, choices))}. "
                     f"Received: {name}={getattr(self, name)!r}."
                 )
+        if not is_integer(self.bit_depth, BIT_DEPTHS[0], BIT_DEPTHS[-1]):
+            raise ValueError(
+                f"`bit_depth` must be an integer from {BIT_DEPTHS[0]} to "
+                f"{BIT_DEPTHS[-1]}. Received: bit_depth={self.bit_depth!r}."
+            )
         if self.channels not in (1, 3):
             raise ValueError(
                 f"`channels` must be 1 or 3. Received: channels={self.channels}."

@@ -3,8 +3,12 @@
 A recipe's `Target` names a row, since an error is only as comparable as its protocol.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from keras_resnet.config.checks import is_integer
+
+NOISE = 0.05  # With a p-value above, a difference of two runs isn't told from chance.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,20 +18,59 @@ class Protocol:
     Attributes:
         scales: Lengths in pixels of the shorter side after resizing, one for each
             view or set of crops; empty for the size of the run's own preprocessing.
-        crop: Side in pixels of the crops; `None` for the network's own size, or, with
-            ``crops=None``, for the whole image.
+        crop: Side in pixels of the crops; `None` for the network's own size.
         crops: 1 for the centre, 2 for the centre and its mirror image, 10 for the
-            four corners, the centre and their mirror images; `None` for the whole image
-            by a fully-convolutional network.
+            four corners, the centre and their mirror images.
+        dense: Whether the network sees the whole image, its aspect kept, as a
+            fully-convolutional one: its last pooling slides over the larger map with
+            the window that it has at the network's own size, and the classifier's
+            scores are averaged over the places (He et al. 2016a, sec. 3.4). Then there is
+            no crop; ``crops`` is 1, or 2 for the mirror image too.
         average: What is averaged over the views: class probabilities or logits.
         source: Who measures so, and where they say it.
+
+    Raises:
+        ValueError: If a value is impossible; it names the field.
     """
 
     scales: tuple[int, ...] = ()
     crop: int | None = None
-    crops: Literal[1, 2, 10] | None = 1
+    crops: Literal[1, 2, 10] = 1
+    dense: bool = False
     average: Literal["softmax", "logits"] = "softmax"
     source: str
+
+    def __post_init__(self) -> None:
+        if not all(is_integer(scale, 1) for scale in self.scales):
+            raise ValueError(
+                "`scales` must hold positive integers, lengths in pixels of the shorter "
+                f"side. Received: scales={self.scales}."
+            )
+        if self.crop is not None and not is_integer(self.crop, 1):
+            raise ValueError(
+                "`crop` must be a positive integer, or None for the network's own size. "
+                f"Received: crop={self.crop}."
+            )
+        if self.crops not in (1, 2, 10):
+            raise ValueError(
+                f"`crops` must be 1, 2 or 10. Received: crops={self.crops}."
+            )
+        if self.average not in ("softmax", "logits"):
+            raise ValueError(
+                "`average` must be 'softmax' or 'logits'. "
+                f"Received: average={self.average!r}."
+            )
+        if self.dense and (self.crop is not None or self.crops == 10):
+            raise ValueError(
+                "With `dense` the network sees the whole image: leave out `crop`, and let "
+                "`crops` be 1, or 2 for the mirror image too. "
+                f"Received: crop={self.crop}, crops={self.crops}."
+            )
+        if self.crop and any(scale < self.crop for scale in self.scales):
+            raise ValueError(
+                "`scales` must not be smaller than `crop`. "
+                f"Received: scales={self.scales}, crop={self.crop}."
+            )
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -39,7 +82,7 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
     "he2015_multiscale": Protocol(
         scales=(224, 256, 384, 480, 640),
-        crops=None,
+        dense=True,
         source="He et al. 2016a, sec. 3.4: fully-convolutional, scores averaged",
     ),
     "he2016_320": Protocol(
@@ -61,3 +104,21 @@ PROTOCOLS: dict[str, Protocol] = {
         scales=(256,), crop=256, source="Redmon & Farhadi 2018, table 2"
     ),
 }
+
+
+def name_of(protocol: Protocol) -> str:
+    """The key of a protocol in `PROTOCOLS`, or a name that tells the fields of another."""
+    for name, row in PROTOCOLS.items():
+        if replace(row, source=protocol.source) == protocol:
+            return name
+    if protocol.dense:
+        parts = ["dense"] if protocol.crops == 1 else ["dense_and_mirrored"]
+    else:
+        parts = [f"{protocol.crops}_crop{'s' if protocol.crops > 1 else ''}"]
+    if protocol.crop is not None:
+        parts.append(f"of_{protocol.crop}")
+    if protocol.scales:
+        parts.append("at_" + "_".join(map(str, protocol.scales)))
+    if protocol.average == "logits":
+        parts.append("logits")
+    return "_".join(parts)

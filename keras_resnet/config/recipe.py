@@ -126,7 +126,8 @@ class Recipe:
     Attributes:
         name: What its runs are called; of a row of `RECIPES`, its key.
         network: Key of `ARCHITECTURES`, or a `ResNetSpec`.
-        dataset: Key of `DATASETS`, or the path of a folder of images.
+        dataset: Key of `DATASETS`, or the path of a folder of images. Where a name
+            could be both, ``"./cifar10"`` is the folder, ``"tfds:cifar10"`` the data set.
         dropout: Rate between the convolutions of a pre-activation block, over the
             network's own.
         batch_size: Images per update, over all devices.

@@ -3,6 +3,7 @@
 - `examples`: what a data set is, split.
 - `sources`: those of TensorFlow Datasets and the bundled one, by name.
 - `folders`: folders of images.
+- `class_folders`: looks at class folders that may be something else.
 - `bad_examples`: finds and names examples that can't be trained on.
 - `decoding`: decodes image files.
 - `images`: deterministic, image to image.

@@ -120,6 +120,7 @@ def inception_crop(
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
     channels: int = 3,
     exif_orientation: bool = False,
+    bit_depth: int = 16,
     flip: bool = True,
 ) -> Tensor:
     """Cuts out a random part, resizes it, flips; Szegedy et al. 2015, sec. 6.
@@ -136,6 +137,7 @@ def inception_crop(
         aspect: Smallest and largest width over height.
         channels: 1 or 3; of a file.
         exif_orientation: Whether to turn a file's image as its EXIF orientation says.
+        bit_depth: Of a 16-bit file, how many bits its values take.
         flip: Whether half of the images are mirrored left to right.
 
     Returns:
@@ -153,7 +155,12 @@ def inception_crop(
 
     if image.dtype == tf.string:
         image = decode_window(
-            image, choose, channels, size, exif_orientation=exif_orientation
+            image,
+            choose,
+            channels,
+            size,
+            exif_orientation=exif_orientation,
+            bit_depth=bit_depth,
         )
     else:
         top, left, height, width = tf.unstack(choose(tf.shape(image)[:2]))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from keras_resnet.config.image_formats import NAMES
 from keras_resnet.data import threads
+from keras_resnet.data.large_images import one_at_a_time
 from keras_resnet.devices.host import Dataset, Tensor, plain_message, say, tensorflow
-from keras_resnet.files import local_path, read_json, write_json
+from keras_resnet.files import keras_home, read_json, write_json
 
 BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
 UNREADABLE = "can't be read"  # Begins the reason of a file that isn't there to decode.
@@ -43,13 +46,17 @@ def decode_all(
     tf = tensorflow()
     from keras_resnet.data.decoding import decode
 
+    @one_at_a_time
+    def look(contents):
+        image = decode(contents, channels)
+        return image if keep else tf.shape(image)
+
     def decoded(index, element):
-        image = decode(load(element), channels)
-        return index, image if keep else tf.shape(image)
+        return index, look(load(element))
 
     elements = tf.data.Dataset.from_tensor_slices(contents)
     images, bad = None, dict.fromkeys(range(len(contents)))
-    for indices, batch in _those_that_work(elements, decoded):
+    for indices, batch in those_that_work(elements, decoded):
         for index in indices.tolist():
             del bad[index]
         if keep:
@@ -58,7 +65,7 @@ def decode_all(
             images[indices] = batch
     for index in bad:
         element = tf.constant(contents[index])
-        bad[index] = _reason(lambda element=element: load(element), channels)
+        bad[index] = reason_of(lambda element=element: load(element), channels)
     return images, bad
 
 
@@ -79,12 +86,16 @@ def bad_records(
     tf = tensorflow()
     from keras_resnet.data.decoding import decode
 
+    @one_at_a_time
+    def shape_of(contents):
+        return tf.shape(decode(contents, channels))
+
     def looked_at(index, record):
         image, label = record
-        return index, label, tf.shape(decode(image, channels))
+        return index, label, shape_of(image)
 
     good = np.zeros(count, bool)
-    for indices, labels, _ in _those_that_work(records, looked_at):
+    for indices, labels, _ in those_that_work(records, looked_at):
         good[indices] = (labels >= 0) & (labels < classes)
     positions = np.flatnonzero(~good)
     if not len(positions):
@@ -97,13 +108,18 @@ def bad_records(
     return {
         int(index): f"label {label}, must be 0 to {classes - 1}"
         if not 0 <= label < classes
-        else _reason(lambda image=image: image, channels)
+        else reason_of(lambda image=image: image, channels)
         for index, (image, label) in suspects.as_numpy_iterator()
     }
 
 
-def _those_that_work(elements, function):
-    """Batches of what ``function(index, element)`` gives where it raises nothing."""
+def those_that_work(elements: Dataset, function: Callable[..., Any]) -> Any:
+    """Iterates over batches of what ``function(index, element)`` gives where it can.
+
+    Args:
+        elements: `tf.data.Dataset`.
+        function: In TensorFlow operations; what it raises an error for is left out.
+    """
     results = elements.enumerate().map(
         function, num_parallel_calls=threads.images_at_a_time()
     )
@@ -111,7 +127,13 @@ def _those_that_work(elements, function):
     return threads.without_autotuning(batches).as_numpy_iterator()
 
 
-def _reason(load, channels):
+def reason_of(load: Callable[[], Tensor], channels: int) -> str:
+    """Says why an image can't be decoded.
+
+    Args:
+        load: Function without arguments to the bytes of the file.
+        channels: 1 or 3.
+    """
     tf = tensorflow()
     from keras_resnet.data.decoding import decode
 
@@ -151,8 +173,23 @@ def check_share(names: Sequence[str], count: int, what: str, bad_share: float) -
         )
 
 
+def state_of(paths: Iterable[str]) -> str:
+    """The names, sizes and times of files: a key under which to keep what they hold."""
+    stats = ((path, pathlib.Path(path).stat()) for path in paths)
+    # The time of the status, too: rights may change, or a file of the same time come.
+    return "\n".join(
+        f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        for path, stat in stats
+    )
+
+
 def remembered(
-    key: str, look: Callable[[], dict[int, str]], *, count: int, what: str
+    key: str,
+    look: Callable[[], dict[int, str]],
+    *,
+    count: int,
+    what: str,
+    seek: str = "damaged images",
 ) -> dict[int, str]:
     """Gives what ``look()`` found before under the same key, or calls it now.
 
@@ -164,19 +201,19 @@ def remembered(
         look: Function without arguments, to a dictionary from positions to reasons.
         count: Number of examples that it looks through.
         what: Their name, for the user.
+        seek: What is looked for, for the user.
 
     Returns:
         The dictionary.
     """
-    home = local_path(os.environ.get("KERAS_HOME") or "~/.keras", "$KERAS_HOME")
     digest = hashlib.sha256(os.fsencode(f"{RULES} {key}")).hexdigest()
-    path = home / "keras_resnet" / "bad_examples" / f"{digest}.json"
+    path = keras_home() / "keras_resnet" / "bad_examples" / f"{digest}.json"
     try:
         return {int(index): reason for index, reason in read_json(path).items()}
     except (OSError, ValueError):  # Not looked for yet, or the disk lost it.
         pass
     if count >= ANNOUNCED:
-        say(f"Looking once for damaged images among the {count:,} of {what} ...")
+        say(f"Looking once for {seek} among the {count:,} of {what} ...")
     started = time.perf_counter()
     found = look()
     if count >= ANNOUNCED:
@@ -186,5 +223,8 @@ def remembered(
     try:
         write_json(path, found)
     except OSError as error:
-        say(f"It will be looked for again: {path} can't be written ({error}).")
+        say(
+            f"It will be looked for again: {path} can't be written ({error}). KERAS_HOME "
+            "can name another folder."
+        )
     return found

@@ -8,16 +8,15 @@ memory there is.
 from __future__ import annotations
 
 import math
-import os
 import weakref
-
-import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import order, threads
 from keras_resnet.data.bad_examples import ANNOUNCED
 from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import prepare
+from keras_resnet.data.large_images import one_at_a_time
+from keras_resnet.devices import limits
 from keras_resnet.devices.host import Tensor, tensorflow
 
 # The fields of a `Preprocessing` on which pixels depend that aren't normalized yet.
@@ -28,10 +27,11 @@ FIELDS = (
     "interpolation",
     "crop_rounding",
     "exif_orientation",
+    "bit_depth",
 )
 
-# What the pixels of one split may take: of the machine's memory, and in bytes, since a
-# container's share of a large machine is not asked for. Twice that while decoding.
+# What the pixels of one split may take: of the memory that there is, and in bytes, since
+# others may compute on the same machine. Twice that while they are decoded.
 SHARE, MOST = 1 / 8, 1 << 30
 
 _kept = weakref.WeakKeyDictionary()  # By `Examples`, as long as these live.
@@ -41,7 +41,8 @@ def fits(examples: Examples | StreamedExamples, preprocessing: Preprocessing) ->
     """Tells whether examples are files, read or not, whose pixels fit into memory."""
     if isinstance(examples, StreamedExamples) or order.is_pixels(examples):
         return False
-    return math.prod(_shape(examples, preprocessing)) <= min(MOST, SHARE * _memory())
+    pixels = examples.size * math.prod(preprocessing.size) * preprocessing.channels
+    return pixels <= min(MOST, SHARE * (limits.memory() or math.inf))
 
 
 def tensors(examples: Examples, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
@@ -58,39 +59,22 @@ def tensors(examples: Examples, preprocessing: Preprocessing) -> tuple[Tensor, T
     kept = _kept.setdefault(examples, {})
     key = tuple(getattr(preprocessing, name) for name in FIELDS)
     if key not in kept:
-        pixels = _decode(examples, preprocessing)
         with tf.device("CPU:0"):
-            kept[key] = tf.constant(pixels), tf.constant(examples.labels)
+            # Not by way of NumPy: that makes a third copy, and keeps the second.
+            pixels = tf.concat(list(_decoded(examples, preprocessing)), axis=0)
+            kept[key] = pixels, tf.constant(examples.labels)
     return kept[key]
 
 
-def _decode(examples, preprocessing):
+def _decoded(examples, preprocessing):
+    """The images in batches, a `tf.data.Dataset`."""
     tf = tensorflow()
     if examples.size >= ANNOUNCED:
         print(f"Decoding {examples.size:,} images once, to keep them in memory ...")
     load = tf.io.read_file if examples.kind == "files" else tf.identity
-    images = (
-        tf.data.Dataset.from_tensor_slices(examples.for_tensorflow)
-        .map(
-            lambda image: prepare(load(image), preprocessing),
-            num_parallel_calls=threads.images_at_a_time(),
-        )
-        .batch(100)
+    decode = one_at_a_time(lambda contents: prepare(contents, preprocessing))
+    images = tf.data.Dataset.from_tensor_slices(examples.for_tensorflow).map(
+        lambda image: decode(load(image)),
+        num_parallel_calls=threads.images_at_a_time(),
     )
-    pixels = np.empty(_shape(examples, preprocessing), np.uint8)
-    done = 0
-    for batch in threads.without_autotuning(images).as_numpy_iterator():
-        pixels[done : done + len(batch)] = batch
-        done += len(batch)
-    return pixels
-
-
-def _shape(examples, preprocessing):
-    return examples.size, *preprocessing.size, preprocessing.channels
-
-
-def _memory():
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Not on Windows.
-        return math.inf
+    return threads.without_autotuning(images.batch(100))

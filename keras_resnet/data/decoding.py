@@ -11,22 +11,33 @@ from keras_resnet.data.orientation import (
     turn_upright,
     upright_size,
 )
-from keras_resnet.data.other_formats import decode_bmp, decode_png_gif_or_webp
+from keras_resnet.data.other_formats import (
+    decode_bmp,
+    decode_deep_png,
+    decode_png_gif_or_webp,
+    is_deep_png,
+)
 from keras_resnet.devices.host import Tensor, tensorflow
 
 
 def decode(
-    contents: Tensor, channels: int, *, exif_orientation: bool = False
+    contents: Tensor,
+    channels: int,
+    *,
+    exif_orientation: bool = False,
+    bit_depth: int = 16,
 ) -> Tensor:
     """Decodes a JPEG, PNG, BMP, GIF or WebP file; of an animated GIF, the first frame.
 
-    Transparency is dropped, and 16-bit images are cut to their upper 8 bits.
+    Transparency is dropped, and of 16-bit images the upper 8 bits are kept.
 
     Args:
         contents: Scalar string tensor, the bytes of the file.
         channels: 1 for greyscale (luma of ITU-R BT.601, as Pillow computes it), 3
             for RGB.
         exif_orientation: Whether to turn the image as the file's EXIF orientation says.
+        bit_depth: How many bits the values of a 16-bit image take, from 8 to 16, of which
+            the upper 8 are kept. Larger values become white.
 
     Returns:
         uint8 tensor ``(height, width, channels)``.
@@ -42,13 +53,14 @@ def decode(
         return tf.io.decode_jpeg(contents, 3, dct_method="INTEGER_ACCURATE")
 
     # Greyscale is not asked of the decoders: each format's rounds in its own way.
-    image = tf.case(
-        [
-            (_is_jpeg(contents), jpeg),
-            (tf.strings.substr(contents, 0, 2) == b"BM", lambda: decode_bmp(contents)),
-        ],
-        default=lambda: decode_png_gif_or_webp(contents),
-    )
+    formats = [
+        (_is_jpeg(contents), jpeg),
+        (tf.strings.substr(contents, 0, 2) == b"BM", lambda: decode_bmp(contents)),
+    ]
+    if bit_depth < 16:
+        deep = (is_deep_png(contents), lambda: decode_deep_png(contents, bit_depth))
+        formats.append(deep)
+    image = tf.case(formats, default=lambda: decode_png_gif_or_webp(contents))
     if exif_orientation:
         image = turn_upright(image, orientation_of(contents))
     image = tf.ensure_shape(image, (None, None, 3))
@@ -62,6 +74,7 @@ def decode_window(
     size: Sequence[int | Tensor] = (1 << 16, 1 << 16),
     *,
     exif_orientation: bool = False,
+    bit_depth: int = 16,
 ) -> Tensor:
     """Decodes a part of an image file; of a JPEG, hardly more than that.
 
@@ -79,6 +92,7 @@ def decode_window(
             a fourth or an eighth of them, each the mean of those it stands for.
         exif_orientation: Whether to turn the image as the file's EXIF orientation says;
             ``choose`` and ``size`` then are of the image once it is turned.
+        bit_depth: As of `decode`.
 
     Returns:
         uint8 tensor ``(height, width, channels)`` of the window, or as many times fewer.
@@ -103,7 +117,7 @@ def decode_window(
         return _decode_part(contents, window, wanted)
 
     def other():
-        image = decode(contents, 3)
+        image = decode(contents, 3, bit_depth=bit_depth)
         top, left, height, width = tf.unstack(chosen(tf.shape(image)[:2]))
         return image[top : top + height, left : left + width]
 

@@ -85,11 +85,16 @@ class Splits:
         class_names: One name per label.
         name, version: Of the data set.
         sha256: Fingerprint of the three splits. It covers the labels and, in their
-            order, the pixels or encoded images; of files, path and size alone (not what
-            is in them); of streamed examples, the names and sizes of the TFRecord files
-            and the number of examples.
+            order, the pixels or encoded images; of files, what
+            `identity.fingerprint_of_files` says (of a split by position, as of earlier
+            versions, path and size alone); of streamed examples, the names and sizes of
+            the TFRecord files and the number of examples. Empty where `folders.load`
+            was told to split none off.
         skipped: What was left out, an undecodable image or a label out of range: path
             or split and position, and why.
+        root: The folder that paths are relative to; `None` of a data set by name.
+        split_by: How a folder's validation images were chosen, ``"path"`` or, as of
+            earlier versions, ``"position"``; `None` of a data set by name.
     """
 
     train: Examples | StreamedExamples
@@ -100,6 +105,8 @@ class Splits:
     version: str
     sha256: str
     skipped: tuple[str, ...] = ()
+    root: pathlib.Path | None = None
+    split_by: str | None = None
 
     @property
     def counts(self) -> str:
@@ -128,6 +135,9 @@ def join(first: Examples, second: Examples) -> Examples:
 
 def split_off_validation(examples: Examples, size: int) -> tuple[Examples, Examples]:
     """Splits ``size`` examples off, balanced over the classes, the same in every run.
+
+    They are chosen by their positions: one example more changes most of them. A folder of
+    images is split by `splitting.hold_out`.
 
     Returns:
         Training and validation `Examples`, each in the original order.
@@ -166,7 +176,7 @@ def split_off_validation(examples: Examples, size: int) -> tuple[Examples, Examp
 def fingerprint(
     splits: Iterable[Examples | None], root: pathlib.Path | None = None
 ) -> str:
-    """Computes the SHA-256 that `Splits.sha256` describes.
+    """Computes the SHA-256 of examples in memory, or of files by path and size.
 
     Args:
         splits: In their order; `None` is passed over.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pathlib
 import warnings
 from collections import Counter, defaultdict
 
 import numpy as np
 
+from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.image_formats import SUFFIXES
 from keras_resnet.config.words import counted
 from keras_resnet.data.bad_examples import (
@@ -16,15 +16,14 @@ from keras_resnet.data.bad_examples import (
     check_share,
     decode_all,
     remembered,
+    state_of,
 )
-from keras_resnet.data.examples import (
-    Examples,
-    Splits,
-    fingerprint,
-    split_off_validation,
-)
+from keras_resnet.data.class_folders import check_distinct, check_not_splits
+from keras_resnet.data.examples import Examples, Splits
+from keras_resnet.data.image_files import why_no_image
 from keras_resnet.data.layout import find_splits, warn_of_neighbours
 from keras_resnet.data.listing import (
+    MANY,
     as_text,
     by_reason,
     contents,
@@ -32,20 +31,24 @@ from keras_resnet.data.listing import (
     say_left_out,
 )
 from keras_resnet.data.split_checks import (
+    warn_of_copies,
     warn_of_missing_classes,
     warn_of_shared_files,
 )
+from keras_resnet.data.splitting import PATH, with_validation
 from keras_resnet.devices.host import tensorflow
 from keras_resnet.files import local_path
 
+LIKE_A_DATA_SET = "_folder"  # Ends the name of a folder that is called like one.
 VAL_FRACTION = 0.1  # Of a folder that has no validation images of its own.
-REMEMBERED = 10_000  # Images from which on decoding all of them once is enough.
 
 
 def load(
     path: str | os.PathLike[str],
     *,
     val_fraction: float = VAL_FRACTION,
+    group: str | None = None,
+    split_by: str = PATH,
     bad_share: float = BAD_SHARE,
 ) -> Splits:
     """Loads a folder that holds one folder of images per class.
@@ -54,17 +57,23 @@ def load(
     Where ``path`` has a folder of training images that holds such class folders, and
     perhaps folders of validation and test images beside it (`layout.SPLITS` has their
     names), these are the sets. A warning names what else there is. Test images without
-    class folders are left out. Warnings say which classes these sets lack, and how many
-    of their files are training images, too. Every image is decoded once, to find the
-    damaged ones before the training does (about 1,000 photographs of 500x375 a second
-    on two cores); of 10,000 files and more, what was found is kept for as long as none
-    is changed.
+    class folders are left out. Warnings say which classes a set lacks, also one that is
+    split off here, how many of their files are training images, too, and how many
+    images lie in more than one class. Every image is decoded once, to find the damaged
+    ones before the training does (about 1,000 photographs of 500x375 a second on two
+    cores); of 10,000 files and more, what was found is kept for as long as none is
+    changed.
 
     Args:
         path: The folder.
-        val_fraction: Part of the training images that becomes the validation set if
-            there is no folder of that, balanced over the classes and the same in every
-            run; 0 leaves them together, and `Splits.validation` is `None`.
+        val_fraction: Part of the training images of each class that becomes the
+            validation set if there is no folder of that; which ones follows from their
+            paths, as of `splitting.hold_out`. 0 leaves all as it was listed, for
+            `splitting.with_validation`, without a fingerprint.
+        group: Regular expression of the part of the path that images have in common
+            which must stay together; see `splitting.groups_of`.
+        split_by: ``"path"``, or ``"position"`` for the validation images that earlier
+            versions chose.
         bad_share: Largest share of the images of a split that may be left out because
             they can't be decoded; `Splits.skipped` names them.
 
@@ -76,8 +85,9 @@ def load(
         FileNotFoundError: If there is no such folder, or it has no images.
         ValueError: If there are less than two classes, too many images can't be
             decoded, a validation or test folder has a class that the training folder
-            lacks, there are two folders for one split, or a class has a name of
-            several lines.
+            lacks, there are two folders for one split, a class has a name of several
+            lines, one class folder is a link to another, or all hold nothing but the
+            same folders.
     """
     root = local_path(path)
     if not root.is_dir():
@@ -90,10 +100,13 @@ def load(
     inside = contents(layout.train)
     class_names = tuple(_by_class(inside.folders))
     if len(class_names) < 2:
+        merged = len(inside.folders) > len(class_names)
+        why = ", which two folders have, their accents written in two ways" * merged
         raise ValueError(
-            "A data set must have at least two classes, one folder each. "
-            f"Received: {as_text(layout.train)} with the folders {list(class_names)}."
+            "A data set must have at least two classes, one folder each. Received: "
+            f"{as_text(layout.train)} with the folders {list(class_names)}{why}."
         )
+    check_not_splits(layout.train, inside.folders)
     warn_of_neighbours(root, layout, class_names)
     train, skipped = _read_folder(layout.train, inside, class_names, bad_share)
     others = {"validation": None, "test": None}
@@ -110,42 +123,59 @@ def load(
         if examples is not None:
             warn_of_shared_files(split, examples, train)
             warn_of_missing_classes(split, examples, class_names)
-    validation, test = others.values()
-    if validation is None and val_fraction:
-        size = round(val_fraction * train.size)
-        train, validation = split_off_validation(train, size)
-    return Splits(
+            warn_of_copies(split, examples, class_names)
+    found = Splits(
         train=train,
-        validation=validation,
-        test=test,
+        **others,
         class_names=class_names,
-        name=as_text(root.resolve().name),
+        name=name_of(root),
         version="",
-        sha256=fingerprint((train, validation, test), root),
+        sha256="",
         skipped=skipped,
+        root=root,
     )
+    if not val_fraction:
+        return found
+    complete = with_validation(found, val_fraction, group, split_by)
+    split_off = complete.validation if found.validation is None else None
+    held_out = () if split_off is None else split_off.images
+    warn_of_copies("training", train, class_names, held_out)
+    return complete
 
 
-def check_val_fraction(path: str | os.PathLike[str], val_fraction: float) -> None:
+def name_of(path: str | os.PathLike[str]) -> str:
+    """The name of a folder's data set: the folder's, made another than any data set's."""
+    name = as_text(local_path(path).resolve().name)
+    return f"{name}{LIKE_A_DATA_SET}" if name in DATASETS else name
+
+
+def check_val_fraction(
+    path: str | os.PathLike[str],
+    val_fraction: float | None,
+    group: str | None = None,
+) -> None:
     """Checks that a part of a folder's images can be split off for validation.
 
     Args:
         path: The folder.
-        val_fraction: The part, between 0 and 1.
+        val_fraction: The part, between 0 and 1; `None` for the default.
+        group: As of `load`.
 
     Raises:
         ValueError: If it can't, or the folder has validation images of its own.
     """
-    if not 0 < val_fraction < 1:
+    if val_fraction is not None and not 0 < val_fraction < 1:
         raise ValueError(
             "`val_fraction` (--val-fraction) must be between 0 and 1. "
             f"Received: val_fraction={val_fraction}."
         )
-    own = find_splits(local_path(path)).validation
+    asked = {"val_fraction": val_fraction, "group": group}
+    said = ", ".join(f"{k}={v!r}" for k, v in asked.items() if v is not None)
+    own = find_splits(local_path(path)).validation if said else None
     if own is not None:
         raise ValueError(
-            "`val_fraction` (--val-fraction) splits training images where there is no "
-            f"folder of validation images. Received: val_fraction={val_fraction}, and "
+            "`val_fraction` (--val-fraction) and `group` (--group) split training images "
+            f"where there is no folder of validation images. Received: {said}, and "
             f"{as_text(own)}. Leave one of them out."
         )
 
@@ -184,6 +214,7 @@ def _is_labelled(path, inside, class_names):
 
 def _read_folder(path, inside, class_names, bad_share):
     """Lists and checks the images of one folder of class folders; names bad ones."""
+    check_distinct(inside.folders)
     folders = _by_class(inside.folders)
     unknown = set(folders) - set(class_names)
     if unknown:
@@ -243,16 +274,16 @@ def _bad(folder, paths):
     tf = tensorflow()
 
     def look():
-        files = [os.fsencode(path) for path in paths]
-        return decode_all(files, 3, keep=False, load=tf.io.read_file)[1]
+        reasons = {index: why_no_image(path) for index, path in enumerate(paths)}
+        left = [index for index, reason in reasons.items() if reason is None]
+        files = [os.fsencode(paths[index]) for index in left]
+        bad = {}
+        if files:
+            bad = decode_all(files, 3, keep=False, load=tf.io.read_file)[1]
+        large = {index: reason for index, reason in reasons.items() if reason}
+        return large | {left[index]: reason for index, reason in bad.items()}
 
-    if len(paths) < REMEMBERED:
+    if len(paths) < MANY:
         return look()
-    stats = ((path, pathlib.Path(path).stat()) for path in paths)
-    # The time of the status, too: rights may change, or a file of the same time come.
-    files = [
-        f"{path} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-        for path, stat in stats
-    ]
-    key, what = "\n".join(files), as_text(folder)
-    return remembered(key, look, count=len(paths), what=what)
+    what = as_text(folder)
+    return remembered(state_of(paths), look, count=len(paths), what=what)

@@ -6,18 +6,14 @@ exported, with heights and widths that are unknown when it is traced.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
 
-from keras_resnet.config.image_formats import NAMES
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.decoding import decode
 from keras_resnet.data.examples import Examples, StreamedExamples
-from keras_resnet.data.listing import as_text
-from keras_resnet.devices.host import Tensor, plain_message, tensorflow
-from keras_resnet.files import local_path
+from keras_resnet.devices.host import Tensor, tensorflow
 
 KERNELS = {"bilinear": "triangle", "bicubic": "keyscubic"}  # TensorFlow's names.
 
@@ -45,15 +41,29 @@ def resize_and_crop(images: Tensor, preprocessing: Preprocessing) -> Tensor:
         resized, corner = tf.constant(size), (0, 0)
     else:
         resized = scaled_size(images, preprocessing.resize)
-        corner = _centre(resized - size, preprocessing.crop_rounding)
+        corner = centre(resized - size, preprocessing.crop_rounding)
     pixels = resize_then_crop(
         images, resized, corner, size, interpolation=preprocessing.interpolation
     )
+    return to_uint8(pixels)
+
+
+def to_uint8(pixels: Tensor) -> Tensor:
+    """Rounds pixels, and clips what bicubic resizing makes of edges, to 0 ... 255."""
+    tf = tensorflow()
     return tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
 
 
-def _centre(left_over, rounding):
-    """Top and left of the central crop; half of an odd number is rounded."""
+def centre(left_over: Tensor, rounding: str) -> Tensor:
+    """Computes where the central crop begins.
+
+    Args:
+        left_over: Height and width beyond the crop, int32 ``(2,)``.
+        rounding: How half of an odd number is rounded: see `Preprocessing`.
+
+    Returns:
+        Top and left, int32 ``(2,)``.
+    """
     tf = tensorflow()
     # TensorFlow rounds half to even, as Python does.
     rounded = {"floor": tf.floor, "round": tf.round, "ceil": tf.math.ceil}[rounding]
@@ -84,7 +94,7 @@ def resize_then_crop(
         images: Tensor ``(height, width, channels)``, or a batch of them.
         resized: Height and width of the whole image after resizing, int32 ``(2,)``.
         corner: Top and left of the window in the resized image, int32 ``(2,)``.
-        size: Height and width of the window: two Python integers.
+        size: Height and width of the window.
         interpolation: ``"bilinear"`` or ``"bicubic"``.
 
     Returns:
@@ -96,7 +106,7 @@ def resize_then_crop(
     old_size = tf.cast(tf.shape(images)[-3:-1], tf.float32)
     batch = tf.raw_ops.ScaleAndTranslate(
         images=batch,
-        size=tf.constant(size, tf.int32),
+        size=tf.convert_to_tensor(size, tf.int32),
         scale=tf.cast(resized, tf.float32) / old_size,
         translation=-tf.cast(corner, tf.float32),
         kernel_type=KERNELS[interpolation],
@@ -146,12 +156,28 @@ def prepare(contents: Tensor, preprocessing: Preprocessing) -> Tensor:
     Raises:
         tf.errors.InvalidArgumentError: If the bytes are no image.
     """
-    image = decode(
+    return resize_and_crop(decode_whole(contents, preprocessing), preprocessing)
+
+
+def decode_whole(contents: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Decodes an image file as `prepare` does, and leaves its size as it is.
+
+    Args:
+        contents: Scalar string tensor, the bytes of the file.
+        preprocessing: A `Preprocessing`.
+
+    Returns:
+        uint8 tensor ``(height, width, preprocessing.channels)``.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the bytes are no image.
+    """
+    return decode(
         contents,
         preprocessing.channels,
         exif_orientation=preprocessing.exif_orientation,
+        bit_depth=preprocessing.bit_depth,
     )
-    return resize_and_crop(image, preprocessing)
 
 
 def normalize(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -213,56 +239,3 @@ def per_pixel_mean(
         )
     mean = np.round(np.mean(examples.images, axis=0, dtype=np.float64), 2)
     return tuple(tuple(tuple(pixel) for pixel in row) for row in mean.tolist())
-
-
-def read_image(
-    path: str | os.PathLike[str], preprocessing: Preprocessing
-) -> np.ndarray:
-    """Reads an image file as a network takes it, before normalization.
-
-    Args:
-        path: Of the file.
-        preprocessing: A `Preprocessing`.
-
-    Returns:
-        uint8 array ``(height, width, channels)``.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        IsADirectoryError: If it is a folder.
-        ValueError: If it can't be decoded.
-    """
-    path = local_path(path)
-    if path.is_dir():
-        raise IsADirectoryError(
-            f"There must be an image at {as_text(path)}; it is a folder. Give the images "
-            "in it, or let `keras-resnet predict` find them."
-        )
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"There must be an image at {as_text(path)}; there is no file."
-        )
-    return decoded(path.read_bytes(), preprocessing, as_text(path))
-
-
-def decoded(contents: bytes, preprocessing: Preprocessing, name: str) -> np.ndarray:
-    """Decodes an image file as a network takes it, before normalization.
-
-    Args:
-        contents: The bytes of the file.
-        preprocessing: A `Preprocessing`.
-        name: What the file is called in errors.
-
-    Returns:
-        uint8 array ``(height, width, channels)``.
-
-    Raises:
-        ValueError: If it can't be decoded.
-    """
-    try:
-        return np.asarray(prepare(contents, preprocessing))
-    except Exception as error:  # TensorFlow's decoders raise many kinds.
-        reason = plain_message(error).splitlines()[0]
-        raise ValueError(
-            f"{name} must be a {NAMES} image. Decoding it failed: {reason}"
-        ) from error

@@ -11,10 +11,11 @@ from keras_resnet.data.listing import as_text, beside, contents
 
 # The names of folders of splits, in any capitals.
 SPLITS: Mapping[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
+    "train": ("train", "training", "training_set", "train_set", "seg_train"),
+    "validation": ("val", "valid", "validation", "dev", "validation_set", "val_set"),
+    "test": ("test", "testing", "test_set", "testing_set", "seg_test"),
 }
+NAMES: frozenset[str] = frozenset(name for names in SPLITS.values() for name in names)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Layout:
 
 def find_splits(root: pathlib.Path) -> Layout:
     """Finds the folders of splits in a folder, by their names.
+
+    A folder of training images that holds nothing but one of the same name, as unpacked
+    archives of Kaggle do, is that one, and so are those of the other images then.
 
     Args:
         root: The folder. If it has no folder of training images with class folders
@@ -59,7 +63,18 @@ def find_splits(root: pathlib.Path) -> Layout:
                 f"{' and '.join(folder.name for folder in ones)}. Remove one, or put "
                 "them together."
             )
-    return Layout(**{split: ones[0] for split, ones in found.items() if ones})
+    layout = {split: ones[0] for split, ones in found.items() if ones}
+    if _doubled(layout["train"]) != layout["train"]:
+        layout = {split: _doubled(folder) for split, folder in layout.items()}
+    return Layout(**layout)
+
+
+def _doubled(folder):
+    """The folder of the same name that is all that a folder holds, or else the folder."""
+    inside = contents(folder)
+    alone = len(inside.folders) == 1 and not inside.images
+    same = alone and inside.folders[0].name.lower() == folder.name.lower()
+    return inside.folders[0] if same else folder
 
 
 def _check_no_split_is_a_class(root, folders):
@@ -85,8 +100,7 @@ def warn_of_neighbours(
         classes: The names of the classes.
     """
     if layout.train == root:
-        names = {name for names in SPLITS.values() for name in names}
-        taken = [name for name in classes if name.lower() in names]
+        taken = [name for name in classes if name.lower() in NAMES]
         if taken:
             warnings.warn(
                 f"In {as_text(root)} the folders {taken} are taken for classes: there is "
@@ -94,7 +108,8 @@ def warn_of_neighbours(
                 stacklevel=3,
             )
         return
-    known = {folder for folder in vars(layout).values() if folder is not None}
+    folders = [folder for folder in vars(layout).values() if folder is not None]
+    known = {root / folder.relative_to(root).parts[0] for folder in folders}
     others = list(beside(root, known))
     if others:
         warnings.warn(

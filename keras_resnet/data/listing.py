@@ -10,7 +10,7 @@ import os
 import pathlib
 import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from keras_resnet.config.image_formats import SUFFIXES
@@ -33,7 +33,10 @@ OWN_FILES: Mapping[str, tuple[str, ...]] = {
     "source.json": ("network", "preprocessing"),
     "form.json": ("format", "precision"),
 }
+# Images of a folder from which on it takes long to read all of them at each start.
+MANY = 10_000
 OWN_GRAPH = "saved_model.pb"
+OWN_LEVELS = 2  # Folders between one and the runs in it, as in ``runs/experiment/run``.
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def contents(folder: str | os.PathLike[str]) -> Contents:
 
     Image files are known by their suffix, in any capitals. Hidden images and folders,
     folders of tools (`OF_TOOLS`), what this package itself wrote (runs, converted
-    weights, exports, and folders that hold no images and no folders but these), broken
+    weights, exports, and folders that hold no images and no folders but these, up to two
+    levels up), broken
     links and files of other types are left out and counted; hidden files of other types
     are passed over.
 
@@ -107,10 +111,12 @@ def _holds(question: Callable[[], bool]) -> bool:
         return False
 
 
-def _is_own(folder: pathlib.Path) -> bool:
+def _is_own(folder: pathlib.Path, levels: int = OWN_LEVELS) -> bool:
     """Tells whether this package wrote a folder, or all folders in one without images."""
     if _is_marked(folder):
         return True
+    if not levels:
+        return False
     inside = []
     try:
         names = os.listdir(folder)
@@ -121,7 +127,7 @@ def _is_own(folder: pathlib.Path) -> bool:
             return False
         if not _is_hidden(name) and os.path.isdir(folder / name):
             inside.append(folder / name)
-    return bool(inside) and all(map(_is_marked, inside))
+    return bool(inside) and all(_is_own(one, levels - 1) for one in inside)
 
 
 def _is_marked(folder: pathlib.Path) -> bool:
@@ -164,14 +170,14 @@ def list_images(folder: str | os.PathLike[str]) -> Listing:
     """
     top = local_path(folder)
     left_out: collections.Counter[str] = collections.Counter()
-    listed = {_identity(path) for path in top.resolve().parents}
+    listed = {identity(path) for path in top.resolve().parents}
     files, waiting = [], [top]
     while waiting:
         path = waiting.pop()
-        if (identity := _identity(path)) in listed:
+        if (place := identity(path)) in listed:
             left_out["link to a folder that is listed already"] += 1
             continue
-        listed.add(identity)
+        listed.add(place)
         found = contents(path)
         files += found.images
         left_out += found.left_out
@@ -179,7 +185,7 @@ def list_images(folder: str | os.PathLike[str]) -> Listing:
     return Listing(sorted(files, key=lambda path: path.parts), left_out)
 
 
-def _identity(path):
+def identity(path: pathlib.Path) -> Hashable:
     """What is the same for all ways to a folder."""
     try:
         stat = path.stat()
@@ -199,6 +205,13 @@ def as_text(name: str | os.PathLike[str]) -> str:
     """
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return unicodedata.normalize("NFC", text)
+
+
+def relative_paths(paths: Iterable[str], folder: pathlib.Path) -> list[str]:
+    """The paths of files in a folder, with ``/``, as `as_text` writes them."""
+    return [
+        as_text(pathlib.Path(path).relative_to(folder).as_posix()) for path in paths
+    ]
 
 
 def say_left_out(where: str, left_out: Mapping[str, int]) -> None:

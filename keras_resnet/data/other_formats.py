@@ -1,20 +1,23 @@
-"""Decodes BMP, GIF and WebP files: what TensorFlow's decoders leave to their caller."""
+"""Decodes BMP, GIF, WebP and 16-bit PNG files: what TensorFlow leaves to its caller."""
 
 from __future__ import annotations
 
 from keras_resnet.config.image_formats import (
     ANIMATED_WEBP,
     GIF,
+    PNG,
+    PNG_DEPTH_AT,
     WEBP,
     WEBP_ANIMATES,
 )
-from keras_resnet.devices.host import Tensor, tensorflow
+from keras_resnet.devices.host import Tensor, tensorflow, traced_once
 
 # Red, green and blue of a BMP's 32 bits, as TensorFlow's decoder takes them.
 MASKS = (0x00FF0000, 0x0000FF00, 0x000000FF)
 UNCOMPRESSED, BY_MASKS = 0, 3
 
 
+@traced_once
 def decode_bmp(contents: Tensor) -> Tensor:
     """Decodes a BMP file of 8, 24 or 32 bits per pixel that isn't compressed.
 
@@ -62,6 +65,34 @@ def decode_bmp(contents: Tensor) -> Tensor:
     return tf.cond(tf.shape(image)[-1] == 1, look_up, lambda: image[..., :3])
 
 
+def is_deep_png(contents: Tensor) -> Tensor:
+    """Tells whether a file is a PNG of 16 bits per channel, in TensorFlow."""
+    tf = tensorflow()
+    # Zeros follow, so that a header that is cut off can be read.
+    head = tf.strings.join([tf.strings.substr(contents, 0, 25), b"\0" * 25])
+    is_png = tf.strings.substr(head, 0, len(PNG.magic)) == PNG.magic
+    return is_png & (tf.strings.substr(head, PNG_DEPTH_AT, 1) == b"\x10")
+
+
+def decode_deep_png(contents: Tensor, bit_depth: int) -> Tensor:
+    """Decodes a PNG of 16 bits per channel.
+
+    Args:
+        contents: Scalar string tensor, the bytes of the file.
+        bit_depth: How many bits the values take, from 8 to 16; larger ones become 255.
+
+    Returns:
+        uint8 tensor ``(height, width, 3)``, the upper 8 of these bits.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If it is damaged.
+    """
+    tf = tensorflow()
+    values = tf.cast(tf.io.decode_png(contents, 3, dtype=tf.uint16), tf.int32)
+    return tf.cast(tf.minimum(values // 2 ** (bit_depth - 8), 255), tf.uint8)
+
+
+@traced_once
 def decode_png_gif_or_webp(contents: Tensor) -> Tensor:
     """Decodes a PNG, GIF or WebP file; of an animated GIF, the first frame.
 

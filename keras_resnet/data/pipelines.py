@@ -15,7 +15,7 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.data import order, threads, transforms
 from keras_resnet.data.examples import Examples, StreamedExamples
-from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.host import Dataset, tensorflow
 
 WHOLE = (0, 1)  # The only one of one part.
 
@@ -93,7 +93,7 @@ def training_batches(
         batches = batches.map(
             lambda *batch: tuple(order.part(tensor, late) for tensor in batch)
         )
-    return _finished(batches, steps - start_step)
+    return finished(batches, steps - start_step)
 
 
 def evaluation_batches(
@@ -141,7 +141,7 @@ def evaluation_batches(
         batches = _one_by_one(records.enumerate(), load, batch_size, share)
     if one_hot is not None:
         batches = batches.map(lambda x, labels: (x, transforms.soft(labels, one_hot)))
-    return _finished(batches, -(-examples.size // batch_size))
+    return finished(batches, -(-examples.size // batch_size))
 
 
 def _random_before_resizing(recipe):
@@ -168,8 +168,13 @@ def _one_by_one(records, load, batch_size, share, *, drop_remainder=False):
     return images.batch(batch_size // share[1], drop_remainder=drop_remainder)
 
 
-def _finished(batches, count):
-    """Adds what every data set needs at its end."""
+def finished(batches: Dataset, count: int) -> Dataset:
+    """Adds what every data set needs at its end.
+
+    Args:
+        batches: A `tf.data.Dataset`.
+        count: How many batches it has.
+    """
     tf = tensorflow()
     counted = batches.apply(tf.data.experimental.assert_cardinality(count))
     return threads.without_autotuning(counted.prefetch(threads.PREFETCHED))

@@ -23,7 +23,7 @@ from keras_resnet.data.bad_examples import (
     remembered,
     without,
 )
-from keras_resnet.data.download import prepared_builder
+from keras_resnet.data.download import is_prepared, prepared_builder
 from keras_resnet.data.examples import (
     Examples,
     Splits,
@@ -74,13 +74,14 @@ def load(
 
 
 def is_here(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
-    """Tells whether `load` would find a data set without downloading it."""
-    spec = find(DATASETS, name, kind="data set")
-    if spec.tfds is None:
-        return True
-    import tensorflow_datasets as tfds
+    """Tells whether `load` would find a data set without downloading it.
 
-    return tfds.builder(spec.tfds, data_dir=_expanded(data_dir)).is_prepared()
+    Raises:
+        FileNotFoundError: If ``data_dir`` is a wrong folder; see
+            `download.prepared_builder`.
+    """
+    spec = find(DATASETS, name, kind="data set")
+    return spec.tfds is None or is_prepared(spec.tfds, _expanded(data_dir))
 
 
 def _expanded(data_dir):

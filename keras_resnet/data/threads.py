@@ -8,8 +8,7 @@ back to sleep, and the whole process waits for it (docs/decisions/0012).
 
 from __future__ import annotations
 
-import os
-
+from keras_resnet.devices import limits
 from keras_resnet.devices.host import Dataset, tensorflow
 
 # A batch of 256 photographs of 224x224 takes 154 MB, and as many batches as are computed
@@ -18,21 +17,14 @@ MOST_BATCHES = 8
 PREFETCHED = 2  # Batches that wait for the network.
 
 
-def usable_cores() -> int:
-    """Counts the logical cores that this process may use: under `taskset`, not all."""
-    if hasattr(os, "sched_getaffinity"):  # Linux.
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count()
-
-
 def images_at_a_time() -> int:
     """Gives ``num_parallel_calls`` for a map over single images."""
-    return usable_cores()
+    return limits.cores()
 
 
 def batches_at_a_time() -> int:
     """Gives ``num_parallel_calls`` for a map over whole batches."""
-    return min(usable_cores(), MOST_BATCHES)
+    return min(limits.cores(), MOST_BATCHES)
 
 
 def without_autotuning(dataset: Dataset) -> Dataset:

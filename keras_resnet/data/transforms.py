@@ -15,14 +15,15 @@ from keras_resnet.data.augmentation import (
     pad_crop_flip,
     scale_crop_flip,
 )
-from keras_resnet.data.decoding import decode
 from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import (
+    decode_whole,
     normalize,
     prepare,
     resize_and_crop,
     resize_window,
 )
+from keras_resnet.data.large_images import one_at_a_time
 from keras_resnet.devices.host import Tensor, tensorflow
 
 
@@ -85,6 +86,10 @@ def one_image(
         image, label = record
         if not isinstance(examples, StreamedExamples) and examples.kind == "files":
             image = tf.io.read_file(image)
+        return prepared(image, position), tf.cast(label, tf.int32)
+
+    @one_at_a_time
+    def prepared(image, position):
         size = preprocessing.size if side_at is None else (side_at(position),) * 2
         draw = partial(_draw, seed, position)
         if isinstance(augmentation, InceptionCrop):
@@ -96,15 +101,12 @@ def one_image(
                 aspect=augmentation.aspect,
                 channels=preprocessing.channels,
                 exif_orientation=preprocessing.exif_orientation,
+                bit_depth=preprocessing.bit_depth,
                 flip=augmentation.flip,
             )
         elif isinstance(augmentation, ScaleCropFlip):
             if not order.is_pixels(examples):
-                image = decode(
-                    image,
-                    preprocessing.channels,
-                    exif_orientation=preprocessing.exif_orientation,
-                )
+                image = decode_whole(image, preprocessing)
             image = scale_crop_flip(
                 image,
                 draw(order.AUGMENTATION),
@@ -121,7 +123,7 @@ def one_image(
         image = _recolored(image, augmentation, draw)
         if operate:
             image = operate(image, draw(order.OPERATIONS))
-        return normalize(image, preprocessing), tf.cast(label, tf.int32)
+        return normalize(image, preprocessing)
 
     return load
 

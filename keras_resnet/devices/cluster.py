@@ -2,7 +2,7 @@
 
 The environment names them in one of these ways; without any, a process trains alone.
 
-- ``TF_CONFIG``, as TensorFlow and Kubeflow write it.
+- ``TF_CONFIG``, as TensorFlow, Kubeflow and Vertex AI write it.
 - ``KERAS_RESNET_WORKERS``: ``host:port,host:port,...``; this process's number among them,
   from 0, is ``KERAS_RESNET_WORKER`` or an Indexed Job's ``JOB_COMPLETION_INDEX``.
 - ``JAX_COORDINATOR_ADDRESS``, ``JAX_NUM_PROCESSES``, ``JAX_PROCESS_ID``, on JAX alone.
@@ -13,13 +13,23 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keras_resnet.devices import slurm
 
 TF_CONFIG = (
     '{"cluster": {"worker": ["host:port", ...]}, '
     '"task": {"type": "worker", "index": 0}}'
+)
+CHIEFS = ("chief", "master")  # Two names of one job; its task is the first worker.
+EVALUATOR = (
+    "This process is the evaluator of TF_CONFIG's cluster, and there is nothing for it to "
+    "do: the chief measures. The chief and the workers train without it."
+)
+ALONE = (
+    " SLURM started these tasks in one step, so they train one network together. To train "
+    "each alone, give each one address of its own, KERAS_RESNET_WORKERS=localhost:1 (see "
+    "docs/distributed.md)."
 )
 WAIT: str = "10m"  # How long to wait for the other workers.
 WAITING: str = "waiting for workers"  # The thread that does.
@@ -35,12 +45,17 @@ class Workers:
         index: Number of this process among them, from 0; the first is the chief.
         gpus: Value that CUDA_VISIBLE_DEVICES must get in this process; `None` if it is
             right as it is.
+        evaluator: Whether this process is a cluster's evaluator, which doesn't train.
+        advice: A sentence for errors: how to train each process alone, where SLURM
+            named them; otherwise empty.
     """
 
     addresses: tuple[str, ...] = ()
     count: int = 1
     index: int = 0
     gpus: str | None = None
+    evaluator: bool = False
+    advice: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < self.count:
@@ -124,33 +139,58 @@ def _of_tf_config(environment: Mapping[str, str]) -> Workers:
     wrong = ValueError(f"TF_CONFIG must be JSON like {TF_CONFIG}. Received: {text}.")
     try:
         config = json.loads(text)
-        cluster, task = config.get("cluster", {}), config.get("task", {})
-        jobs, kind, index = set(cluster), task.get("type"), str(task.get("index"))
-        chiefs, others = (list(cluster.get(job, ())) for job in ("chief", "worker"))
+        cluster, task = (
+            {} if config.get(part) is None else config[part]
+            for part in ("cluster", "task")
+        )
+        # Clouds also name jobs without processes.
+        jobs = {job: ones for job, ones in cluster.items() if ones not in (None, [])}
+        kind, index = str(task.get("type")), str(task.get("index"))
     except (AttributeError, TypeError, ValueError) as error:
         raise wrong from error
-    if jobs - {"chief", "worker"}:
-        raise ValueError(
-            "The cluster of TF_CONFIG must have no jobs but 'chief' and 'worker'. "
-            f"Received: {sorted(jobs)}."
-        )
-    if not jobs:
-        return Workers()
-    lists = all(isinstance(addresses, list) for addresses in cluster.values())
-    if not lists or not all(isinstance(address, str) for address in chiefs + others):
+    if not all(
+        isinstance(ones, list) and all(isinstance(one, str) for one in ones)
+        for ones in jobs.values()
+    ):
         raise wrong
-    own = {"chief": chiefs, "worker": others}.get(kind, ())
+    _check_jobs(jobs, kind)
+    if kind == "evaluator":
+        return Workers(evaluator=True)
+    chiefs = [one for job in CHIEFS for one in jobs.get(job, ())]
+    others = jobs.get("worker", [])
+    if not chiefs and not others:
+        return Workers()
+    own = jobs.get(kind, [])
     if not index.isdecimal() or int(index) >= len(own):
         raise ValueError(
-            "The task of TF_CONFIG must be a chief or a worker of its cluster, with its "
-            "number from 0: an evaluator is not needed, the chief measures. Received: "
-            f"{json.dumps(task)} in a cluster with {len(chiefs)} chiefs and "
-            f"{len(others)} workers."
+            "The task of TF_CONFIG must be a chief or a worker of its cluster, under the "
+            f"name that it has there, with its number from 0. Received: {json.dumps(task)} "
+            f"in a cluster with {len(chiefs)} chiefs and {len(others)} workers."
         )
     if len(chiefs + others) == 1:
         return Workers()
     before = len(chiefs) if kind == "worker" else 0
     return Workers((*chiefs, *others), len(chiefs + others), before + int(index))
+
+
+def _check_jobs(jobs: Mapping[str, list[str]], kind: str) -> None:
+    """Raises `ValueError` unless the jobs of TF_CONFIG can train together."""
+    if "ps" in (*jobs, kind):
+        raise ValueError(
+            "Parameter servers (the job 'ps' of TF_CONFIG) can't take part: all workers "
+            "update together and exchange their gradients themselves. Start the job "
+            f"without them. Received: {sorted(jobs)}, this process being a {kind!r}."
+        )
+    if unknown := jobs.keys() - {*CHIEFS, "worker", "evaluator"}:
+        raise ValueError(
+            "The cluster of TF_CONFIG must have no jobs but 'chief' (or 'master'), "
+            f"'worker' and 'evaluator'. Received: {sorted(unknown)}."
+        )
+    if sum(len(jobs.get(job, ())) for job in CHIEFS) > 1:
+        raise ValueError(
+            "The cluster of TF_CONFIG must have one chief, called 'chief' or 'master'. "
+            f"Received: {', '.join(f'{job}: {jobs.get(job, [])}' for job in CHIEFS)}."
+        )
 
 
 def _of_list(environment: Mapping[str, str]) -> Workers:
@@ -180,7 +220,7 @@ def _of_slurm(environment: Mapping[str, str]) -> Workers:
             "SLURM_STEP_NODELIST and SLURM_STEP_TASKS_PER_NODE must name a place for each "
             f"of the step's {count} tasks. Received: {', '.join(addresses)}."
         )
-    return Workers(addresses, count, index, slurm.gpus(environment))
+    return Workers(addresses, count, index, slurm.gpus(environment), advice=ALONE)
 
 
 def seconds_of(wait: str) -> float:

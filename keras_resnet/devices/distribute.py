@@ -126,20 +126,6 @@ def agree(number: int, devices: Devices, what: str) -> None:
         raise ValueError(f"{what} Received: {numbers}, worker by worker.")
 
 
-def require(holds: bool, devices: Devices, message: str) -> None:
-    """Raises `ValueError` on all workers unless something holds on each of them.
-
-    Args:
-        holds: Whether it does on this worker.
-        devices: What the run computes on.
-        message: For the error: what must hold, and what to do.
-    """
-    answers = everyones(int(holds), devices)
-    if not all(answers):
-        lacking = [number for number, answer in enumerate(answers) if not answer]
-        raise ValueError(f"{message} Received: not so on the workers {lacking}.")
-
-
 def everyones(number: int, devices: Devices) -> list[int]:
     """The numbers of all workers, in their order; every worker must call it.
 

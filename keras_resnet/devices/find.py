@@ -1,13 +1,14 @@
-"""Finds the CPUs and GPUs that a run is asked to compute on, and describes them."""
+"""Finds the CPUs and GPUs that a run is asked to compute on."""
 
 import re
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 
-from keras_resnet.devices import workers
-from keras_resnet.devices.cluster import WAIT, Workers, find_workers
+from keras_resnet.devices import agreement, cards, launchers, workers
+from keras_resnet.devices.cluster import EVALUATOR, WAIT, Workers, find_workers
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Devices:
 ALONE: Devices = Devices("cpu", ("cpu:0",))
 
 
-def find_devices(request: str = "all", wait: str = WAIT) -> Devices:
+def find_devices(
+    request: str = "all", wait: str = WAIT, asked: Mapping[str, Any] | None = None
+) -> Devices:
     """Finds the devices that are asked for; call it before anything computes.
 
     Where the environment names several workers, it joins them: see `devices.cluster`.
@@ -58,10 +61,11 @@ def find_devices(request: str = "all", wait: str = WAIT) -> Devices:
         request: ``"all"`` (every GPU, else the CPU), ``"gpu:0,1"`` (these), or
             ``"cpu:2"`` (two logical devices on the CPU, for trying distribution out).
         wait: How long to wait for the other workers, such as ``"10m"``.
+        asked: What all workers must have the same, by names for the message.
 
     Raises:
-        ValueError: If ``request`` is not understood, there are no such devices, or the
-            backend has begun to compute on others.
+        ValueError: If ``request`` is not understood, there are no such devices, the
+            backend has begun to compute on others, or the workers differ.
         WorkerLost: If the other workers don't come in time.
     """
     words = request if isinstance(request, str) else ""
@@ -73,8 +77,13 @@ def find_devices(request: str = "all", wait: str = WAIT) -> Devices:
         )
     backend = keras.backend.backend()
     others = find_workers()
+    if others.evaluator:
+        raise ValueError(EVALUATOR)
     if others.count > 1:
-        return _of_worker(request, match, others, wait)
+        cpus = _cpus_of_worker(request, match, others)
+        workers.join(others, wait, asked)
+        return _of_worker(others, cpus)
+    launchers.warn_of_unread()
     try:
         return _local(request, match, backend)
     except RuntimeError as error:
@@ -84,10 +93,8 @@ def find_devices(request: str = "all", wait: str = WAIT) -> Devices:
         ) from error
 
 
-def _of_worker(
-    request: str, match: re.Match[str], others: Workers, wait: str
-) -> Devices:
-    """This worker's devices, after it has joined the others."""
+def _cpus_of_worker(request: str, match: re.Match[str], others: Workers) -> int:
+    """Makes the CPU devices that are asked for; their number, 0 for all GPUs."""
     backend = keras.backend.backend()
     cpus = int(match[1] or 1) if request.startswith("cpu") else 0
     if request.startswith("gpu") or (backend == "tensorflow" and cpus > 1):
@@ -95,11 +102,16 @@ def _of_worker(
             "With several workers each takes all the GPUs that it sees, else its CPU: "
             "leave out `devices` (--devices), and set CUDA_VISIBLE_DEVICES for fewer; "
             "'cpu:COUNT' is for JAX, as TensorFlow's strategy takes one CPU a worker. "
-            f"Received: devices={request!r} and {others.count} workers."
+            f"Received: devices={request!r} and {others.count} workers.{others.advice}"
         )
     if cpus:
         _cpus(backend, cpus)
-    workers.join(others, wait)
+    return cpus
+
+
+def _of_worker(others: Workers, cpus: int) -> Devices:
+    """This worker's devices, after it has joined the others."""
+    backend = keras.backend.backend()
     if backend == "jax":
         import jax
 
@@ -110,6 +122,9 @@ def _of_worker(
         names = () if cpus else tuple(_gpus(backend))
         kind = "gpu" if names else "cpu"
         names = names or ("cpu:0",)
+    agreement.must_agree({"devices": f"{len(names)} of kind {kind}"})
+    if kind == "cpu" and not cpus:
+        cards.warn_of_unused(backend)
     return Devices(kind, names, others.count, others.index)
 
 
@@ -118,6 +133,7 @@ def _local(request: str, match: re.Match[str], backend: str) -> Devices:
         return _cpus(backend, int(match[1] or 1))
     gpus = _gpus(backend)
     if request == "all" and not gpus:
+        cards.warn_of_unused(backend)
         return _cpus(backend, 1)
     indices = map(int, match[2].split(",")) if match[2] else range(len(gpus))
     try:
@@ -126,10 +142,8 @@ def _local(request: str, match: re.Match[str], backend: str) -> Devices:
         chosen = ()
     if not chosen:
         raise ValueError(
-            f"`devices` names GPUs that {backend} does not see: it sees {len(gpus)}. For "
-            "NVIDIA's, TensorFlow needs the extra `gpu` (in the checkout: pip install "
-            "'.[gpu]'), JAX jax[cuda12], PyTorch a build for CUDA. "
-            f"Received: devices={request!r}."
+            f"`devices` names GPUs that {backend} does not see: it sees {len(gpus)}. "
+            f"{cards.INSTALL}. Received: devices={request!r}."
         )
     if backend == "tensorflow":
         _hide_other_gpus(chosen)
@@ -195,6 +209,13 @@ def _gpus(backend: str) -> list[str]:
     return [f"gpu:{i}" for i in range(torch.cuda.device_count())]
 
 
+def warn_of_unused_card() -> None:
+    """Warns as `find_devices` does where the backend sees no GPU though a card is here."""
+    backend = keras.backend.backend()
+    if not _gpus(backend):
+        cards.warn_of_unused(backend)
+
+
 def _hide_other_gpus(chosen: tuple[str, ...]) -> None:
     import tensorflow as tf
 
@@ -202,87 +223,3 @@ def _hide_other_gpus(chosen: tuple[str, ...]) -> None:
     tf.config.set_visible_devices(
         [physical[int(name.removeprefix("gpu:"))] for name in chosen], "GPU"
     )
-
-
-def compute_capability(devices: Devices) -> tuple[int, ...]:
-    """The compute capability of the first of these GPUs, major and minor version.
-
-    NVIDIA's have tensor cores since (7, 0) and compute in bfloat16 since (8, 0).
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        gpu = tf.config.get_visible_devices("GPU")[0]  # The others are hidden.
-        details = tf.config.experimental.get_device_details(gpu)
-        return details.get("compute_capability", (0, 0))
-    if backend == "jax":
-        import jax
-
-        first = _indices(devices)[0]
-        gpu = next(gpu for gpu in jax.local_devices() if gpu.id == first)
-        capability = getattr(gpu, "compute_capability", "0.0")
-        return tuple(int(part) for part in str(capability).split("."))
-    import torch
-
-    return torch.cuda.get_device_capability(_indices(devices)[0])
-
-
-def _indices(devices: Devices) -> list[int]:
-    return [int(name.rpartition(":")[2]) for name in devices.names]
-
-
-def accelerators(devices: Devices) -> list[str]:
-    """The names of the GPUs of all workers, e.g. "NVIDIA H200", for a record."""
-    if devices.kind == "cpu":
-        return []
-    backend = keras.backend.backend()
-    indices = _indices(devices)
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        # Those that are not used are hidden.
-        gpus = tf.config.get_visible_devices("GPU")
-        details = map(tf.config.experimental.get_device_details, gpus)
-        names = [found.get("device_name", "GPU") for found in details]
-    elif backend == "jax":
-        import jax
-
-        kinds = {gpu.id: gpu.device_kind for gpu in jax.local_devices()}
-        names = [kinds[index] for index in indices]
-    else:
-        import torch
-
-        names = [torch.cuda.get_device_name(index) for index in indices]
-    return devices.workers * names
-
-
-def peak_memory(devices: Devices) -> int | None:
-    """The largest number of bytes that have been in use at a time.
-
-    Returns:
-        On a CPU, of the whole process; on GPUs, of the device with the most; `None`
-        where the backend or the system doesn't say.
-    """
-    if devices.kind == "cpu":
-        try:
-            import resource
-        except ImportError:  # Windows.
-            return None
-        # In KiB on Linux, in bytes on macOS.
-        unit = 1 if sys.platform == "darwin" else 1024
-        return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        names = [f"GPU:{index}" for index in range(len(devices.names))]
-        return max(tf.config.experimental.get_memory_info(n)["peak"] for n in names)
-    if backend == "jax":
-        import jax
-
-        stats = [device.memory_stats() or {} for device in jax.local_devices()]
-        return max(stat.get("peak_bytes_in_use", 0) for stat in stats) or None
-    import torch
-
-    return torch.cuda.max_memory_allocated(_indices(devices)[0])

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import re
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -44,6 +45,35 @@ def tensorflow() -> ModuleType:
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     return tf
+
+
+def traced_once(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Has a function in TensorFlow operations traced once, for all graphs that call it.
+
+    Each pipeline of `tf.data` traces what it maps. Of what decodes images, most is for
+    formats other than JPEG, and tracing that anew would take as long as all the rest. In a
+    graph the function is one operation, so that a JPEG doesn't pay for those it skips.
+
+    Args:
+        function: Of one tensor. It doesn't create variables.
+
+    Returns:
+        The function, which is called as it is where TensorFlow computes eagerly.
+    """
+
+    @functools.cache
+    def traced():
+        attributes = {"_noinline": True}
+        return tensorflow().function(
+            function, autograph=False, experimental_attributes=attributes
+        )
+
+    @functools.wraps(function)
+    def called(tensor):
+        eager = tensorflow().executing_eagerly()
+        return function(tensor) if eager else traced()(tensor)
+
+    return called
 
 
 def plain_message(error: BaseException) -> str:

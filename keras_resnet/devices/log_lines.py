@@ -26,21 +26,27 @@ def without_log_lines() -> Iterator[None]:
     TensorFlow 2.21 writes some of them to the process's standard error whatever
     ``TF_CPP_MIN_LOG_LEVEL`` is. Errors stay, but those that say that there is no GPU.
     """
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # The process has no standard error.
-        yield
-        return
-    with tempfile.TemporaryFile() as file:
+    with contextlib.ExitStack() as held:
+        try:
+            _flush()
+            kept = os.dup(2)
+            held.callback(os.close, kept)
+            file = held.enter_context(tempfile.TemporaryFile())
+        except OSError:  # No standard error, or no place for files, not even in /tmp.
+            yield
+            return
         os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
+            _flush()
             os.dup2(kept, 2)
-            os.close(kept)
             file.seek(0)
             for line in file:
                 if not any(pattern.match(line) for pattern in DROPPED):
                     os.write(2, line)
+
+
+def _flush() -> None:
+    if sys.stderr is not None:  # As in Windows' programs without a console.
+        sys.stderr.flush()

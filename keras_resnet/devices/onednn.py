@@ -48,5 +48,5 @@ def warn_if_late() -> None:
             "TensorFlow was imported without oneDNN, so this is slower on this CPU and "
             "gives other numbers than `keras-resnet` on the command line. Set the "
             f"environment variable {VARIABLE}=1 before TensorFlow or Keras is imported.",
-            stacklevel=3,
+            stacklevel=4,  # Whoever calls `train`, `plan` or `evaluate`.
         )

@@ -1,11 +1,14 @@
-"""How a run computes on its devices: precision, XLA and determinism."""
+"""How a run computes on its devices: precision, Keras's settings, XLA and determinism."""
 
+import contextlib
 import pathlib
+from collections.abc import Iterator
 
 import keras
 
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.devices.find import Devices, compute_capability
+from keras_resnet.devices.describe import compute_capability
+from keras_resnet.devices.find import Devices
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
@@ -51,6 +54,37 @@ def choose_precision(request: str, devices: Devices, spec: ResNetSpec) -> str:
 def _cpu_has_bfloat16() -> bool:
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     return cpuinfo.exists() and "avx512_bf16" in cpuinfo.read_text()
+
+
+@contextlib.contextmanager
+def computing_in(policy: str) -> Iterator[None]:
+    """A scope in which Keras computes as if there were no ``keras.json``.
+
+    New layers get the dtype policy. What has no policy, such as inputs, losses, metrics
+    and optimizers, is float32, images have their channels last, and `fit` is as long as it
+    is told to be. What the user's file, variables or `keras.config` say instead is true
+    again afterwards. It is a decorator as well.
+
+    Args:
+        policy: Name of a Keras dtype policy, such as ``"float32"``.
+    """
+    config = keras.config
+    settings = (
+        (config.dtype_policy, config.set_dtype_policy, policy),
+        (config.floatx, config.set_floatx, "float32"),
+        (config.epsilon, config.set_epsilon, 1e-7),
+        (config.image_data_format, config.set_image_data_format, "channels_last"),
+        (config.max_epochs, config.set_max_epochs, None),
+        (config.max_steps_per_epoch, config.set_max_steps_per_epoch, None),
+    )
+    before = [read() for read, _, _ in settings]
+    try:
+        for _, change, value in settings:
+            change(value)
+        yield
+    finally:
+        for (_, change, _), value in zip(settings, before, strict=True):
+            change(value)
 
 
 def choose_xla(request: str, devices: Devices, synchronized: bool = False) -> bool:

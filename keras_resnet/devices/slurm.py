@@ -75,6 +75,8 @@ def _read(
 
 def _hosts(text: str) -> list[str]:
     """``n[08-10,12],m1`` as the names of hosts, in SLURM's order."""
+    if not re.fullmatch(r"(?:[^\[\]]|\[[-\d,]+\])+", text):
+        raise ValueError("Each [ must have its ], with numbers between them.")
     found = []
     for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
         pieces = re.split(r"\[([^\]]*)\]", part)  # Every second one was in brackets.
@@ -99,6 +101,8 @@ def _counts(text: str) -> list[int]:
     """``2(x3),1`` as 2, 2, 2, 1."""
     counts = []
     for part in text.split(","):
-        count, _, times = part.rstrip(")").partition("(x")
-        counts += [int(count)] * int(times or 1)
+        match = re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part)
+        if match is None:
+            raise ValueError("Each part must be like 2 or 2(x3).")
+        counts += [int(match[1])] * int(match[2] or 1)
     return counts

@@ -6,25 +6,30 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 
-from keras_resnet.devices import meeting
+from keras_resnet.devices import agreement, meeting
 from keras_resnet.devices.cluster import WAIT, WAITING, Workers, seconds_of
+from keras_resnet.devices.links import WorkerLost
 from keras_resnet.devices.log_lines import without_log_lines
 
 
-def join(workers: Workers, wait: str = WAIT) -> None:
+def join(
+    workers: Workers, wait: str = WAIT, asked: Mapping[str, Any] | None = None
+) -> None:
     """Joins the other workers and waits for them; call it before anything computes.
 
     Args:
         workers: As of `cluster.find_workers`.
         wait: How long at most, as of `seconds_of`.
+        asked: What all workers must have the same, by names for the message.
 
     Raises:
-        ValueError: If the backend can't train with these workers.
+        ValueError: If the backend can't train with these workers, or if they haven't
+            the same in ``asked``.
         WorkerLost: If they don't come in time.
     """
     seconds = seconds_of(wait)
@@ -35,6 +40,7 @@ def join(workers: Workers, wait: str = WAIT) -> None:
         raise ValueError(
             "On the PyTorch backend one process trains alone: use --backend tensorflow "
             f"or jax. Received: an environment that names {workers.count} workers."
+            f"{workers.advice}"
         )
     if backend == "tensorflow" and len(workers.addresses) < workers.count:
         raise ValueError(
@@ -48,19 +54,26 @@ def join(workers: Workers, wait: str = WAIT) -> None:
         file=sys.stderr,
         flush=True,
     )
-    if backend == "jax":
-        met = _in_time(lambda: _meet_on_jax(workers, seconds), seconds)
-    else:
-        met = meeting.meet(workers, seconds)
-    if not met:
+    links = meeting.meet(workers, seconds)
+    if links is not None:
+        agreement.begin(links, workers)
+        agreement.must_agree(asked or {})
+    if links is None or not _framework_joins(workers, seconds):
         raise WorkerLost(
             f"All {workers.count} workers must meet within {wait}, and this one still "
             f"waits for {_others(workers)}. See that all of them run and reach each "
             "other's addresses, then start them again; --wait gives more time."
+            f"{workers.advice}"
         )
-    if backend == "tensorflow":
-        mirrored(workers.addresses, workers.index)
     _hear_sigterm()
+
+
+def _framework_joins(workers: Workers, seconds: float) -> bool:
+    """Has the framework join the workers, who have met; whether it did so in time."""
+    if keras.backend.backend() == "jax":
+        return _in_time(lambda: _meet_on_jax(workers, seconds), seconds)
+    mirrored(workers.addresses, workers.index)
+    return True
 
 
 def _hear_sigterm() -> None:
@@ -155,10 +168,6 @@ _strategy: Any = None
 def joined() -> Any:
     """The strategy that `join` made on TensorFlow."""
     return _strategy
-
-
-class WorkerLost(RuntimeError):
-    """Another worker doesn't answer any more, so that this one can only end."""
 
 
 @contextlib.contextmanager

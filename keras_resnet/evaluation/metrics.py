@@ -57,6 +57,18 @@ def evaluate(
     return _metrics(_predicted(model, batches, from_logits))
 
 
+def measure(
+    model: keras.Model, batches: Iterable[tuple[Any, Any]], *, from_logits: bool = True
+) -> tuple[Metrics, np.ndarray, np.ndarray]:
+    """Measures a classifier as `evaluate`, and keeps what it predicts as `predict`.
+
+    Returns:
+        What `evaluate` returns, and the two arrays that `predict` returns.
+    """
+    predicted = list(_predicted(model, batches, from_logits))
+    return _metrics(predicted), *_joined(predicted)
+
+
 def from_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics:
     """Measures predictions that are made already.
 
@@ -67,11 +79,36 @@ def from_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics
     Raises:
         ValueError: If labels don't fit the classes, or there are no images.
     """
+    probabilities, labels = check_predictions(probabilities, labels)
+    return _metrics([(logarithm(probabilities), labels)])
+
+
+def check_predictions(
+    probabilities: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Checks predictions that are made already.
+
+    Args:
+        probabilities: As for `from_probabilities`.
+        labels: As for `from_probabilities`.
+
+    Returns:
+        The same as float64 and int64.
+
+    Raises:
+        ValueError: If labels don't fit the classes, there are no images, or a
+            probability is no number.
+    """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels)
     if not len(probabilities):
         raise ValueError(NO_IMAGES)
-    _check(probabilities, len(probabilities), labels)
-    return _metrics([(_logarithm(probabilities), labels.astype("int64"))])
+    check_outputs(probabilities, len(probabilities), labels)
+    if not np.isfinite(probabilities).all():
+        raise ValueError(
+            "Probabilities must be finite numbers. Received: NaN or infinite ones for "
+            f"{np.sum(~np.isfinite(probabilities).all(axis=1))} of {len(labels)} images."
+        )
+    return probabilities, labels.astype("int64")
 
 
 def _metrics(predictions):
@@ -110,10 +147,13 @@ def predict(
     Raises:
         ValueError: As `evaluate`.
     """
-    predicted = list(_predicted(model, batches, from_logits))
-    probabilities = np.concatenate([np.exp(values) for values, _ in predicted])
-    labels = np.concatenate([labels for _, labels in predicted])
-    return probabilities.astype("float32"), labels
+    return _joined(list(_predicted(model, batches, from_logits)))
+
+
+def _joined(predicted):
+    """Probabilities, float32, and labels of pairs as `_predicted` yields them."""
+    probabilities = [np.exp(values).astype("float32") for values, _ in predicted]
+    return np.concatenate(probabilities), np.concatenate([y for _, y in predicted])
 
 
 def _predicted(model, batches, from_logits):
@@ -124,14 +164,15 @@ def _predicted(model, batches, from_logits):
         if not len(images):
             continue
         full_batch = max(full_batch, len(images))
-        outputs = _outputs(model, images, full_batch)
-        _check(outputs, len(images), labels)
-        yield _log_probabilities(outputs, from_logits), labels.astype("int64")
+        outputs = outputs_of(model, images, full_batch)
+        check_outputs(outputs, len(images), labels)
+        yield log_probabilities(outputs, from_logits), labels.astype("int64")
     if not full_batch:
         raise ValueError(NO_IMAGES)
 
 
-def _outputs(model, images, full_batch):
+def outputs_of(model: keras.Model, images: np.ndarray, full_batch: int) -> np.ndarray:
+    """Computes the outputs of a batch, float64, filled up to ``full_batch`` images."""
     # A short last batch is filled up: another shape would be compiled anew, need not
     # divide among JAX devices, and an odd one crashes some TensorFlow builds.
     n = len(images)
@@ -144,7 +185,7 @@ def _outputs(model, images, full_batch):
     return outputs[:n]
 
 
-def _check(outputs, images, labels):
+def check_outputs(outputs: np.ndarray, images: int, labels: np.ndarray) -> None:
     """Raises `ValueError` unless outputs and labels fit a number of images."""
     if outputs.ndim != 2:
         raise ValueError(
@@ -165,7 +206,12 @@ def _check(outputs, images, labels):
         )
 
 
-def _log_probabilities(outputs, from_logits):
+def log_probabilities(outputs: np.ndarray, from_logits: bool) -> np.ndarray:
+    """Computes the logarithms of probabilities, from logits or probabilities.
+
+    Raises:
+        ValueError: If there are NaN or infinite outputs, or no probabilities.
+    """
     highest = outputs.max(axis=1, keepdims=True)
     if not np.isfinite(highest).all():
         raise ValueError(
@@ -182,11 +228,11 @@ def _log_probabilities(outputs, from_logits):
             "With `from_logits=False` the model must give probabilities. "
             f"Received: values from {outputs.min():.3g} to {highest.max():.3g}."
         )
-    return _logarithm(outputs)
+    return logarithm(outputs)
 
 
-def _logarithm(probabilities):
-    # A float32 softmax underflows to 0, whose loss would be infinite.
+def logarithm(probabilities: np.ndarray) -> np.ndarray:
+    """Logarithms of probabilities, of 0 too: a float32 softmax underflows to it."""
     return np.log(np.maximum(probabilities, np.finfo("float32").tiny))
 
 

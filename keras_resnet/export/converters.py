@@ -25,7 +25,8 @@ from keras_resnet.devices.host import Tensor, tensorflow
 from keras_resnet.export.checks import check_classifier, gives_probabilities
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import FILES
-from keras_resnet.files import check_target, local_path, replaced, to_json
+from keras_resnet.files import local_path, replaced, to_json
+from keras_resnet.targets import check_target
 
 # float16 is how LiteRT and OpenVINO keep the weights: on CPUs they compute in float32.
 # bfloat16 is how OpenVINO computes where the CPU can, and in float32 elsewhere.
@@ -87,7 +88,7 @@ def export_classifier(
 
     Args:
         model: `keras.Model`, as of `saved_model.export_saved_model`.
-        path: The folder. It appears in one move when complete.
+        path: The folder. It appears when complete, as that of `export_saved_model`.
         form: Format and precision.
         normalize: Function in TensorFlow operations, as of `export_saved_model`.
         class_names: Names (str) of the model's classes, in the order of its outputs.
@@ -119,7 +120,7 @@ def export_classifier(
         )
     check_target(target, FORM, overwrite)
     graph = _graph(model, normalize)
-    with replaced(target) as folder:
+    with replaced(target, FORM) as folder:
         folder.mkdir()
         with _quiet():
             file = folder / FILES[form.format]
@@ -189,6 +190,17 @@ def _write_onnx(graph, file, precision, calibration):
     )
     if precision == "int8":
         _quantize_onnx(file, calibration)
+    _name_batch_axis(file)
+
+
+def _name_batch_axis(file):
+    """Gives the batch axis one name at both ends: tf2onnx numbers each by itself."""
+    import onnx
+
+    network = onnx.load(str(file))
+    for end in (*network.graph.input, *network.graph.output):
+        end.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(network, str(file))
 
 
 def _quantize_onnx(file, calibration):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.config.class_names import told_apart
+from keras_resnet.devices import limits
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.devices.log_lines import without_log_lines
 from keras_resnet.files import local_path, read_json
@@ -135,12 +137,14 @@ def _object(path: pathlib.Path, *keys: str) -> dict[str, Any]:
 def _names(path: pathlib.Path) -> tuple[str, ...]:
     """The class names in a ``labels.txt``, one a line."""
     try:
-        return tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
             f"{path} must be UTF-8, as `keras-resnet export` wrote it. Reading it failed: "
             f"{error}. Export it again."
         ) from error
+    # Exports of earlier versions may have the same name twice.
+    return told_apart(text.removesuffix("\n").split("\n"))
 
 
 def find_exported(path: str | os.PathLike[str]) -> tuple[pathlib.Path, str]:
@@ -182,6 +186,7 @@ def _open_onnx(folder, precision):
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # Errors.
+    options.intra_op_num_threads = _threads()
     session = onnxruntime.InferenceSession(
         str(folder / FILES["onnx"]), options, providers=["CPUExecutionProvider"]
     )
@@ -193,7 +198,7 @@ def _open_litert(folder, precision):
 
     with without_log_lines():
         interpreter = Interpreter(
-            str(folder / FILES["litert"]), num_threads=os.cpu_count()
+            str(folder / FILES["litert"]), num_threads=limits.cores()
         )
     [taken], [given] = interpreter.get_input_details(), interpreter.get_output_details()
     size = None
@@ -221,9 +226,15 @@ def _open_openvino(folder, precision):
             # Else it computes in bfloat16 wherever the CPU can.
             "INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS.get(precision, "f32"),
             "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": _threads(),
         },
     )
     return lambda images: network(images)[0]
+
+
+def _threads():
+    """Threads of what counts cores by itself, but knows no quota; 0 leaves it to that."""
+    return limits.cores() if limits.cpu_quota() else 0
 
 
 _OPENERS = {

@@ -18,7 +18,8 @@ from keras_resnet.export.checks import (
 )
 from keras_resnet.export.limits import checked
 from keras_resnet.export.warm_up import write_warm_up
-from keras_resnet.files import check_target, local_path, replaced
+from keras_resnet.files import local_path, replaced
+from keras_resnet.targets import check_target
 
 GRAPH = "saved_model.pb"
 TOP = 5  # Classes named in an answer; `scores` has them all.
@@ -77,7 +78,8 @@ def export_saved_model(
         overwrite: Whether to replace this version if it exists.
 
     Returns:
-        `pathlib.Path` of the version's folder. It appears in one move when complete.
+        `pathlib.Path` of the version's folder. It appears when complete, in one move
+        where the file system moves folders, else with `GRAPH` last.
 
     Raises:
         FileExistsError: If the version exists and ``overwrite`` is false, or it was not
@@ -90,7 +92,7 @@ def export_saved_model(
     _check(model, class_names, version)
     check_target(target, GRAPH, overwrite)
     archive = _archive(model, decode, normalize, class_names)
-    with replaced(target) as folder:
+    with replaced(target, GRAPH) as folder:
         with _without_information():
             archive.write_out(str(folder), verbose=False)
         # TF Serving's place for files that the graph does not read.

@@ -140,21 +140,22 @@ def features(x: keras.KerasTensor, spec: ResNetSpec) -> dict[str, keras.KerasTen
     """The feature maps of the stem and of every stage, by name, in order."""
     stem = STEMS[spec.stem]
     x = stem.convolutions(x, spec.stem_filters)
-    maps = {"stem": x}
-    x = stem.pool(x)
-    blocks_before = 0
-    for number, stage in enumerate(spec.stages, start=1):
-        x = _stage(x, spec, stage, f"stage{number}", blocks_before)
+    maps, x = {"stem": x}, stem.pool(x)
+    for number in range(1, len(spec.stages) + 1):
+        x = _stage(x, spec, number)
         maps[f"stage{number}"] = x
-        blocks_before += stage.repeats
     maps[f"stage{number}"] = ORDERS[spec.order].end(x, name="final")
     return maps
 
 
-def _stage(
-    x: keras.KerasTensor, spec: ResNetSpec, stage: Stage, name: str, blocks_before: int
-) -> keras.KerasTensor:
-    order = ORDERS[spec.order]
+def last_stage(x: keras.KerasTensor, spec: ResNetSpec) -> keras.KerasTensor:
+    """The last stage alone, on what the stage before it puts out: a detector's head."""
+    return ORDERS[spec.order].end(_stage(x, spec, len(spec.stages)), name="final")
+
+
+def _stage(x: keras.KerasTensor, spec: ResNetSpec, number: int) -> keras.KerasTensor:
+    order, name, stage = ORDERS[spec.order], f"stage{number}", spec.stages[number - 1]
+    blocks_before = sum(before.repeats for before in spec.stages[: number - 1])
     block = order.single if stage.block == "conv" else order.block
     x = order.downsample(x, stage, name=name)
     for index, stride in enumerate(order.strides(stage), start=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,32 +16,22 @@ from keras_resnet.config.recipe import Distillation, Recipe, first_steps
 from keras_resnet.data import pipelines
 from keras_resnet.devices import distribute
 from keras_resnet.devices.host import Dataset
-from keras_resnet.devices.precision import be_deterministic
+from keras_resnet.devices.precision import be_deterministic, computing_in
 from keras_resnet.models import resnet
-from keras_resnet.runs.evaluate import has_classes
+from keras_resnet.runs.examples import has_classes
 from keras_resnet.runs.job import Job
 from keras_resnet.runs.load import load
 from keras_resnet.training import batch_norm
 from keras_resnet.training.distillation import with_teacher
-from keras_resnet.training.fit import compile_model
+from keras_resnet.training.fit import FitData, compile_model
+from keras_resnet.training.snapshots import SNAPSHOTS, Snapshots
 from keras_resnet.training.steps import trainer
 from keras_resnet.weights.load import fill
 from keras_resnet.weights.notes import warn
 from keras_resnet.weights.read import read
 
 # The fields of a teacher's preprocessing that must equal the student's.
-COLOURS: tuple[str, ...] = ("channels", "mean", "std", "channel_order")
-
-
-@contextlib.contextmanager
-def computing_in(policy: str) -> Iterator[None]:
-    """A scope in which new layers get this dtype policy, whatever the global one is."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
+COLOURS: tuple[str, ...] = ("channels", "mean", "std", "channel_order", "bit_depth")
 
 
 @contextlib.contextmanager
@@ -240,3 +231,20 @@ def validation_batches(job: Job) -> tuple[Any, int]:
         keep=True,
     ).take(count)
     return distribute.placed(batches, job.hardware), count
+
+
+def snapshots_of(
+    job: Job, network: keras.Model, folder: pathlib.Path
+) -> Snapshots | None:
+    """The callback that keeps weights in the run's folder, if that is asked for."""
+    updates = job.snapshot_updates()
+    return Snapshots(network, folder / SNAPSHOTS, updates) if updates else None
+
+
+def data_of(job: Job) -> FitData:
+    """The batches that a job's `fit` iterates over."""
+    return FitData(
+        batches=lambda done: batches_in_fit(job, done),
+        validation=validation_batches(job)[0],
+        examples=job.splits.train.size,
+    )

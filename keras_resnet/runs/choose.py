@@ -16,7 +16,7 @@ from keras_resnet.config.adapted import (
 )
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.checks import is_integer
-from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.datasets import DATA_SET, DATASETS
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
 from keras_resnet.config.recipe import Recipe
@@ -27,7 +27,9 @@ from keras_resnet.data import folders, sources
 from keras_resnet.data.examples import Splits
 from keras_resnet.data.images import per_pixel_mean
 from keras_resnet.files import local_path
-from keras_resnet.runs.request import TrainRequest, where
+from keras_resnet.runs.kept import as_once_called, split_of
+from keras_resnet.runs.places import where
+from keras_resnet.runs.request import TrainRequest
 
 # Fields of a recipe that have options of their own beside `changes`.
 OPTIONS_OF: dict[str, tuple[str, ...]] = {
@@ -38,6 +40,7 @@ OPTIONS_OF: dict[str, tuple[str, ...]] = {
     "augmentation": ("augment",),
     "augmentation.flip": ("no_flip",),
     "preprocessing.size": ("size",),
+    "preprocessing.bit_depth": ("bit_depth",),
 }
 # Fields that are options alone: they decide more than the recipe.
 OPTIONS_ALONE = {"dataset": "data", "name": "name"}
@@ -69,11 +72,23 @@ def asked_recipe(request: TrainRequest) -> Recipe | None:
     else:
         recipe = find(RECIPES, asked, kind="recipe")
     _check_own_name(recipe, RECIPES, "recipe", "A recipe")
+    if recipe.name not in RECIPES:
+        recipe = _with_one_data_set(recipe, request)
     _check_changes(request)
     if request.network is not None:
         recipe = replace(recipe, network=request.network)
     spec_of(recipe)  # Raises an error if there is no such network.
     return recipe
+
+
+def _with_one_data_set(recipe: Recipe, request: TrainRequest) -> Recipe:
+    """A user's recipe, whose data set is named without the prefix that tells it."""
+    is_named = recipe.dataset.startswith(DATA_SET) or recipe.dataset in DATASETS
+    # A folder of its name doesn't matter where other data are asked for.
+    if not is_named or (request.data is not None and recipe.dataset in DATASETS):
+        return recipe
+    dataset = where(recipe.dataset, f"`dataset` of the recipe {recipe.name!r}")
+    return replace(recipe, dataset=dataset)
 
 
 def _said_of_folder(folder: pathlib.Path) -> str:
@@ -154,23 +169,26 @@ def spec_of(recipe: Recipe) -> ResNetSpec:
 def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
     """The data that is asked for, else the recipe's own."""
     data = request.data
-    if data is None:
-        data = recipe.dataset
-    if data in DATASETS:
-        return sources.load(data, data_dir=request.data_dir)
+    name = recipe.dataset if data is None else where(data)
+    if name in DATASETS:
+        return sources.load(name, data_dir=request.data_dir)
     if not isinstance(data, os.PathLike) and not local_path(data).exists():
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
-    if request.val_fraction is not None:
-        folders.check_val_fraction(data, request.val_fraction)
+    folders.check_val_fraction(data, request.val_fraction, request.group)
+    name = request.name or run_name(request, recipe, folders.name_of(data))
     return folders.load(
-        data, val_fraction=val_fraction(request) or folders.VAL_FRACTION
+        data,
+        val_fraction=val_fraction(request) or folders.VAL_FRACTION,
+        group=request.group,
+        split_by=split_of(as_once_called(request, name)),
     )
 
 
 def check_data_is_here(request: TrainRequest) -> None:
     """Raises `FileNotFoundError` if the data would have to be downloaded."""
     row = asked_recipe(request)
-    name = request.data if row is None or request.data is not None else row.dataset
+    data = request.data
+    name = row.dataset if row is not None and data is None else where(data)
     if name in DATASETS and not sources.is_here(name, request.data_dir):
         place = request.data_dir or "TensorFlow Datasets' folder"
         raise FileNotFoundError(
@@ -188,17 +206,24 @@ def val_fraction(request: TrainRequest) -> float | None:
     return request.val_fraction or folders.VAL_FRACTION
 
 
+def run_name(request: TrainRequest, recipe: Recipe | None, data: str) -> str:
+    """The name of a run on data of this name, where none was asked for."""
+    if recipe is None:
+        # Not a recipe's name: "resnet20_cifar10" is the paper's.
+        return f"{getattr(request.network, 'name', request.network)}_on_{data}"
+    return recipe.name if request.data is None else f"{recipe.name}_on_{data}"
+
+
 def on_the_data(
     request: TrainRequest, recipe: Recipe | None, splits: Splits
 ) -> tuple[str, Recipe]:
     """The name of the run, and its recipe with the changes, on the data at hand."""
+    name = run_name(request, recipe, splits.name)
     if recipe is None:
-        recipe = _recipe_for_own_images(request, splits)
-        # Not a recipe's name: "resnet20_cifar10" is the paper's.
-        return f"{recipe.network_name}_on_{splits.name}", _augmented(recipe, request)
+        return name, _augmented(_recipe_for_own_images(request, splits), request)
     changes = request.changes or {}
     if request.data is None:
-        return recipe.name, changed(_augmented(recipe, request), changes)
+        return name, changed(_augmented(recipe, request), changes)
     batch_size = request.batch_size or changes.get("batch_size")
     if recipe.batch_size > splits.train.size and batch_size is None:
         size = 2 ** max(0, int(math.log2(max(1, splits.train.size // 4))))
@@ -213,7 +238,6 @@ def on_the_data(
         batch_size = None  # `changed` says what is wrong with it.
     moved = on_other_data(recipe, where(request.data), splits.train.size, batch_size)
     # Last: what is counted in updates is meant on the data at hand.
-    name = f"{recipe.name}_on_{splits.name}"
     return name, changed(_augmented(moved, request), changes)
 
 

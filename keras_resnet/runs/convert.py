@@ -17,14 +17,17 @@ import numpy as np
 
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.class_names import check_class_names, named_classes
+from keras_resnet.config.class_names import check_class_names, named_classes, told_apart
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
-from keras_resnet.files import check_place, local_path, replace_file, replaced
+from keras_resnet.devices.precision import computing_in
+from keras_resnet.files import local_path, replace_file, replaced
+from keras_resnet.models import saved
 from keras_resnet.models.resnet import with_channels
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import load
+from keras_resnet.targets import check_place
 from keras_resnet.weights.load import fill
 from keras_resnet.weights.notes import assumed_of, warn_if_unknown
 from keras_resnet.weights.read import read
@@ -59,6 +62,7 @@ class Converted:
     largest: float | None = None
 
 
+@computing_in("float32")
 def convert(
     source: str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -120,7 +124,7 @@ def convert(
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, lambda path: _write_file(model, state, path))
     else:
-        with replaced(out) as folder:
+        with replaced(out, "source.json") as folder:
             folder.mkdir()
             _write_folder(found, model, done, folder)
     return done
@@ -129,7 +133,7 @@ def convert(
 def _named(classes, number):
     """The names of the classes, which must be as many as the logits."""
     is_list = not isinstance(classes, (str, os.PathLike))
-    names = tuple(classes) if is_list else named_classes(classes)
+    names = told_apart(classes) if is_list else named_classes(classes)
     check_class_names(names)
     if len(names) != number:
         raise ValueError(
@@ -168,8 +172,6 @@ def _compared(done, model, reference):
     """What was done, with the differences of the logits on a few images."""
     images = _images(model.preprocessing)
     expected = np.asarray(reference.logits(images))
-    if keras.config.image_data_format() == "channels_first":
-        images = images.transpose(0, 3, 1, 2)
     logits = np.asarray(model.predict_on_batch(images))
     if logits.shape != expected.shape:
         raise ValueError(
@@ -226,7 +228,7 @@ def _check_output(out, to, overwrite):
 
 def _write_file(model, state, path):
     if path.suffix == ".keras":
-        model.save(path)
+        saved.save(model, path)
     elif path.name.endswith(".weights.h5"):
         model.save_weights(path)
     else:
@@ -253,7 +255,7 @@ def _write_state_dict(state, path):
 
 
 def _write_folder(found, model, done, folder):
-    model.save(folder / "model.keras")
+    saved.save(model, folder / "model.keras")
     classes = found.classes or map(str, range(model.output_shape[-1]))
     source = {
         "network": found.network,

@@ -12,8 +12,7 @@ from collections.abc import Iterable
 from importlib import metadata
 from typing import Any
 
-from keras_resnet.data.threads import usable_cores
-from keras_resnet.devices import onednn
+from keras_resnet.devices import limits, onednn
 
 # What makes one CPU several times as fast as another of the same name: flags of Linux.
 _UNITS = {
@@ -44,17 +43,17 @@ def describe(accelerators: Iterable[str] = ()) -> dict[str, Any]:
 
     Returns:
         Dict of ``versions`` (of Python and of the packages that are installed),
-        ``hardware`` (``cpu``, ``cores``: logical ones that the process may use,
-        ``memory_gib``, ``accelerators``), ``onednn`` (as of `onednn.state`), ``commit``
-        (of the checkout that holds this package, `None` if it is installed elsewhere)
-        and ``dirty`` (whether the package differs from that commit).
+        ``hardware`` (``cpu``; ``cores`` and ``memory_gib`` that the process may use, in a
+        container what that allows; ``accelerators``), ``onednn`` (as of `onednn.state`),
+        ``commit`` (of the checkout that holds this package, `None` if it is installed
+        elsewhere) and ``dirty`` (whether the package differs from that commit).
     """
     commit, dirty = checkout(pathlib.Path(__file__).parents[1])
     return {
         "versions": versions(),
         "hardware": {
             "cpu": _cpu(),
-            "cores": usable_cores(),
+            "cores": limits.cores(),
             "memory_gib": _memory(),
             "accelerators": list(accelerators),
         },
@@ -107,11 +106,8 @@ def _cpu(info: str = "/proc/cpuinfo") -> str:
 
 
 def _memory() -> float | None:
-    try:
-        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Not on Windows.
-        return None
-    return round(size / 2**30, 1)
+    size = limits.memory()
+    return size and round(size / 2**30, 1)
 
 
 def _git(folder: pathlib.Path, *arguments: str) -> str | None:

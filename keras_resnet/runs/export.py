@@ -19,21 +19,24 @@ import numpy as np
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.images import normalize, prepare
 from keras_resnet.devices.host import tensorflow
+from keras_resnet.devices.precision import computing_in
 from keras_resnet.evaluation.metrics import from_probabilities
 from keras_resnet.export import compare, converters, saved_model
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import load_exported
-from keras_resnet.files import check_target, local_path, to_json, write_json
+from keras_resnet.files import local_path, to_json, write_json
 from keras_resnet.models.layers import groups_apart
 from keras_resnet.runs import environment
 from keras_resnet.runs.load import BATCH, Run, load
 from keras_resnet.runs.sample import sample_of
+from keras_resnet.targets import check_target
 
 # How far a form's probabilities may be from Keras's. 8 bits may change any single answer:
 # how many change is what the report says.
 AGREEMENT = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 5e-2, "int8": 1.0}
 
 
+@computing_in("float32")
 def export(
     run: str | os.PathLike[str] | Run,
     *,
@@ -202,10 +205,10 @@ def compared(
 
     Returns:
         What `compare.compare` gives; with labels also ``accuracy`` and
-        ``original_accuracy`` in percent.
+        ``original_accuracy`` in percent, unless the answers are NaN.
     """
     result = compare.compare(exported, original)
-    if labels is not None:
+    if labels is not None and np.isfinite(exported).all():
         result["accuracy"] = from_probabilities(exported, labels).accuracy
         result["original_accuracy"] = from_probabilities(original, labels).accuracy
     return result

@@ -4,8 +4,10 @@ import math
 import pathlib
 import statistics
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,16 +18,17 @@ from keras_resnet.config.values import to_values
 from keras_resnet.data import pipelines
 from keras_resnet.data.examples import Splits
 from keras_resnet.devices import distribute
+from keras_resnet.devices.host import plain_message
 from keras_resnet.evaluation.metrics import evaluate
 from keras_resnet.files import replace_file
-from keras_resnet.models import resnet
+from keras_resnet.models import resnet, saved
 from keras_resnet.runs import pictures
-from keras_resnet.runs.build import computing_in, training_batches
+from keras_resnet.runs.build import training_batches
 from keras_resnet.runs.export import export_model
+from keras_resnet.runs.images import warn_of_changes
 from keras_resnet.runs.job import Job
 from keras_resnet.runs.record import SCHEMA, write_record
 from keras_resnet.training import batch_norm, loggers
-from keras_resnet.training.history import read_history
 from keras_resnet.training.phases import Phases
 
 
@@ -34,6 +37,7 @@ def finish(
     network: keras.Model,
     folder: pathlib.Path,
     *,
+    history: Sequence[dict[str, float]],
     made_on: dict[str, Any],
     phases: Phases,
     since: float,
@@ -41,36 +45,32 @@ def finish(
     """Measures, saves and exports a trained network, and writes the run's record.
 
     A run that has a record is finished. Pictures come after it: one that fails, for want
-    of space or of a font, is a warning.
+    of space or of a font, is a warning. So is a SavedModel that can't be written, since
+    `keras-resnet export` makes it of ``model.keras``.
 
     Args:
         job: What was trained.
         network: The network after `fit`.
         folder: The run's folder.
+        history: The rows of ``history.csv``.
         made_on: As of `environment.describe`, at the run's beginning.
         phases: Of the process, for the record.
         since: `time.perf_counter` at the run's beginning, less the seconds that earlier
             parts of the run took.
     """
     phases.begin("measuring")
-    history = read_history(folder / "history.csv")
+    warn_of_changes(job, folder)
     # Outside of strategy and of any mixed precision: what is measured is what is saved.
-    with distribute.first_device(job.hardware), computing_in("float32"):
+    with distribute.first_device(job.hardware):
         final, parameters = as_float32(job, network)
         results = measured(final, job, history)
         shown = pictures.examples_to_show(final, job)
     phases.begin("saving")
-    replace_file(folder / "model.keras", final.save)
+    replace_file(folder / "model.keras", partial(saved.save, final))
     # Keras exports no SavedModel from PyTorch: `keras-resnet export` does, afterwards.
     if keras.backend.backend() != "torch":
         phases.begin("saved_model")
-        export_model(
-            final,
-            folder / "saved_model",
-            job.preprocessing,
-            job.splits.class_names,
-            overwrite=True,
-        )
+        export_or_warn(final, job, folder)
     record = {
         "schema": SCHEMA,
         "recipe": job.name,
@@ -100,6 +100,29 @@ def finish(
     }
     write_record(record, folder / "record.json")
     pictures.draw(job, history, results, shown, folder)
+
+
+def export_or_warn(model: keras.Model, job: Job, folder: pathlib.Path) -> None:
+    """Writes the run's SavedModel; warns where the disk or the file system refuses it."""
+    try:
+        export_model(
+            model,
+            folder / "saved_model",
+            job.preprocessing,
+            job.splits.class_names,
+            overwrite=True,
+        )
+    except Exception as error:
+        # TensorFlow has errors of its own for a disk that is full.
+        of_tensorflow = type(error).__module__.startswith("tensorflow.")
+        if not isinstance(error, OSError) and not of_tensorflow:
+            raise
+        why = plain_message(error)
+        warnings.warn(
+            f"{folder / 'saved_model'} can't be written ({why}). Everything else of the "
+            f"run is: `keras-resnet export {folder}` writes it.",
+            stacklevel=2,
+        )
 
 
 def chosen_loggers(job: Job, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
@@ -152,6 +175,7 @@ def described(splits: Splits) -> dict[str, Any]:
             if (examples := getattr(splits, split)) is not None
         },
         "skipped": list(splits.skipped),
+        "split_by": splits.split_by,
     }
 
 

@@ -3,25 +3,25 @@
 import contextlib
 import json
 import pathlib
+import shutil
 import time
+from collections.abc import Sequence
 from typing import Any, TextIO
 
-from keras_resnet.config.datasets import DATASETS
-from keras_resnet.config.preprocessing import EARLIER
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
 from keras_resnet.files import WRITING, damage_of, read_json, write_json
+from keras_resnet.runs.differ import (
+    COMPUTING,
+    PREPARING,
+    Explain,
+    differences,
+    in_words,
+)
+from keras_resnet.training.snapshots import SNAPSHOTS
 
-# Fields of recipe and network that don't change a result.
-WORDS: dict[str, tuple[str, ...]] = {
-    "recipe": ("name", "source", "target", "deviations"),
-    "network": ("name", "paper", "source", "depth_counts"),
-}
-COMPUTING: tuple[str, ...] = ("precision", "xla")  # A run keeps these to its end.
-# Fields of the preprocessing that stand beside the recipe, as the run has them. In earlier
-# versions there were none: an unfinished run goes on with `EARLIER`.
-PREPARING: tuple[str, ...] = tuple(EARLIER)
+IMAGES = "images.csv"  # Lists the images of a folder that a run is trained on.
 LOCK = "lock"
 
 
@@ -41,7 +41,9 @@ def settings(
         seed: Of initialization, shuffling and augmentation.
         fingerprint: Of the data.
         overrides: As of `TrainRequest.overrides`.
-        **machine: ``backend``, `COMPUTING` and `PREPARING`.
+        **machine: ``backend``, `COMPUTING` and `PREPARING`; of a folder of images
+            ``split_by``, as of `split_of`; ``contents``, as of `TrainRequest.contents`.
+            Those that are `None` or empty are left out.
     """
     wanted = {
         "recipe": to_values(recipe),
@@ -49,30 +51,32 @@ def settings(
         "seed": seed,
         "data": fingerprint,
         "overrides": overrides,
-        **machine,
+        **{name: value for name, value in machine.items() if value not in (None, {})},
     }
     return json.loads(json.dumps(wanted))
 
 
-def begun(folder: pathlib.Path, backend: str) -> dict[str, Any]:
-    """What the run in a folder keeps to its end, where there is one.
+def has_begun(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a run of which anything was trained and saved.
 
-    Empty for a run that another backend began, which `claim_folder` refuses.
-
-    Returns:
-        ``validate_every`` and, of an unfinished run, its `COMPUTING` settings, and
-        `EARLIER` if an earlier version began it.
+    Where a run was stopped before that, whatever is asked for next begins a new one.
     """
     if not (folder / "settings.json").exists():
-        return {}
-    found = read_settings(folder)
-    if found.get("backend", backend) != backend:
-        return {}
-    kept = {"validate_every": found["recipe"]["validate_every"]}
-    if not is_whole(folder):
-        kept |= {name: EARLIER[name] for name in PREPARING if name not in found}
-        kept |= {name: found[name] for name in COMPUTING if name in found}
-    return kept
+        return False
+    history, checkpoints = folder / "history.csv", folder / "checkpoints"
+    names = {path.name for path in folder.iterdir() if not _is_unfinished(path.name)}
+    names -= {"settings.json", IMAGES, LOCK, SNAPSHOTS, "tensorboard"}
+    # Training begins with a history of no rows.
+    if history.exists() and len(history.read_bytes().splitlines()) < 2:
+        names.discard("history.csv")
+    if checkpoints.exists() and not any(checkpoints.iterdir()):
+        names.discard("checkpoints")
+    return bool(names)
+
+
+def _is_unfinished(name: str) -> bool:
+    """Whether a kill left a file of ours before it was whole."""
+    return name.startswith(WRITING)
 
 
 def is_whole(folder: pathlib.Path) -> bool:
@@ -89,21 +93,69 @@ def damage_in(folder: pathlib.Path) -> str | None:
     return found and f"{folder / 'model.keras'} can't be used: {found}."
 
 
-def claim_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
+def names_of(folders: Sequence[pathlib.Path]) -> list[str]:
+    """Names for runs beside each other: their folders' or, of equal ones, whole paths.
+
+    Raises:
+        ValueError: If a folder is given twice.
+    """
+    paths = [folder.resolve() for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise ValueError(
+            f"Each run must be given once. Received: {', '.join(map(str, paths))}."
+        )
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else list(map(str, paths))
+
+
+def claim_folder(
+    folder: pathlib.Path, wanted: dict[str, Any], explain: Explain | None = None
+) -> bool:
     """Claims a folder for a run and tells whether the run is finished there.
 
     Args:
         folder: The run's folder, which this process has locked.
         wanted: The run's `settings`.
+        explain: As of `check_folder`.
 
     Raises:
         ValueError: If the folder holds another run, or something else.
     """
     path = folder / "settings.json"
-    finished = check_folder(folder, wanted)
-    if not path.exists():
+    finished = check_folder(folder, wanted, explain)
+    if not has_begun(folder):
+        (folder / IMAGES).unlink(missing_ok=True)  # Of a run that was stopped at once.
+        shutil.rmtree(folder / SNAPSHOTS, ignore_errors=True)
         write_json(path, wanted)
     return finished
+
+
+def take_folder(
+    folder: pathlib.Path,
+    wanted: dict[str, Any],
+    held: contextlib.ExitStack,
+    explain: Explain | None = None,
+) -> bool:
+    """Locks and claims a folder for a run, unless the run is finished there.
+
+    Args:
+        folder: The run's folder.
+        wanted: The run's `settings`.
+        held: What the folder is locked until.
+        explain: As of `check_folder`.
+
+    Returns:
+        Whether the run is finished there.
+
+    Raises:
+        ValueError: If the folder holds another run, or something else.
+        RuntimeError: If another process trains there.
+    """
+    if check_folder(folder, wanted, explain):
+        return True
+    held.enter_context(lock_folder(folder))
+    # Another process may have had the folder until now.
+    return claim_folder(folder, wanted, explain)
 
 
 def is_seen(folder: pathlib.Path, seconds: float = 60) -> bool:
@@ -121,12 +173,16 @@ def is_seen(folder: pathlib.Path, seconds: float = 60) -> bool:
     return True
 
 
-def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
+def check_folder(
+    folder: pathlib.Path, wanted: dict[str, Any], explain: Explain | None = None
+) -> bool:
     """Tells whether a run is finished in a folder; writes nothing.
 
     Args:
         folder: The run's folder.
         wanted: The run's `settings`.
+        explain: Function of the settings in the folder and of their differences that
+            says these in words, and what to do; `in_words` by default.
 
     Raises:
         ValueError: If the folder holds another run, or something else.
@@ -134,27 +190,42 @@ def check_folder(folder: pathlib.Path, wanted: dict[str, Any]) -> bool:
     # One look: another process may be writing the settings.
     files = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if "settings.json" not in files:
-        # A kill can leave a file of ours that was not yet whole.
-        if any(not name.startswith(WRITING) for name in files - {LOCK}):
+        if not all(map(_is_unfinished, files - {LOCK})):
             raise ValueError(
                 f"{folder} must be empty or hold this run, and it holds other files. "
                 "Remove it, or choose another --output-dir."
             )
         return False
-    # A setting that an earlier version didn't write is taken for the same as now.
+    finished = is_whole(folder)
+    found = comparable(folder, wanted, finished)
+    if not has_begun(folder):
+        return False
+    if others := differences(found, wanted):
+        said = (explain or in_words)(found, others)
+        raise ValueError(f"{folder} holds a run with other settings: {said}")
+    return finished
+
+
+def comparable(
+    folder: pathlib.Path, wanted: dict[str, Any], finished: bool
+) -> dict[str, Any]:
+    """The settings of the run in a folder, to compare with those that are wanted.
+
+    A setting that an earlier version didn't write is taken for the same as now, and so is
+    how a finished run was computed.
+
+    Args:
+        folder: The run's folder.
+        wanted: The `settings` of what is asked for.
+        finished: Whether the run is, as of `is_whole`.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
     unwritten = ("network", "backend", *COMPUTING, *PREPARING)
     found = {name: wanted[name] for name in unwritten if name in wanted}
     found |= read_settings(folder)
-    finished = is_whole(folder)
-    if finished:
-        found |= {name: wanted[name] for name in COMPUTING}
-    if others := differences(found, wanted):
-        said = "; ".join(f"{key} (there {a!r}, here {b!r})" for key, a, b in others)
-        raise ValueError(
-            f"{folder} holds a run with other settings: {said}. Give the same again, or "
-            "remove it, or choose another --output-dir, --seed or --name."
-        )
-    return finished
+    return found | {name: wanted[name] for name in COMPUTING if finished}
 
 
 def read_settings(folder: pathlib.Path) -> dict[str, Any]:
@@ -177,46 +248,6 @@ def read_settings(folder: pathlib.Path) -> dict[str, Any]:
             f"wrote them, and it doesn't ({error!r}). Put a copy of it back, or remove "
             f"{folder} to train from the beginning, or choose another --output-dir."
         ) from error
-
-
-def differences(
-    found: dict[str, Any], wanted: dict[str, Any]
-) -> list[tuple[str, Any, Any]]:
-    """The settings that differ: name, value in ``found`` and value in ``wanted``."""
-    there, here = _flat(found), _flat(wanted)
-    return [
-        (key, there.get(key), here.get(key))
-        for key in sorted(there.keys() | here.keys())
-        if there.get(key) != here.get(key)
-    ]
-
-
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    flat = {}
-    for key, value in values.items():
-        if key == "recipe":
-            value = value | {"preprocessing": _prepared_by(value)}
-        if key in WORDS:
-            flat |= {
-                name if key == "recipe" else f"{key}.{name}": one
-                for name, one in value.items()
-                if name not in WORDS[key]
-            }
-        else:
-            flat[key] = value
-    return flat
-
-
-def _prepared_by(recipe: dict[str, Any]) -> dict[str, Any] | None:
-    """A recipe's preprocessing, or else its data set's, without `PREPARING`."""
-    values = recipe["preprocessing"]
-    if values is None and recipe["dataset"] in DATASETS:
-        values = json.loads(
-            json.dumps(DATASETS[recipe["dataset"]].preprocessing.as_json())
-        )
-    if values is None:
-        return None
-    return {name: value for name, value in values.items() if name not in PREPARING}
 
 
 def lock_folder(folder: pathlib.Path) -> TextIO:

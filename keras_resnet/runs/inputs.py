@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.images import decoded, read_image, resize_and_crop
+from keras_resnet.data.image_files import decoded, read_image
+from keras_resnet.data.images import resize_and_crop
 from keras_resnet.pixels import as_array, as_uint8
 
 
@@ -79,6 +80,12 @@ def _prepared(image, preprocessing, name):
 def _of_pillow(image, preprocessing, name):
     from PIL import ImageOps
 
+    if preprocessing.bit_depth < 16 and _loses_bits(image):
+        raise ValueError(
+            f"{name} must be given as a path or as bytes: its file has 16 bits per "
+            f"channel, of which the network takes the lowest {preprocessing.bit_depth}, "
+            "and Pillow the upper 8 of colours."
+        )
     try:
         image.load()
         if preprocessing.exif_orientation:
@@ -90,9 +97,17 @@ def _of_pillow(image, preprocessing, name):
     except OSError as error:  # It is read from its file only now.
         raise ValueError(f"{name} can't be read: {error}.") from error
     pixels = np.asarray(image)
-    # 16 bits are cut to the upper eight, as in files.
-    grey = pixels >> 8 if image.mode.startswith("I;16") else as_uint8(pixels, name)
+    if image.mode.startswith("I;16"):  # As in files.
+        grey = np.minimum(pixels >> (preprocessing.bit_depth - 8), 255)
+    else:
+        grey = as_uint8(pixels, name)
     return np.repeat(grey[..., np.newaxis], preprocessing.channels, -1).astype(np.uint8)
+
+
+def _loses_bits(image):
+    """Whether Pillow will read 8 of the 16 bits of the image's file, if it hasn't yet."""
+    parts = getattr(image, "tile", None)
+    return bool(parts) and image.mode[0] != "I" and str(parts[0][3]).endswith(";16B")
 
 
 def _of_array(array, preprocessing, name):

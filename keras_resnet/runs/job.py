@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -13,10 +13,13 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data import folders
 from keras_resnet.data.examples import Splits
+from keras_resnet.data.splitting import POSITION
 from keras_resnet.devices.find import Devices
 from keras_resnet.models import resnet
+from keras_resnet.runs.differ import PREPARING
 from keras_resnet.runs.folder import settings
 from keras_resnet.runs.request import TrainRequest
+from keras_resnet.training.snapshots import snapshot_updates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class Job:
         hardware: The devices to compute on.
         precision: Keras dtype policy of training.
         xla: Whether training is compiled with XLA.
+        contents: SHA-256 of the files that it begins from, by option; see
+            `TrainRequest.contents`.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Job:
     hardware: Devices
     precision: str
     xla: bool
+    contents: dict[str, str] = field(default_factory=dict)
 
     @property
     def backend(self) -> str:
@@ -77,6 +83,17 @@ class Job:
             self.hardware.replicas * self.request.accumulate
         )
 
+    def snapshot_updates(self) -> list[int]:
+        """The updates after which weights are kept; empty where that isn't asked for.
+
+        Raises:
+            ValueError: If the run has fewer, or weights can't be seen at all of them.
+        """
+        count, every = self.request.snapshots, self.request.steps_per_execution
+        if count is None:
+            return []
+        return snapshot_updates(count, self.recipe.steps, every)
+
     def settings(self) -> dict[str, Any]:
         """What ``settings.json`` holds; see `runs.folder.settings`."""
         return settings(
@@ -88,8 +105,9 @@ class Job:
             backend=self.backend,
             precision=self.precision,
             xla=self.xla,
-            crop_rounding=self.preprocessing.crop_rounding,
-            exif_orientation=self.preprocessing.exif_orientation,
+            split_by=None if self.splits.split_by == POSITION else self.splits.split_by,
+            contents=self.contents,
+            **{name: getattr(self.preprocessing, name) for name in PREPARING},
         )
 
     def validation_in_fit(self) -> tuple[int, int]:

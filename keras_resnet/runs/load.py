@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_resnet.config.architectures import network_of
-from keras_resnet.config.checks import is_integer
-from keras_resnet.config.class_names import check_class_names
+from keras_resnet.config.class_names import told_apart
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.config.spec import ResNetSpec
+from keras_resnet.config.protocols import Protocol
 from keras_resnet.data.images import normalize
-from keras_resnet.files import damage_of, local_path, read_json
+from keras_resnet.devices.precision import computing_in
+from keras_resnet.files import damage_of, local_path
 from keras_resnet.models.resnet import allow_depth
 from keras_resnet.pixels import as_uint8
+from keras_resnet.runs.batch_sizes import images_at_once
+from keras_resnet.runs.from_record import facts_in, record_in, record_of
 from keras_resnet.runs.inputs import each_prepared
-from keras_resnet.runs.record import Record, read_record
+from keras_resnet.runs.ranking import check_top, ranked
 
-BATCH = 32  # Images that are predicted at once.
-EXPORTED = ("form.json", "saved_model.pb")  # What a folder that export wrote has.
+BATCH = 32  # Images that are read, then predicted, at a time.
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,6 +89,7 @@ class Run:
         *,
         data_dir: str | os.PathLike[str] | None = None,
         split: str | None = None,
+        protocol: str | Protocol = "single_crop",
         batch_size: int = 256,
     ) -> dict[str, Any]:
         """Measures the run, and keeps the result in ``evaluation.json``.
@@ -96,8 +99,33 @@ class Run:
         from keras_resnet.runs.evaluate import evaluate
 
         return evaluate(
-            self, data=data, data_dir=data_dir, split=split, batch_size=batch_size
+            self,
+            data=data,
+            data_dir=data_dir,
+            split=split,
+            protocol=protocol,
+            batch_size=batch_size,
         )
+
+    def analyze(self, name: str, **options: Any) -> dict[str, Any]:
+        """Analyses the run, and keeps numbers and pictures in its folder ``analysis``.
+
+        Args:
+            name: Of the analysis, e.g. ``"lesions"``.
+            **options: Those of `runs.subjects.AnalysisOptions`, e.g. ``images=200``.
+
+        Result and errors are those of `runs.analyze.analyze`.
+        """
+        from keras_resnet.runs.analyze import analyze
+        from keras_resnet.runs.subjects import AnalysisOptions
+
+        return analyze(self, name, AnalysisOptions(**options))
+
+    def snapshots(self) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Yields numbers of updates, and the weights that `train` has kept after them."""
+        from keras_resnet.training.snapshots import read_snapshots
+
+        return read_snapshots(self.folder)
 
     def export(
         self,
@@ -127,8 +155,14 @@ class Run:
             overwrite=overwrite,
         )
 
+    @functools.cached_property
+    def _at_once(self) -> int:
+        """As many images as the memory holds while they are computed."""
+        return images_at_once(self.model, sys.maxsize)
+
+    @computing_in("float32")
     def scores(self, images: np.ndarray) -> np.ndarray:
-        """Computes the probabilities of all classes, for a batch that fits into memory.
+        """Computes the probabilities of all classes, of as many images at a time as fit.
 
         Args:
             images: Of the model's size, shape ``(n, height, width, channels)``, with
@@ -141,6 +175,12 @@ class Run:
             ValueError: If the images have other values or channels.
         """
         images = as_uint8(images)
+        starts = range(0, max(1, len(images)), self._at_once)
+        parts = [self._scores(images[one : one + self._at_once]) for one in starts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _scores(self, images: np.ndarray) -> np.ndarray:
+        """The probabilities of all classes, of uint8 images in one batch."""
         # XLA compiles each size of a batch anew, so JAX gets only powers of two.
         count = len(images)
         if keras.backend.backend() == "jax":
@@ -151,35 +191,7 @@ class Run:
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))[:count]
 
 
-def check_top(top: int) -> None:
-    """Checks that ``top`` is a number of classes to name.
-
-    Raises:
-        ValueError: If it is not a positive integer.
-    """
-    if not is_integer(top, 1):
-        raise ValueError(
-            "`top` (--top) must be a positive integer, the number of classes to name. "
-            f"Received: top={top!r}."
-        )
-
-
-def ranked(
-    scores: np.ndarray, classes: Sequence[str], top: int
-) -> list[tuple[str, float]]:
-    """Names the likeliest classes of an image.
-
-    Args:
-        scores: Probabilities ``(classes,)``.
-        classes: Their names.
-        top: How many classes to name at most.
-
-    Returns:
-        Pairs of name and probability, best first.
-    """
-    return [(classes[i], float(scores[i])) for i in np.argsort(-scores)[:top]]
-
-
+@computing_in("float32")
 def load(folder: str | os.PathLike[str]) -> Run:
     """Loads a trained run, or what `keras-resnet convert` wrote.
 
@@ -194,18 +206,7 @@ def load(folder: str | os.PathLike[str]) -> Run:
         ValueError: If its files can't be read.
     """
     folder = local_path(folder)
-    if (folder / "source.json").is_file():
-        record = _read_source(folder / "source.json")
-    elif (folder / "record.json").is_file():
-        record = read_record(folder / "record.json")
-    else:
-        state = "training has not finished" if folder.is_dir() else "there is no folder"
-        advice = "Make one with `keras-resnet train`."
-        if any((folder / name).is_file() for name in EXPORTED):
-            state, advice = "it is an export", "Name the run that it was made of."
-        raise FileNotFoundError(
-            f"{folder} must hold a finished run with a record.json: {state}. {advice}"
-        )
+    record = record_of(folder)
     spec, preprocessing = facts_in(record, folder)
     if spec is not None:
         allow_depth(spec.depth)
@@ -213,7 +214,7 @@ def load(folder: str | os.PathLike[str]) -> Run:
     count = model.output_shape[-1]
     if len(record["classes"]) != count:
         raise ValueError(
-            f"{_record_in(folder)} was damaged or changed after it was written: `classes` "
+            f"{record_in(folder)} was damaged or changed after it was written: `classes` "
             f"must hold {count} names, one for each logit of {folder / 'model.keras'}. "
             f"Received: {len(record['classes'])} names. Put a copy of it back, or undo the "
             "change."
@@ -224,61 +225,11 @@ def load(folder: str | os.PathLike[str]) -> Run:
         model.jit_compile = False
     return Run(
         model=model,
-        classes=tuple(record["classes"]),
+        classes=told_apart(record["classes"]),
         preprocessing=preprocessing,
         record=record,
         folder=folder,
     )
-
-
-def _read_source(path):
-    """What `keras-resnet convert` wrote of a network."""
-    try:
-        source = read_json(path)
-        for key, kind in {
-            "preprocessing": dict,
-            "classes": list,
-            "network": str,
-        }.items():
-            if not isinstance(source, dict) or not isinstance(source.get(key), kind):
-                raise ValueError(f"`{key}` must be given, a {kind.__name__}.")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} must be as `keras-resnet convert` wrote it; it is damaged: {error} "
-            "Convert again."
-        ) from error
-    return Record(source)
-
-
-def facts_in(
-    record: Mapping[str, Any], folder: pathlib.Path
-) -> tuple[ResNetSpec | None, Preprocessing]:
-    """The network, if it is known, and the preprocessing that a record tells of.
-
-    Args:
-        record: The contents of ``record.json`` or ``source.json``.
-        folder: Where that lies.
-
-    Raises:
-        ValueError: If they, or the names of the classes, were damaged or edited; it
-            names the file and the key.
-    """
-    try:
-        spec = network_of(record)
-        preprocessing = Preprocessing.from_json(record["preprocessing"])
-        check_class_names(record["classes"])
-    except ValueError as error:
-        raise ValueError(
-            f"{_record_in(folder)} was damaged or changed after it was written: {error} "
-            "Put a copy of it back, or undo the change."
-        ) from error
-    return spec, preprocessing
-
-
-def _record_in(folder):
-    """The file that tells what lies in a folder."""
-    source = folder / "source.json"
-    return source if source.is_file() else folder / "record.json"
 
 
 def _network_in(folder):

@@ -1,15 +1,18 @@
 """What `train` prints when it begins and at its end."""
 
 import pathlib
+import warnings
 
 from keras_resnet.config.adapted import augmentation_in_words
 from keras_resnet.devices.host import say
 from keras_resnet.runs.folder import damage_in
+from keras_resnet.runs.from_record import facts_in
 from keras_resnet.runs.job import Job
-from keras_resnet.runs.load import facts_in
 from keras_resnet.runs.record import read_record, summary
+from keras_resnet.runs.refused import command
 from keras_resnet.runs.request import TrainRequest
-from keras_resnet.training import checkpoint
+from keras_resnet.training.checkpoint_files import checkpoints
+from keras_resnet.training.snapshots import snapshot_updates, snapshots_in
 
 
 def say_begins(job: Job, folder: pathlib.Path) -> None:
@@ -18,7 +21,7 @@ def say_begins(job: Job, folder: pathlib.Path) -> None:
         return
     say(f"Found {job.splits.counts}.")
     if damage := damage_in(folder):
-        some = checkpoint.checkpoints(folder / "checkpoints")
+        some = checkpoints(folder / "checkpoints")
         how = "made again from the last checkpoint" if some else "trained again"
         say(f"{damage} It is {how}.")
     if names := job.splits.skipped:
@@ -32,10 +35,31 @@ def say_begins(job: Job, folder: pathlib.Path) -> None:
 
 
 def say_finished(folder: pathlib.Path, request: TrainRequest) -> pathlib.Path:
-    """Prints that a run is finished, and its results; returns its folder."""
+    """Prints that a run is finished, and its results; returns its folder.
+
+    A warning tells which snapshots are asked for that it doesn't have.
+    """
+    if request.snapshots is not None:
+        _warn_of_snapshots(folder, request)
     said = f"{folder} is finished: there is nothing to train.\n"
     say_results(folder, request, said)
     return folder
+
+
+def _warn_of_snapshots(folder: pathlib.Path, request: TrainRequest) -> None:
+    steps = read_record(folder / "record.json")["steps"]
+    wanted = snapshot_updates(request.snapshots, steps)
+    there = snapshots_in(folder).keys() & set(wanted)
+    if len(there) == len(wanted):
+        return
+    name = folder.name.removesuffix(f"_seed{request.seed}")
+    again = command(request, {"name": f"{name}_with_snapshots"})
+    warnings.warn(
+        f"{folder} is finished and has {len(there) or 'none'} of the {len(wanted)} sets of "
+        "weights that `snapshots` (--snapshots) asks for: they are kept while a run is "
+        f"trained. To get them, train it again under another name:\n  {again}",
+        stacklevel=3,
+    )
 
 
 def say_results(folder: pathlib.Path, request: TrainRequest, first: str = "") -> None:

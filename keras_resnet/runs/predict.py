@@ -14,12 +14,16 @@ import numpy as np
 
 from keras_resnet.config.image_formats import SUFFIXES
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.images import prepare, read_image
+from keras_resnet.data.image_files import read_image
+from keras_resnet.data.images import prepare
 from keras_resnet.data.listing import as_text, by_reason, list_images, say_left_out
+from keras_resnet.devices.find import warn_of_unused_card
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
-from keras_resnet.files import check_place, local_path, replace_file
-from keras_resnet.runs.load import BATCH, check_top, load, ranked
+from keras_resnet.files import local_path, replace_file
+from keras_resnet.runs.load import BATCH, load
+from keras_resnet.runs.ranking import check_top, ranked
+from keras_resnet.targets import check_place
 
 if TYPE_CHECKING:  # It imports LitServe.
     from keras_resnet.serving.worker import Servable
@@ -65,6 +69,7 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
             raise FileNotFoundError(
                 f"{path} must hold a finished run, or an exported form of one: {error}"
             ) from error
+        warn_of_unused_card()
         return Classifier(run.scores, run.classes, run.preprocessing)
     exported = load_exported(path)
     try:

@@ -14,7 +14,7 @@ import reprlib
 from collections.abc import Mapping
 from typing import Any
 
-from keras_resnet.config.words import counted
+from keras_resnet.config.words import counted, duration, percent
 from keras_resnet.files import local_path, read_json, replace_file
 
 SCHEMA: int = 1
@@ -61,6 +61,8 @@ _NESTED = {
         "sha256": str,
         "splits": dict,
         "skipped": list,
+        # `None` of a data set by name, and in earlier records.
+        "split_by": (str, NONE),
     },
     "hardware": {
         "cpu": str,
@@ -83,6 +85,7 @@ _SHOWN = (  # What a run leaves for people to look at.
     "predictions.png",
     "record.json",
     "saved_model",
+    "snapshots",
 )
 
 
@@ -173,11 +176,10 @@ def summary(record: Mapping[str, Any], folder: pathlib.Path) -> str:
         metrics = record[split]
         if metrics is None:
             continue
-        top5 = metrics["top5_error"]
         lines.append(
-            f"{split:12} {metrics['top1_error']:10.2f} % "
-            + (f"{top5:10.2f} % " if top5 is not None else f"{'–':>12} ")
-            + f"{metrics['loss']:8.4f} {metrics['n']:8,}"
+            f"{split:12} {percent(metrics['top1_error']):>12} "
+            f"{percent(metrics['top5_error']):>12} {metrics['loss']:8.4f} "
+            f"{metrics['n']:8,}"
         )
     lines += [
         "",
@@ -216,8 +218,8 @@ def _check(record, what):
             "Read it with the version of this package that wrote it."
         )
     _check_values(record, _TYPES, what)
-    # Earlier records say nothing of examples that were left out.
-    parts = {"dataset": {"skipped": [], **record["dataset"]}}
+    # Earlier records don't say what was left out, nor how the images were split.
+    parts = {"dataset": {"skipped": [], "split_by": None, **record["dataset"]}}
     parts["hardware"] = record["hardware"]
     for key, types in _NESTED.items():
         _check_values(parts[key], types, f"{what}, `{key}`,")
@@ -255,12 +257,3 @@ def _check_keys(values, keys, what):
 def _names(types):
     types = types if isinstance(types, tuple) else (types,)
     return " or ".join("null" if kind is NONE else kind.__name__ for kind in types)
-
-
-def duration(seconds: float) -> str:
-    """Writes seconds for people, e.g. ``1 h 22 min``."""
-    if round(seconds) >= 3600:
-        hours, minutes = divmod(round(seconds / 60), 60)
-        return f"{hours} h {minutes:02} min"
-    minutes, seconds = divmod(round(seconds), 60)
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"

@@ -7,20 +7,32 @@ longer than other modules because each option takes several lines.
 
 import os
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 from keras_resnet.config.checks import check_name, is_integer, plain_number
-from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.datasets import DATA_SET, DATASETS
 from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import to_named_values
 from keras_resnet.devices.cluster import WAIT, seconds_of
-from keras_resnet.files import local_path
+from keras_resnet.files import local_path, sha256_of
+from keras_resnet.runs.places import network_at, where
 
 # A function that tells whether a value is possible, and what it must be, in words.
 Check: TypeAlias = tuple[Callable[[Any], bool], str]
+
+
+def is_pattern(value: Any) -> bool:
+    """Whether a value is a regular expression."""
+    try:
+        return isinstance(value, str) and re.compile(value) is not None
+    except re.error:
+        return False
+
+
 COUNT: Check = (lambda value: is_integer(value, 1), "a positive integer")
 UPDATES: Check = (
     lambda value: is_integer(value, 1, MOST_STEPS),
@@ -66,6 +78,12 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+def flag(option: Any) -> str:
+    """The name of an option on the command line, such as ``--batch-size``."""
+    default = "--" + option.name.replace("_", "-")
+    return option.metadata["argparse"].get("flag", default)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainRequest:
     """The options of `reproduce.train`, whose docstring describes each of them.
@@ -98,13 +116,40 @@ class TrainRequest:
     )
     val_fraction: float | None = option(
         None,
-        "share of the images that is kept for validation, where a folder has no "
-        "validation images of its own (0.1)",
+        "share of the images of each class that is kept for validation, where a folder "
+        "has no validation images of its own (0.1); of images that belong together, such "
+        "as frames of one video, some would be learnt and others measured: see --group",
         group="own images",
         check=SHARE,
         changes=True,
         type=float,
         metavar="SHARE",
+    )
+    group: str | None = option(
+        None,
+        "regular expression of the part of the path that images have in common which "
+        "must be on one side of the split, such as 'video[0-9]+' or 'patient_[0-9]+'",
+        group="own images",
+        check=(
+            is_pattern,
+            "a regular expression, such as 'video[0-9]+', that is looked for in the path "
+            "of each image",
+        ),
+        changes=True,
+        metavar="REGEX",
+    )
+    bit_depth: int | str | None = option(
+        None,
+        "bits that the values of 16-bit images take, such as 12, or auto: as many as those "
+        "of the training images do (16)",
+        group="own images",
+        check=(
+            lambda value: value == "auto" or is_integer(value, 8, 16),
+            "an integer from 8 to 16, or 'auto'",
+        ),
+        changes=True,
+        type=lambda text: int(text) if text.isdecimal() else text,
+        metavar="BITS|auto",
     )
     size: int | None = option(
         None,
@@ -219,6 +264,18 @@ class TrainRequest:
     )
     data_dir: str | os.PathLike[str] | None = option(
         None, "where TensorFlow Datasets keeps its data", group="run"
+    )
+    snapshots: int | None = option(
+        None,
+        "sets of weights to keep along the training, spread evenly over the updates from "
+        "the initial weights to the final ones, for `analyze` (none)",
+        group="run",
+        check=(
+            lambda value: is_integer(value, 2),
+            "an integer of at least 2, for the initial and the final weights",
+        ),
+        type=int,
+        metavar="N",
     )
     log: tuple[str, ...] | str = option(
         (),
@@ -348,18 +405,42 @@ class TrainRequest:
             if not option.metadata["path"] or not isinstance(value, str | os.PathLike):
                 continue
             path = local_path(value, f"`{option.name}` ({flag(option)})")
-            # A string may also be a name, which stays one.
-            known = str(path) if isinstance(value, str) else path
-            object.__setattr__(self, option.name, known)
+            text = str(path)
+            # A string may also be a name, which stays one. A path, such as ./cifar10, must
+            # not become one.
+            if isinstance(value, str) and (text == value or os.sep in text):
+                object.__setattr__(self, option.name, text)
+            else:
+                object.__setattr__(self, option.name, path)
+        self._set_data()
+
+    def _set_data(self) -> None:
+        """Decides what `data` means: a download into this folder can't change it later."""
+        name = where(self.data)  # Raises an error if it has two meanings.
+        if name in DATASETS:
+            object.__setattr__(self, "data", f"{DATA_SET}{name}")
 
     def check_val_fraction(self) -> None:
-        """Raises `ValueError` if a validation share is asked of a data set."""
-        if self.val_fraction is not None and not self.has_own_images:
+        """Raises `ValueError` if a validation share or groups are asked of a data set."""
+        if self.has_own_images:
+            return
+        for option in ("val_fraction", "group"):
+            value = getattr(self, option)
+            if value is not None:
+                raise ValueError(
+                    f"`{option}` (--{option.replace('_', '-')}) splits a folder of "
+                    "images; of a data set, the split is fixed. Leave it out, or give a "
+                    f"folder as `data` (--data). Received: {option}={value!r}, "
+                    f"data={self.data!r}."
+                )
+
+    def check_bit_depth(self) -> None:
+        """Raises `ValueError` if a bit depth is asked of a data set: these have 8 bits."""
+        if self.bit_depth is not None and not self.has_own_images:
             raise ValueError(
-                "`val_fraction` (--val-fraction) splits a folder of images; of a data "
-                "set, the split is fixed. Leave it out, or give a folder as `data` "
-                f"(--data). Received: val_fraction={self.val_fraction}, "
-                f"data={self.data!r}."
+                "`bit_depth` (--bit-depth) is of a folder of images; those of a data set "
+                "have 8 bits. Leave it out, or give a folder as `data` (--data). Received: "
+                f"bit_depth={self.bit_depth!r}, data={self.data!r}."
             )
 
     def _check(self, option: Any) -> None:
@@ -379,7 +460,7 @@ class TrainRequest:
     @property
     def has_own_images(self) -> bool:
         """Whether the data is a folder of images."""
-        return self.data is not None and self.data not in DATASETS
+        return self.data is not None and where(self.data) not in DATASETS
 
     @property
     def changes_images(self) -> bool:
@@ -397,16 +478,18 @@ class TrainRequest:
             for option in fields(self)
             if option.metadata["changes"]
         }
-        if asked["accumulate"] == 1:
-            del asked["accumulate"]
+        for name, usual in {"accumulate": 1, "bit_depth": 16}.items():
+            if asked[name] == usual:
+                del asked[name]
         if isinstance(asked["network"], ResNetSpec):
             asked["network"] = asked["network"].name
-        for name in ("data", "teacher"):
-            asked[name] = where(asked[name])
+        asked["data"] = where(asked["data"])
+        if asked["teacher"] is not None:
+            asked["teacher"] = str(local_path(asked["teacher"]).resolve())
         if asked["weights"] is not None:
             # A file or a run by its full path, however it was written; a source by name.
-            path = pathlib.Path(asked["weights"]).expanduser()
-            here = path.is_file() or (path / "model.keras").is_file()
+            path = pathlib.Path(os.path.expanduser(asked["weights"]))
+            here = network_at(path) is not None
             asked["weights"] = str(path.resolve() if here else asked["weights"])
         if asked["changes"] is not None:
             asked["changes"] = dict(asked["changes"])
@@ -416,15 +499,8 @@ class TrainRequest:
             if value is not None and value is not False
         }
 
-
-def flag(option: Any) -> str:
-    """The name of an option on the command line, such as ``--batch-size``."""
-    default = "--" + option.name.replace("_", "-")
-    return option.metadata["argparse"].get("flag", default)
-
-
-def where(data: str | os.PathLike[str] | None) -> str | None:
-    """A data set's name as it is, or a folder's full path."""
-    if data is None or (isinstance(data, str) and data in DATASETS):
-        return data
-    return str(local_path(data, "`data` (--data)").resolve())
+    def contents(self) -> dict[str, str]:
+        """The SHA-256 of the files that are asked for, by the options that name them."""
+        given = {"weights": self.weights, "teacher": self.teacher}
+        files = {name: path and network_at(path) for name, path in given.items()}
+        return {name: sha256_of(file) for name, file in files.items() if file}

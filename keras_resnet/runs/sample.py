@@ -16,7 +16,7 @@ from keras_resnet.data.examples import (
     StreamedExamples,
     split_off_validation,
 )
-from keras_resnet.runs.evaluate import examples_of, labels_fit
+from keras_resnet.runs.examples import examples_of, own_data, places_of
 from keras_resnet.runs.load import BATCH, Run
 
 CALIBRATION = 300  # Images: NNCF's default, and about what the others advise.
@@ -57,17 +57,18 @@ def sample_of(
 
     Raises:
         FileNotFoundError, ImportError, ValueError: If the named data can't be read or
-            has no such images, or the run's own can't and they are needed.
+            has no such images, nor those in the named ``data_dir``, or the run's own
+            can't and they are needed.
     """
     try:
         splits, split, examples = _examples(run, data, data_dir)
     except (ValueError, FileNotFoundError, ImportError) as error:
-        if data is not None:
+        if data is not None or data_dir is not None:
             raise
         if calibrate:
             raise ValueError(
                 "int8 needs real images to measure the activations' ranges on: name a "
-                f"folder of them with `data` (--data). Of the run's own: {error}"
+                f"folder of them with `data` (--data). The run's own can't be used: {error}"
             ) from error
         return Sample(_noise(run.preprocessing))
     calibration = None
@@ -77,9 +78,10 @@ def sample_of(
             split, examples, calibrating = "validation", *_in_two(splits)
         calibration, _ = prepared(calibrating, run.preprocessing, CALIBRATION)
     images, labels = prepared(examples, run.preprocessing, COMPARED)
+    places = places_of(run, splits)
     return Sample(
         images,
-        labels if labels_fit(run, splits) else None,
+        None if places is None else places[labels],
         f"{splits.name} {split}",
         calibration,
     )
@@ -89,9 +91,15 @@ def _examples(run, data, data_dir):
     """Splits of the data; name and examples of the one to compare on, if it has one."""
     trained = "dataset" in run.record
     if data is None and not _own_data_is_here(run, data_dir):
-        raise FileNotFoundError("the data set that it was trained on is not here.")
+        raise FileNotFoundError(
+            "The data set that the run was trained on must be here, and it isn't. "
+            f"Received: data_dir={data_dir!r}. Name its folder with `data_dir` "
+            "(--data-dir), or other images with `data` (--data)."
+        )
     wanted = "validation" if trained and data is None else None
     splits, split, examples = examples_of(run, data, data_dir, wanted)
+    if examples is None and splits.validation is not None:
+        split, examples = "validation", splits.validation
     if examples is None:
         raise ValueError(
             f"{splits.name} has no {split} split: name a folder of images with "
@@ -115,7 +123,7 @@ def _noise(preprocessing):
 
 def _own_data_is_here(run: Run, data_dir) -> bool:
     """Whether a run's data can be read without a download, as far as it has any."""
-    name = run.record.get("dataset", {}).get("name")
+    name = own_data(run)
     return name not in DATASETS or sources.is_here(name, data_dir)
 
 

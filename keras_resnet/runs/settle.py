@@ -11,9 +11,16 @@ from typing import Any
 import keras
 
 from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.values import to_values
+from keras_resnet.data.bit_depth import (
+    bits_of,
+    depths_of,
+    warn_of_equal_images,
+    warn_of_lost_levels,
+)
 from keras_resnet.data.examples import Splits
 from keras_resnet.devices.find import Devices
 from keras_resnet.devices.precision import (
@@ -30,20 +37,15 @@ from keras_resnet.runs.choose import (
     val_fraction,
     with_images,
 )
-from keras_resnet.runs.folder import (
-    COMPUTING,
-    PREPARING,
-    differences,
-    is_whole,
-    read_settings,
-    settings,
-)
+from keras_resnet.runs.differ import COMPUTING, PREPARING, differences
+from keras_resnet.runs.folder import is_whole, read_settings, settings
 from keras_resnet.runs.job import Job
 from keras_resnet.runs.lengths import (
     decides_validations,
     with_lengths,
     with_validations,
 )
+from keras_resnet.runs.places import folder_of
 from keras_resnet.runs.request import TrainRequest
 
 
@@ -58,17 +60,28 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
         ValueError: If a name, a value or the data is wrong, or they don't fit together.
         FileNotFoundError: If the data or the recipe's file is not there.
     """
-    if keras.config.image_data_format() != "channels_last":
-        raise ValueError(
-            "Training needs channels last, as images come: set "
-            "`keras.config.set_image_data_format('channels_last')`; weights are the "
-            f"same. Received: {keras.config.image_data_format()!r}."
-        )
     row = asked_recipe(request)
     if row is not None and request.data is None and row.dataset not in DATASETS:
         request = replace(request, data=row.dataset)
     request.check_val_fraction()
-    splits = load_data(request, row)
+    request.check_bit_depth()
+    return decide(request, row, load_data(request, row), hardware)
+
+
+def decide(
+    request: TrainRequest, row: Recipe | None, splits: Splits, hardware: Devices
+) -> Job:
+    """Decides what is trained on data that is loaded.
+
+    Args:
+        request: What is asked for.
+        row: Its recipe, as of `asked_recipe`.
+        splits: Its data.
+        hardware: The devices to compute on.
+
+    Raises:
+        ValueError: If they don't fit together.
+    """
     name, recipe = on_the_data(request, row, splits)
     recipe = with_lengths(recipe, splits.train.size, request)
     recipe = with_validations(recipe, splits.validation.size, request)
@@ -81,20 +94,48 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
         check_deterministic(request.xla)
     xla = "off" if request.deterministic else request.xla
     spec = spec_of(recipe)
+    preprocessing = with_bit_depth(
+        preprocessing_of(recipe, spec, splits), request.bit_depth, splits
+    )
+    bits = None if request.bit_depth is None else preprocessing.bit_depth
     job = Job(
         name=request.name or name,
         request=request,
         recipe=recipe,
-        overrides=request.overrides(val_fraction=val_fraction(request)),
+        overrides=request.overrides(val_fraction=val_fraction(request), bit_depth=bits),
         splits=splits,
         spec=spec,
-        preprocessing=preprocessing_of(recipe, spec, splits),
+        preprocessing=preprocessing,
         hardware=hardware,
         precision=choose_precision(request.precision, hardware, spec),
         xla=choose_xla(xla, hardware, request.sync_batch_norm),
+        contents=request.contents(),
     )
     job.validation_in_fit()  # Raises an error if it can't be shared out.
+    job.snapshot_updates()  # And this one, if there can't be as many.
     return job
+
+
+def with_bit_depth(
+    preprocessing: Preprocessing, asked: int | str | None, splits: Splits
+) -> Preprocessing:
+    """The preprocessing with the bit depth that is asked for; it warns of lost levels.
+
+    Args:
+        preprocessing: Of the images.
+        asked: The number of bits, ``"auto"`` for as many as the values of the training
+            images take, or `None` for the preprocessing's own.
+        splits: The data.
+    """
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    found = {name: depths_of(getattr(splits, split)) for split, name in names.items()}
+    if asked is not None:
+        bits = bits_of(found["training"]) if asked == "auto" else int(asked)
+        preprocessing = replace(preprocessing, bit_depth=bits)
+    for split, name in names.items():
+        warn_of_lost_levels(name, found[name], preprocessing.bit_depth)
+        warn_of_equal_images(name, getattr(splits, split), preprocessing)
+    return preprocessing
 
 
 def as_begun(job: Job, begun: dict[str, Any]) -> Job:
@@ -105,7 +146,7 @@ def as_begun(job: Job, begun: dict[str, Any]) -> Job:
 
     Args:
         job: A `Job`.
-        begun: As of `runs.folder.begun`.
+        begun: As of `runs.kept.begun`.
 
     Returns:
         The `Job`, with the precision, XLA setting, preprocessing and validations that the
@@ -141,20 +182,21 @@ def as_begun(job: Job, begun: dict[str, Any]) -> Job:
     return replace(job, **changes)
 
 
-def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
-    """Whether a folder holds the finished run of a request, judged by its files alone.
+def finished(request: TrainRequest) -> pathlib.Path | None:
+    """The folder of the finished run of a request, judged by its files alone.
 
-    Loading the data would take longer. Where the data decides the settings, the answer
-    is no, and `check_folder` decides later.
+    Loading the data would take longer. Where the data decides the settings, and of
+    recipes of one's own, there is none, and `check_folder` decides later.
     """
     decided_by_data = (request.data, request.network, request.changes, request.epochs)
     published = isinstance(request.recipe, str) and request.recipe in RECIPES
     if not published or any(value is not None for value in decided_by_data):
-        return False
+        return None
     if request.teacher is not None or request.changes_images:
-        return False
+        return None
+    folder = folder_of(request, request.name or str(request.recipe))
     if not (folder / "settings.json").exists() or not is_whole(folder):
-        return False
+        return None
     row = with_lengths(RECIPES[request.recipe], 0, request)
     spec, backend = spec_of(row), keras.backend.backend()
     changes = request.overrides()
@@ -162,11 +204,17 @@ def is_finished(folder: pathlib.Path, request: TrainRequest) -> bool:
     if decides_validations(request, row):
         row = replace(row, validate_every=found["recipe"]["validate_every"])
     wanted = settings(
-        row, spec, request.seed, found.get("data"), changes, backend=backend
+        row,
+        spec,
+        request.seed,
+        found.get("data"),
+        changes,
+        backend=backend,
+        contents=request.contents(),
     )
     # It is finished on whatever machine it was trained.
     decided = {k: found[k] for k in found if k not in (*COMPUTING, *PREPARING)}
-    return not differences(decided, wanted)
+    return None if differences(decided, wanted) else folder
 
 
 def check_batch_size(

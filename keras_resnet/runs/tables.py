@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from keras_resnet.runs.record import duration
+from keras_resnet.config.words import UNKNOWN, duration, known
 
 
 def table(records: Iterable[Mapping[str, Any]]) -> str:
@@ -38,7 +38,7 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
 def _group(record):
     return (
         record["recipe"],
-        json.dumps(record["overrides"], sort_keys=True),
+        json.dumps(_without_place(record["overrides"]), sort_keys=True),
         record["network"],
         record["dataset"]["name"],
         record["dataset"]["sha256"],
@@ -46,8 +46,13 @@ def _group(record):
         record["precision"],
         record["xla"],
         len(record["devices"]),
-        _hardware(record),
+        hardware_in(record),
     )
+
+
+def _without_place(overrides):
+    """What was asked for, but for the data: its fingerprint tells it, wherever it lay."""
+    return {name: value for name, value in overrides.items() if name != "data"}
 
 
 def _row(runs):
@@ -69,12 +74,12 @@ def _row(runs):
         first["dataset"]["name"],
         len(seeds),
         _error(runs),
-        "–" if first["target"] is None else f"{first['target']:g}",
+        known(first["target"], "g"),
         "–".join(f"{value:,}" for value in dict.fromkeys((steps[0], steps[-1]))),
         duration(seconds),
         f"{speed:,.0f}",
         _backend(first),
-        _hardware(first),
+        hardware_in(first),
     )
 
 
@@ -91,12 +96,13 @@ def _backend(record):
 def _error(runs):
     errors = [run["test"]["top1_error"] for run in runs if run["test"] is not None]
     if len(errors) < len(runs):
-        return "–"
+        return UNKNOWN
     mean = f"{statistics.mean(errors):.2f}"
     return f"{mean} ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else mean
 
 
-def _hardware(record):
+def hardware_in(record: Mapping[str, Any]) -> str:
+    """What a run was trained on, in a few words: its accelerators, else its processor."""
     hardware = record["hardware"]
     accelerators = hardware["accelerators"]
     if accelerators:

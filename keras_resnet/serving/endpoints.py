@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import re
 import time
@@ -15,20 +14,14 @@ from litserve.specs.base import LitSpec
 from litserve.utils import LitAPIStatus, ResponseBufferItem
 from starlette.requests import ClientDisconnect
 
-from keras_resnet.serving import rest
+from keras_resnet.serving import bodies, rest
 from keras_resnet.serving.rest import Refused, RequestLimits
 from keras_resnet.serving.worker import Reply
 
 VERSION = 1
-
-
 # TensorFlow Serving's, whose paths ignore case (model_servers/http_rest_api_handler.cc).
 PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?:predict", re.I)
-
-
 STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?", re.I)
-
-
 METRICS = ("/monitoring/prometheus/metrics", "/metrics")
 
 
@@ -76,7 +69,11 @@ class TensorFlowServing(LitSpec):
             logging.exception("A request failed.")
             reply = Reply(500, rest.error("The server failed; its log says why."))
         _metrics(self).count(reply, time.perf_counter() - begin)
-        return Response(reply.body, reply.status, media_type="application/json")
+        # Which packing would do, as RFC 9110 wants it.
+        headers = {"Accept-Encoding": "gzip"} if reply.status == 415 else None
+        return Response(
+            reply.body, reply.status, headers, media_type="application/json"
+        )
 
     async def show_metrics(self) -> Response:
         """Gives Prometheus its text."""
@@ -104,29 +101,41 @@ class TensorFlowServing(LitSpec):
     async def _predict(self, request):
         limits = self.limits
         length = request.headers.get("content-length", "")
-        # Of a body sent in chunks nobody knows the length before its end.
-        size = int(length) if length.isdecimal() else limits.body
-        if size > limits.body:
-            await _discard(request, limits)
-            raise _too_long(limits)
-        if self.pending + size > limits.pending:
-            await _discard(request, limits)
+        # Of a body in chunks, and of one that is packed, nobody knows the size before its
+        # end.
+        sent = int(length) if length.isdecimal() else limits.body
+        try:
+            size = limits.body if bodies.is_gzip(request) else sent
+            if sent > limits.body:
+                raise bodies.too_long(limits)
+            self._check_room(size)
+        except Refused:
+            await bodies.discard(request, limits)
+            raise
+        self.pending += size
+        try:
+            body = await bodies.read(request, limits)
+            if bodies.is_gzip(request):
+                body = bodies.unpack(body, limits)
+            self.pending += len(body) - size
+            size = len(body)
+            # Not in a thread: the parser would hold all others up there as well, and
+            # one after the other is what bounds its memory.
+            query = rest.parse(body, limits)
+            return await self._ask(query)
+        finally:
+            self.pending -= size
+
+    def _check_room(self, size):
+        """Raises `Refused` if a body of this size would have to wait for too long."""
+        if self.pending + size > self.limits.pending:
             raise Refused(
                 503,
                 f"Requests of {self.pending} bytes wait already: try again in a while.",
             )
         if self.late and self.request_queue.qsize():
             # What was given up still lies in the queue, and no more may join it.
-            await _discard(request, limits)
             raise Refused(503, "The model is behind: try again in a while.")
-        self.pending += size
-        try:
-            # Not in a thread: the parser would hold all others up there as well, and
-            # one after the other is what bounds its memory.
-            query = rest.parse(await _read(request, limits), limits)
-            return await self._ask(query)
-        finally:
-            self.pending -= size
 
     async def _ask(self, query):
         """Sends a query to a worker and waits for its reply."""
@@ -188,36 +197,3 @@ def _metrics(spec):
     # Made where it is used: it holds locks, which can't be sent to the workers.
     spec.metrics = spec.metrics or _Metrics()
     return spec.metrics
-
-
-async def _read(request, limits):
-    """The body, within its limits of size and time."""
-    chunks, size = [], 0
-    try:
-        async with asyncio.timeout(limits.seconds):
-            async for chunk in request.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limits.body:
-                    raise _too_long(limits)
-    except TimeoutError:
-        raise Refused(408, f"The body took over {limits.seconds:g} s.") from None
-    return b"".join(chunks)
-
-
-async def _discard(request, limits):
-    """Reads on, so that clients that send first and listen then hear the answer."""
-    size = 0
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(limits.seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > 4 * limits.body:
-                    return
-
-
-def _too_long(limits):
-    return Refused(
-        413,
-        f"A body may have {limits.body} bytes. Send the images in several requests.",
-    )

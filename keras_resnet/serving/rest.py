@@ -175,6 +175,12 @@ def _bytes(value, index):
             f"Received: {_kind(value)}.",
         )
     text = "".join(value["b64"].split())  # As `base64` breaks lines.
+    if text.startswith("data:"):
+        raise Refused(
+            400,
+            f"Image {index}: unable to base64 decode: it begins with 'data:', as a "
+            "browser's data URL does. Send what comes after its comma.",
+        )
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:

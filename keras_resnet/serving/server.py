@@ -14,11 +14,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import active_children
 
 from litserve import LitServer
 from litserve.utils import WorkerSetupStatus
+from starlette.middleware.cors import CORSMiddleware
 
 from keras_resnet.serving.connections import bounded_headers
 from keras_resnet.serving.endpoints import TensorFlowServing
@@ -39,8 +40,12 @@ def serve(
     batch_timeout: float = 0.01,
     workers: int = 1,
     limits: RequestLimits | None = None,
+    cors: Sequence[str] = (),
 ) -> None:
     """Serves a classifier until SIGINT or SIGTERM.
+
+    Handlers that the program has for these come back afterwards, and its processes of
+    `multiprocessing` that were there before live on.
 
     Args:
         load: Function without arguments that gives a `worker.Servable`. It is sent to
@@ -52,6 +57,8 @@ def serve(
         batch_timeout: Maximum wait of a batch's first request for others, in seconds.
         workers: Processes that compute, each with a model of its own.
         limits: `RequestLimits`.
+        cors: Origins whose web pages browsers may let ask, such as
+            ``"https://example.org"``; ``"*"`` are all of them.
 
     Raises:
         OSError: If the port is in use.
@@ -59,6 +66,8 @@ def serve(
         ValueError: If an argument is out of range.
     """
     _check(name, host, port, max_batch, batch_timeout, workers)
+    for origin in cors:
+        _check_origin(origin)
     _check_port(host, port)
     limits = limits or RequestLimits()
     api = Worker(
@@ -75,9 +84,12 @@ def serve(
         timeout=False,  # Ours, since LitServe's can't be pickled (0.2.19).
         restart_workers=True,
         disable_openapi_url=True,
+        middlewares=[_answers_pages_of(cors)] if cors else None,
     )
     shown = f"[{host}]" if ":" in host else host
     server.address = f"http://{shown}:{port}{api.api_path}"
+    others = set(active_children())
+    # Also those that are ignored, since uvicorn in its process takes them as well.
     before = {number: signal.signal(number, server.stop) for number in STOP}
     try:
         server.run(
@@ -93,10 +105,11 @@ def serve(
     except KeyboardInterrupt:  # While the workers load.
         pass
     finally:
-        for child in active_children():
+        for child in set(active_children()) - others:
             child.kill()
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # `None` is one that was set in C, which Python can't set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 class _Server(LitServer):
@@ -163,6 +176,28 @@ def _check(name, host, port, max_batch, batch_timeout, workers):
             "`max_batch` (--max-batch) must be 1 or more, `batch_timeout` from 0 to 3600 "
             f"s, `workers` 1 or more. Received: max_batch={max_batch}, "
             f"batch_timeout={batch_timeout}, workers={workers}."
+        )
+
+
+def _answers_pages_of(origins):
+    """What tells browsers that pages of these origins may ask and read the answers."""
+    options = {
+        "allow_origins": list(origins),
+        "allow_methods": ["GET", "POST"],
+        "allow_headers": ["*"],
+    }
+    return CORSMiddleware, options
+
+
+def _check_origin(origin):
+    """Raises `ValueError` if no browser would call a page's origin so."""
+    # In lower case, without the scheme's own port, a path or a slash at the end.
+    form = r"(?!http://.*:80$|https://.*:443$)[a-z][a-z0-9+.-]*://[^/?#@\sA-Z]+"
+    if origin not in ("*", "null") and not re.fullmatch(form, origin):
+        raise ValueError(
+            "`cors` (--cors) must be an origin as browsers send it, such as "
+            "https://example.org or http://localhost:3000, or * for all. Received: "
+            f"{origin!r}."
         )
 
 

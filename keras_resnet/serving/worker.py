@@ -21,6 +21,7 @@ from litserve import LitAPI
 from litserve.loops.simple_loops import BatchedLoop
 from PIL import Image
 
+from keras_resnet.devices import limits
 from keras_resnet.devices.host import plain_message
 from keras_resnet.serving import rest
 from keras_resnet.serving.rest import Query, Refused
@@ -83,7 +84,7 @@ class Worker(LitAPI):
             print(f"keras-resnet: {plain_message(error)}", file=sys.stderr, flush=True)
             logging.getLogger("litserve").setLevel(logging.CRITICAL)  # No traceback.
             raise
-        self.pool: ThreadPoolExecutor = ThreadPoolExecutor(os.cpu_count())
+        self.pool: ThreadPoolExecutor = ThreadPoolExecutor(limits.cores())
 
     def batch(self, inputs: list[Query]) -> list[tuple[np.ndarray | Reply, bool]]:
         """Prepares the images of queries.

@@ -1,5 +1,6 @@
 """A moving average of the weights over past updates, to validate and to keep."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -108,6 +109,16 @@ class AverageWeights(keras.callbacks.Callback):
             self._write(self.averages)
             # Of several workers each has averaged the statistics of its own replicas.
             batch_norm.average(self.model)
+
+    def of(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+        """The averages of some of the model's weights.
+
+        Args:
+            variables: Among ``model.weights``, once there are averages.
+        """
+        weights = map(id, self._weights())
+        found = dict(zip(weights, self.averages or [], strict=True))
+        return [found[id(variable)] for variable in variables]
 
     def _write(self, values: list[np.ndarray]) -> None:
         for variable, value in zip(self._weights(), values, strict=True):

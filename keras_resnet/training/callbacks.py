@@ -246,6 +246,11 @@ class StopAtNaN(keras.callbacks.Callback):
     Args:
         steps: `Steps` that count the updates; `None` asks the optimizer.
         advice: Function that returns a sentence for the end of the error's message.
+
+    Attributes:
+        diverged: Number of updates (int) that had made the weights whose loss was not
+            finite, from when it was; `None` before. That of training is the loss of the
+            weights before the update.
     """
 
     def __init__(
@@ -254,20 +259,25 @@ class StopAtNaN(keras.callbacks.Callback):
         super().__init__()
         self.steps: Steps | None = steps
         self.advice: Callable[[], str] = advice
+        self.diverged: int | None = None
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        self._check((logs or {}).get("loss", 0.0))
+        updates = getattr(self.model, "steps_per_execution", 1)
+        self._check((logs or {}).get("loss", 0.0), updates)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         # The last update may have ruined the weights after its own loss was taken.
-        self._check((logs or {}).get("val_loss", 0.0))
+        self._check((logs or {}).get("val_loss", 0.0), 0)
 
-    def _check(self, loss: float) -> None:
+    def _check(self, loss: float, updates: int) -> None:
+        """Raises an error unless a loss is finite that was taken so many updates ago."""
         loss = float(loss)
         if not math.isfinite(loss):
             synchronize(self.model)
+            done = updates_done(self.steps, self.model)
+            self.diverged = done - updates
             raise FloatingPointError(
-                f"The loss is {loss} after update {updates_done(self.steps, self.model)} "
+                f"The loss is {loss} after update {done} "
                 f"at learning rate {last_learning_rate(self.model.optimizer):g}."
                 f"{self.advice()}"
             )

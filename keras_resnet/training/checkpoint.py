@@ -1,17 +1,11 @@
-"""Checkpoints: what is saved so that training can go on, and how it is read back.
+"""Checkpoints: what is saved so that training can go on, and how it is brought back.
 
-A checkpoint is a folder ``step_<updates>`` with the variables of model, optimizer and
-metrics, and the state of the callbacks. It appears under that name only when it is
-complete.
+Their files are written and read by `checkpoint_files`.
 """
 
 import contextlib
 import errno
-import json
 import pathlib
-import re
-import shutil
-import zipfile
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -19,12 +13,27 @@ import keras
 import numpy as np
 
 from keras_resnet.devices import distribute
-from keras_resnet.devices.host import say
-from keras_resnet.files import WRITING, replaced
+from keras_resnet.files import read_json
+from keras_resnet.training.checkpoint_files import (
+    STATE,
+    checkpoints,
+    path_of,
+    read_last,
+    remove_old,
+    remove_unfinished,
+    set_aside,
+    step_of,
+    write,
+    write_states,
+)
 from keras_resnet.training.distillation import teacher_of, without_teacher
 
-NAME = re.compile(r"step_(\d+)")  # Of a checkpoint: the number of updates done.
-KEPT = 2  # The last, and one more should the disk have lost the last.
+# What to do about an error in writing.
+HINTS = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space",
+    errno.EFBIG: "Lift the limit of a file's size (`ulimit -f`)",
+}
 
 
 class Stateful(Protocol):
@@ -52,7 +61,8 @@ def save(
     """Writes a checkpoint.
 
     Args:
-        folder: Where checkpoints lie; older ones but `KEPT` are removed.
+        folder: Where checkpoints lie; older ones but `checkpoint_files.KEPT` are
+            removed.
         model: Compiled.
         states: What else must survive, by name: values that JSON can hold, and a list
             of NumPy arrays under ``"arrays"``.
@@ -71,29 +81,48 @@ def save(
     for name, array in arrays.items():
         if name.startswith("model.") and not np.all(np.isfinite(array)):
             raise FloatingPointError(
-                f"The weights are not finite after update {step}.{advice(folder)}"
+                f"The weights are not finite after update {step}.{advice(folder, step)}"
             )
-    states = {name: dict(state) for name, state in states.items()}
-    states["teacher"] = _teacher(model)
     for name, state in states.items():
-        for index, array in enumerate(state.pop("arrays", ())):
+        for index, array in enumerate(state.get("arrays", ())):
             arrays[f"{name}.{index}"] = array
-    final = folder / f"step_{step:08d}"
+    final = path_of(folder, step)
+    remove_unfinished(folder)
     try:
-        with replaced(final) as new:
-            new.mkdir()
-            np.savez(new / "variables.npz", **arrays)
-            (new / "state.json").write_text(json.dumps(states))
+        write(final, arrays, _without_arrays(states) | {"teacher": _teacher(model)})
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        hint = "Free some space" if full else "See that you may write there"
+        hint = HINTS.get(error.errno, "See that you may write there")
         raise OSError(
             error.errno,
             f"The checkpoint {final} can't be written: {error}. {hint} and run the "
             "same command: it goes on from the checkpoint before.",
         ) from error
-    for old in checkpoints(folder)[:-KEPT]:
-        shutil.rmtree(old)
+    remove_old(folder)
+
+
+def save_states(
+    folder: pathlib.Path, states: Mapping[str, dict[str, Any]], step: int
+) -> None:
+    """Replaces the states in a checkpoint whose variables are still those of the model.
+
+    Args:
+        folder: Where checkpoints lie.
+        states: As of `save`. Their arrays must be those that were saved.
+        step: Number of updates done, of which there is a checkpoint.
+
+    Raises:
+        OSError: If they can't be written. The checkpoint stays as it was.
+    """
+    final = path_of(folder, step)
+    write_states(final, read_json(final / STATE) | _without_arrays(states))
+
+
+def _without_arrays(states: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The states as ``state.json`` holds them."""
+    return {
+        name: {key: value for key, value in state.items() if key != "arrays"}
+        for name, state in states.items()
+    }
 
 
 def _groups(model: keras.Model) -> dict[str, list[keras.Variable]]:
@@ -112,25 +141,26 @@ def _teacher(model: keras.Model) -> dict[str, str]:
     return {} if teacher is None else {"sha256": teacher.sha256}
 
 
-def checkpoints(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The complete checkpoints in a folder, oldest first."""
-    found = [path for path in folder.glob("step_*") if NAME.fullmatch(path.name)]
-    # By number: as text, step_100000000 comes before step_99999999.
-    return sorted(found, key=_step)
+def set_diverged_aside(folder: pathlib.Path, step: int) -> None:
+    """Renames the checkpoint of an update, if there is one, as a run must not go on there.
+
+    It was saved before the validation, or the update, that found its loss to be no number.
+    """
+    path = path_of(folder, step)
+    if path in checkpoints(folder):
+        with contextlib.suppress(OSError):
+            set_aside(path, "diverged")
 
 
-def updates_done(folder: pathlib.Path) -> int:
-    """The number of updates until the last checkpoint in a folder, 0 if there is none."""
-    return max(map(_step, checkpoints(folder)), default=0)
+def advice(folder: pathlib.Path, step: int) -> str:
+    """What to do after divergence, in a sentence that names the last good checkpoint.
 
-
-def _step(checkpoint: pathlib.Path) -> int:
-    return int(checkpoint.name.removeprefix("step_"))
-
-
-def advice(folder: pathlib.Path) -> str:
-    """What to do after divergence, in a sentence that names the last checkpoint."""
-    last = [path.name for path in checkpoints(folder)[-1:]]
+    Args:
+        folder: Where checkpoints lie.
+        step: The update after which divergence was noticed. A checkpoint of it isn't good.
+    """
+    good = [path.name for path in checkpoints(folder) if step_of(path) < step]
+    last = good[-1:]
     where = f"The last checkpoint, {last[0]}, is good" if last else "None was saved"
     return (
         f" {where}. The same training would likely come to the same end: begin anew in "
@@ -170,44 +200,7 @@ def restore(
             "on with. Received: one of other weights. Give the run's folder "
             "(--teacher) as it was when training began."
         )
-    return _step(checkpoint), _group(arrays, "metrics")
-
-
-def read_last(
-    folder: pathlib.Path,
-) -> tuple[pathlib.Path, dict[str, Any], dict[str, np.ndarray]] | None:
-    """Reads the last checkpoint in a folder that can be read.
-
-    Those behind it are said to be damaged, and renamed; what a process that was killed
-    has left half-written is removed.
-
-    Returns:
-        The checkpoint's folder, the states and the arrays that `save` wrote; `None` if
-        there is no checkpoint.
-
-    Raises:
-        ValueError: If there are checkpoints and none of them can be read.
-    """
-    for temporary in folder.glob(f"{WRITING}step_*"):
-        shutil.rmtree(temporary, ignore_errors=True)
-    failure = None
-    for checkpoint in reversed(checkpoints(folder)):
-        try:
-            states = json.loads((checkpoint / "state.json").read_text())
-            with np.load(checkpoint / "variables.npz") as file:
-                return checkpoint, states, dict(file)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            failure = error
-            say(f"{checkpoint} can't be read ({error}) and is passed over.")
-            with contextlib.suppress(OSError):
-                # Else it would count as the last one, and as good.
-                checkpoint.rename(folder / f"damaged_{checkpoint.name}")
-    if failure is not None:
-        raise ValueError(
-            f"None of the checkpoints in {folder} can be read ({failure}). Remove that "
-            "folder to train from the beginning."
-        )
-    return None
+    return step_of(checkpoint), _group(arrays, "metrics")
 
 
 def _group(arrays: Mapping[str, np.ndarray], name: str) -> list[np.ndarray]:
@@ -233,7 +226,7 @@ def _give_states(
             callback.restore(states[name] | ({"arrays": own} if own else {}))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(
-            f"{checkpoint / 'state.json'} must hold the state of {', '.join(stateful)} "
+            f"{checkpoint / STATE} must hold the state of {', '.join(stateful)} "
             f"as this version of keras_resnet saves it, and it doesn't ({error!r}). Go "
             "on with the callbacks and the version that saved it, or remove "
             f"{checkpoint}: training then goes on from the checkpoint before, or from "

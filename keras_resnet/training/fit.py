@@ -12,11 +12,13 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.schedules import PlateauDecay
 from keras_resnet.devices import distribute
 from keras_resnet.devices.find import ALONE, Devices
-from keras_resnet.training import callbacks, checkpoint, history, optimizers
+from keras_resnet.training import callbacks, checkpoint, optimizers
 from keras_resnet.training.averaging import AverageWeights
+from keras_resnet.training.history import HistoryLog
 from keras_resnet.training.progress import Progress
-from keras_resnet.training.saving import Checkpoint
+from keras_resnet.training.saving import BeforeValidation, Checkpoint
 from keras_resnet.training.schedules import learning_rate
+from keras_resnet.training.snapshots import Snapshots
 from keras_resnet.training.steps import scaled
 
 NO_DECAY = ("gamma", "beta", "bias")
@@ -83,14 +85,16 @@ def fit(
     devices: Devices = ALONE,
     before_saving: Sequence[keras.callbacks.Callback] = (),
     loggers: Sequence[keras.callbacks.Callback] = (),
+    snapshots: Snapshots | None = None,
     verbose: int = 1,
-) -> float:
+) -> tuple[float, list[dict[str, float]]]:
     """Trains a compiled model to the recipe's last update.
 
     Goes on from the last checkpoint in ``folder``, in the middle of an epoch too. An
     epoch, to Keras, are the ``recipe.validate_every`` updates between two validations;
-    after each, a row of ``history.csv`` is written and a checkpoint saved. Inside of
-    `distribute.distribution`.
+    after each, a checkpoint is saved, the model is validated, and a row of
+    ``history.csv`` is written. A run that was stopped in a validation begins with it.
+    Inside of `distribute.distribution`.
 
     Args:
         model: As `compile_model` left it.
@@ -101,47 +105,48 @@ def fit(
             anything.
         before_saving: Callbacks that must act before the run is saved.
         loggers: Of `training.loggers`.
+        snapshots: Keeps weights along the training, if that is asked for.
         verbose: 0 for silence, 1 for a line that redraws itself in a terminal or a
             notebook, 2 for a line a minute and per validation, as 1 elsewhere.
 
     Returns:
-        Seconds that earlier parts of the run trained for.
+        Seconds that earlier parts of the run trained for, and the rows of
+        ``history.csv``, as `history.read_history` gives them.
 
     Raises:
         FloatingPointError: If the loss is no longer finite.
         KeyboardInterrupt, SystemExit: If a signal ended it; a checkpoint was saved.
     """
     steps = callbacks.Steps(recipe.steps)
-    stateful = stateful_callbacks(model, recipe, data.examples, folder, steps)
-    log = stateful["history"]
+    log = _history(folder, recipe, steps, data.examples)
+    average = averaging(model, recipe, steps)
+    reactive = reactive_schedules(recipe)
+    stateful = {"history": log, **reactive, **average}
     checkpoints = folder / "checkpoints"
     steps.done, metrics = checkpoint.restore(checkpoints, model, stateful)
     earlier = log.seconds
-    verbose = verbose if devices.chief else 0
-    _begin(model, recipe, steps.done, devices, verbose)
+    _begin(model, recipe, steps.done, devices, verbose and devices.chief)
     if devices.chief:
         log.write()  # Now: of a run that is trained no more rows come.
+    for logger in loggers:
+        logger.history = log.numbers
 
     def epoch_ends(step):
         return step % recipe.validate_every == 0 or step == recipe.steps
 
     in_epoch = () if epoch_ends(steps.done) else metrics
     saving = Checkpoint(checkpoints, stateful, steps, epoch_ends, in_epoch, devices)
-    progress = Progress(
-        steps,
-        total=recipe.steps,
-        batch_size=recipe.batch_size,
-        examples=data.examples,
-        image_sizes=recipe.image_sizes,
-        redraw=None if verbose == 1 else False,
-    )
     chosen = [
         steps,
-        callbacks.StopAtNaN(steps, lambda: checkpoint.advice(checkpoints)),
+        _stop_at_nan(steps, checkpoints, devices, epoch_ends),
         # Before what changes the learning rate: it tells that of the last update.
-        *([progress] if verbose else []),
+        *_progress(recipe, steps, data.examples, verbose if devices.chief else 0),
         *before_saving,
-        *(one for one in stateful.values() if one is not log or devices.chief),
+        *([log] if devices.chief else []),
+        *reactive.values(),
+        BeforeValidation(saving, log),
+        *average.values(),
+        *_snapshots(snapshots, model, steps, average.get("average"), devices),
         *loggers,
         saving,
     ]
@@ -149,6 +154,7 @@ def fit(
         # Keras makes a metric's variables with its first batch: here, of validation.
         model.evaluate(data.validation, steps=1, verbose=0)
     try:
+        _validate_the_last(model, recipe, data, log, chosen)
         _fit_to_the_end(model, recipe, data, steps, chosen)
     finally:
         saving.release()
@@ -156,8 +162,59 @@ def fit(
             logger.end()
     saving.leave_if_asked()  # After the last one that it could act upon.
     if recipe.average:
-        stateful["average"].put_in()
-    return earlier
+        average["average"].put_in()
+    return earlier, log.numbers()
+
+
+def _history(folder, recipe, steps, examples):
+    return HistoryLog(
+        folder / "history.csv",
+        steps,
+        batch_size=recipe.batch_size,
+        examples=examples,
+    )
+
+
+def _snapshots(snapshots, model, steps, average, devices):
+    """The callback that keeps weights, if there is one, told of what it keeps them of."""
+    if snapshots is None:
+        return []
+    snapshots.steps, snapshots.average, snapshots.writes = steps, average, devices.chief
+    snapshots.set_model(model)
+    snapshots.begin()
+    return [snapshots]
+
+
+def _stop_at_nan(steps, checkpoints, devices, epoch_ends):
+    """The callback that ends training at a loss of NaN, from which no run goes on.
+
+    The loss of an update is that of the weights before it, of which a signal or the time
+    may have saved a checkpoint. One of an epoch's end was validated, and is good.
+    """
+
+    def advice():
+        validated = stop.diverged < steps.done and epoch_ends(stop.diverged)
+        if devices.chief and not validated:
+            checkpoint.set_diverged_aside(checkpoints, stop.diverged)
+        return checkpoint.advice(checkpoints, steps.done)
+
+    stop = callbacks.StopAtNaN(steps, advice)
+    return stop
+
+
+def _progress(recipe, steps, examples, verbose):
+    """The callback that prints how far training is, if anything is to be printed."""
+    if not verbose:
+        return []
+    progress = Progress(
+        steps,
+        total=recipe.steps,
+        batch_size=recipe.batch_size,
+        examples=examples,
+        image_sizes=recipe.image_sizes,
+        redraw=None if verbose == 1 else False,
+    )
+    return [progress]
 
 
 def _begin(model, recipe, done, devices, verbose):
@@ -178,6 +235,22 @@ def _begin(model, recipe, done, devices, verbose):
         print(f"Going on from update {done:,} of {recipe.steps:,}.")
 
 
+def _validate_the_last(model, recipe, data, log, chosen):
+    """Validates an epoch that was trained and saved, if any, as `model.fit` would have."""
+    if log.unvalidated is None:
+        return
+    epoch = math.ceil(log.steps.done / recipe.validate_every) - 1
+    hooks = keras.callbacks.CallbackList(chosen, model=model)
+    hooks.on_train_begin()
+    hooks.on_epoch_begin(epoch)
+    found = model.evaluate(
+        data.validation, callbacks=hooks, return_dict=True, verbose=0
+    )
+    validation = {f"val_{name}": value for name, value in found.items()}
+    hooks.on_epoch_end(epoch, log.unvalidated["logs"] | validation)
+    hooks.on_train_end()
+
+
 def _fit_to_the_end(model, recipe, data, steps, chosen):
     """Calls `model.fit` for what is left of an epoch, then for the other epochs."""
     while steps.done < recipe.steps:
@@ -196,27 +269,17 @@ def _fit_to_the_end(model, recipe, data, steps, chosen):
         )
 
 
-def stateful_callbacks(
-    model: keras.Model,
-    recipe: Recipe,
-    examples: int,
-    folder: pathlib.Path,
-    steps: callbacks.Steps,
-) -> dict[str, keras.callbacks.Callback]:
-    """The callbacks whose state is a part of the checkpoint, by name."""
-    log = history.HistoryLog(
-        folder / "history.csv",
-        steps,
-        batch_size=recipe.batch_size,
-        examples=examples,
+def averaging(
+    model: keras.Model, recipe: Recipe, steps: callbacks.Steps
+) -> dict[str, AverageWeights]:
+    """The callback that averages the weights, by its name; empty where none does."""
+    if not recipe.average:
+        return {}
+    average = AverageWeights(
+        recipe.average.decay, recipe.average.every, steps=steps, keep=False
     )
-    stateful = {"history": log, **reactive_schedules(recipe)}
-    if recipe.average:
-        stateful["average"] = AverageWeights(
-            recipe.average.decay, recipe.average.every, steps=steps, keep=False
-        )
-        stateful["average"].set_model(model)  # Also of a run that is trained.
-    return stateful
+    average.set_model(model)  # Also of a run that is trained.
+    return {"average": average}
 
 
 def reactive_schedules(recipe: Recipe) -> dict[str, keras.callbacks.Callback]:

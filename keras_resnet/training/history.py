@@ -4,6 +4,8 @@ import csv
 import os
 import pathlib
 import time
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -38,7 +40,8 @@ class HistoryLog(keras.callbacks.Callback):
 
     The file is written whole at the end of each epoch, from rows that belong to the
     callback's state: training that goes on leaves neither gaps nor doubles, whatever
-    became of the file.
+    became of the file. Where it can't be written, a warning says so, and the next epoch
+    tries again.
 
     Args:
         path: The file; its folder is made if there is none.
@@ -50,6 +53,7 @@ class HistoryLog(keras.callbacks.Callback):
     Attributes:
         rows: The rows so far, over all parts of the training.
         seconds: Duration of training and validation so far, over all parts.
+        unvalidated: Of an epoch whose validation is still to come, what `hold` noted.
     """
 
     def __init__(
@@ -71,16 +75,31 @@ class HistoryLog(keras.callbacks.Callback):
         self.batches: int = 0
         self.first: tuple[int, float] | None = None
         self.trained: float | None = None
+        self.unvalidated: dict[str, Any] | None = None
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs to go on."""
         seconds = self.seconds + self._of_this_epoch()
-        return {"rows": list(self.rows), "seconds": seconds}
+        state = {"rows": list(self.rows), "seconds": seconds}
+        if self.unvalidated is not None:
+            state["unvalidated"] = self.unvalidated
+        return state
 
     def restore(self, state: dict[str, Any]) -> None:
         """Takes back what `state` returned."""
         self.rows = list(state["rows"])
         self.seconds = state["seconds"]
+        self.unvalidated = state.get("unvalidated")
+
+    def hold(self, logs: Mapping[str, float]) -> None:
+        """Keeps the results of an epoch in the state until its validation is done.
+
+        Args:
+            logs: Loss and metrics of the epoch's training.
+        """
+        self.unvalidated = {"logs": dict(logs)}
+        if self.batch_size:
+            self.unvalidated["images_per_second"] = self._images_per_second()
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.batches, self.first, self.trained = 0, None, None
@@ -102,16 +121,32 @@ class HistoryLog(keras.callbacks.Callback):
         row |= {name: f"{value:.6g}" for name, value in (logs or {}).items()}
         row["learning_rate"] = f"{last_learning_rate(self.model.optimizer):.6g}"
         if self.batch_size:
+            held = self.unvalidated or {}
             row["images_per_second"] = (
-                f"{self._batches_per_second() * self.batch_size:.1f}"
+                held.get("images_per_second") or self._images_per_second()
             )
+        self.unvalidated = None
         self.rows.append(row)
         self.write()
         self.seconds += self._of_this_epoch()
         self.started = None
 
     def write(self) -> None:
-        """Writes the file, whatever has become of it."""
+        """Writes the file, whatever has become of it; warns where it can't be written."""
+        try:
+            self._write()
+        except OSError as error:  # The rows are in memory, and in every checkpoint.
+            warnings.warn(
+                f"{self.path} can't be written ({error}): training goes on, and the next "
+                "epoch tries again.",
+                stacklevel=2,
+            )
+
+    def numbers(self) -> list[dict[str, float]]:
+        """The rows as `read_history` gives them."""
+        return [_numbers(row, line) for line, row in enumerate(self.rows, 2)]
+
+    def _write(self) -> None:
         names = dict.fromkeys(name for row in self.rows for name in row)
         columns = [name for name in HISTORY if name in names or not names]
         columns += [name for name in names if name not in HISTORY]
@@ -123,13 +158,14 @@ class HistoryLog(keras.callbacks.Callback):
             writer.writeheader()
             writer.writerows(self.rows)
 
-    def _batches_per_second(self) -> float:
+    def _images_per_second(self) -> str:
         """Of the epoch that ends; without its first execution, unless it is the only."""
         untimed, since = self.first or (0, self.started)
         if untimed == self.batches:
             untimed, since = 0, self.started
         until = time.perf_counter() if self.trained is None else self.trained
-        return (self.batches - untimed) / (until - since)
+        speed = (self.batches - untimed) / (until - since) * self.batch_size
+        return f"{speed:.1f}"
 
     def _of_this_epoch(self) -> float:
         return 0.0 if self.started is None else time.perf_counter() - self.started

@@ -22,7 +22,8 @@ class Line:
     """
 
     def __init__(self, file: TextIO | None = None, redraw: bool | None = None) -> None:
-        self.file: TextIO = file or sys.stdout
+        # Programs without a console have no standard output.
+        self.file: TextIO = file or sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         # Of a notebook's kernel, in the notebook itself, in Colab and in VS Code.
         self.in_notebook: bool = type(self.file).__module__ == "ipykernel.iostream"
         if redraw is None:

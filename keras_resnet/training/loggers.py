@@ -1,12 +1,19 @@
 """Callbacks that log a run to other tools: TensorBoard, Weights & Biases, MLflow.
 
-They log the rows of ``history.csv``, each under its step. When a run goes on, what the
-process before has logged after its last checkpoint is replaced, not doubled.
+They log the rows of the history, each under its step. When a run goes on, a row that the
+process before has logged isn't logged again.
+
+A run that the user has begun in the other tool, or has named by a variable of the
+environment, stays the user's: rows are added to it, and it is neither ended nor renamed
+nor deleted.
 """
 
+import functools
 import importlib
+import os
 import pathlib
 import shutil
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +27,9 @@ from keras_resnet.files import local_path
 from keras_resnet.training.callbacks import Logs
 from keras_resnet.training.history import read_history
 
+IN_EACH_ROW = "loss"
+MLFLOW_HOLDER = "keras_resnet.identity"  # Of a user's run: whose rows it holds.
+
 
 class _RowLogger(keras.callbacks.Callback):
     """Logs the rows of a run's history, first those from before the start."""
@@ -27,11 +37,16 @@ class _RowLogger(keras.callbacks.Callback):
     def __init__(self, folder: pathlib.Path) -> None:
         super().__init__()
         self.folder: pathlib.Path = local_path(folder)
+        # `fit` has them read from memory: the file is written as well as it can be.
+        self.history: Callable[[], list[dict[str, float]]] = functools.partial(
+            read_history, self.folder / "history.csv"
+        )
         self.rows: int | None = None
+        self.logged: int = -1  # The last step that the other tool had at the begin.
         self.failed: bool = False
 
-    def begin(self) -> None:
-        """Opens the other tool's log."""
+    def begin(self) -> int:
+        """Opens the other tool's log; returns the last step there, -1 if there is none."""
         raise NotImplementedError
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -45,7 +60,7 @@ class _RowLogger(keras.callbacks.Callback):
     def on_train_begin(self, logs: Logs = None) -> None:
         if self.rows is None:  # A run that goes on calls `fit` more than once.
             self.rows = 0
-            self._try(self.begin)
+            self._try(self._begin)
             self._try(self._log_new)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -81,10 +96,15 @@ class _RowLogger(keras.callbacks.Callback):
                 stacklevel=2,
             )
 
+    def _begin(self) -> None:
+        self.logged = self.begin()
+
     def _log_new(self) -> None:
-        rows = read_history(self.folder / "history.csv")
+        rows = self.history()
         for row in rows[self.rows :]:
-            self.log(int(row["step"]), {k: v for k, v in row.items() if k != "step"})
+            if row["step"] > self.logged:
+                values = {name: row[name] for name in row if name != "step"}
+                self.log(int(row["step"]), values)
         self.rows = len(rows)
 
 
@@ -101,7 +121,7 @@ class TensorBoard(_RowLogger):
         self.images: np.ndarray | None = images
         self.writer: Any = None
 
-    def begin(self) -> None:
+    def begin(self) -> int:
         import tensorflow as tf
 
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
@@ -114,6 +134,7 @@ class TensorBoard(_RowLogger):
                 shape = (None, *self.model.input.shape[1:])
                 signature = tf.TensorSpec(shape, tf.float32)
                 tf.summary.graph(forward.get_concrete_function(signature).graph)
+        return -1
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         import tensorflow as tf
@@ -128,57 +149,136 @@ class TensorBoard(_RowLogger):
 
 
 class WeightsAndBiases(_RowLogger):
-    """Logs to a run of Weights & Biases that is named like the run's folder."""
+    """Logs to the user's run of Weights & Biases, else to one named like the run's folder.
+
+    The user's is the one that is active in this process, or that ``WANDB_RUN_ID`` names. It
+    counts its own steps, so rows bring theirs as the metric ``keras_resnet/step``. Of a run
+    of ours, ``WANDB_PROJECT``, ``WANDB_NAME``, ``WANDB_DIR`` and ``WANDB_RESUME`` decide
+    what they name.
+    """
 
     run: Any = None
+    opened: bool = False
+    own: bool = False
 
-    def begin(self) -> None:
+    def begin(self) -> int:
         import wandb
 
-        self.run = wandb.init(
-            project="keras_resnet",
-            name=self.folder.name,
-            id=self.identity("wandb"),
-            dir=self.folder,
-            resume="allow",
-        )
+        identity = self.identity("wandb")
+        self.opened = wandb.run is None
+        self.own = self.opened and not os.environ.get("WANDB_RUN_ID")
+        self.run = wandb.init(**self._options(identity)) if self.opened else wandb.run
+        if self.own:
+            return self.run.starting_step - 1
+        summary = self.run.summary
+        before = summary.get("keras_resnet/run") == identity
+        summary["keras_resnet/run"] = identity
+        return summary.get("keras_resnet/step", -1) if before else -1
+
+    def _options(self, identity: str) -> dict[str, Any]:
+        """What `wandb.init` is told: what variables of the user's say, else ours."""
+        # Not left to wandb, which reads variables once for all runs of a process.
+        read = os.environ.get
+        return {
+            "project": read("WANDB_PROJECT") or "keras_resnet",
+            "name": read("WANDB_NAME") or (self.folder.name if self.own else None),
+            "id": read("WANDB_RUN_ID") or identity,
+            "dir": read("WANDB_DIR") or self.folder,
+            "resume": read("WANDB_RESUME") or "allow",
+        }
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        # Steps that it has already, it leaves as they are.
-        if step > self.run.step or step == 0:
+        if self.own:
             self.run.log(values, step=step)
+            return
+        for name in values:
+            self.run.define_metric(name, step_metric="keras_resnet/step")
+        self.run.log({**values, "keras_resnet/step": step})
 
     def close(self) -> None:
-        self.run.finish()
+        if self.opened:
+            self.run.finish()
 
 
 class MLflow(_RowLogger):
-    """Logs to a run of MLflow that is named like the run's folder."""
+    """Logs to the user's run of MLflow, else to one that is named like the run's folder.
 
-    def begin(self) -> None:
+    The user's is the one that is active in this process, or that ``MLFLOW_RUN_ID`` names.
+    Where it holds another training's rows already, this one's run becomes its child. A run
+    of ours is in the experiment that ``MLFLOW_EXPERIMENT_ID`` (which
+    `mlflow.set_experiment` sets) or ``MLFLOW_EXPERIMENT_NAME`` names, else in one called
+    ``keras_resnet``. MLflow's active run and experiment stay as they are.
+    """
+
+    client: Any = None
+    run_id: str = ""
+    own: bool = False
+
+    def begin(self) -> int:
         import mlflow
 
-        mlflow.set_experiment("keras_resnet")
-        tags = {
-            "identity": self.identity("mlflow"),
-            "folder": str(self.folder.resolve()),
-        }
-        before = mlflow.search_runs(
-            filter_string=f"tags.identity = '{tags['identity']}'", output_format="list"
+        # Not `mlflow.start_run` and the like, which change what is active for everybody.
+        self.client = mlflow.MlflowClient()
+        active = mlflow.active_run()
+        given = active.info.run_id if active else os.environ.get("MLFLOW_RUN_ID")
+        identity = self.identity("mlflow")
+        self.own = not (given and self._is_free(given, identity))
+        self.run_id = self._own_run(identity, given) if self.own else given
+        if not self.own and self._holder(self.run_id) is None:
+            self.client.set_tag(self.run_id, MLFLOW_HOLDER, identity)
+            return -1
+        history = self.client.get_metric_history(self.run_id, IN_EACH_ROW)
+        return max((metric.step for metric in history), default=-1)
+
+    def _holder(self, run_id: str) -> str | None:
+        """The identity of the training whose rows a run of the user's holds."""
+        return self.client.get_run(run_id).data.tags.get(MLFLOW_HOLDER)
+
+    def _is_free(self, run_id: str, identity: str) -> bool:
+        return self._holder(run_id) in (None, identity)
+
+    def _own_run(self, identity: str, parent: str | None) -> str:
+        """The id of this run's own run in MLflow, which is made if there is none."""
+        from mlflow.tracking.context.registry import resolve_tags
+
+        experiment = self._experiment(parent)
+        before = self.client.search_runs(
+            [experiment], filter_string=f"tags.identity = '{identity}'"
         )
-        for run in before:  # A part of this one.
-            mlflow.delete_run(run.info.run_id)
-        mlflow.start_run(run_name=self.folder.name, tags=tags)
+        if before:
+            run_id = before[0].info.run_id
+            self.client.update_run(run_id, status="RUNNING")
+            return run_id
+        tags = {"identity": identity, "folder": str(self.folder.resolve())}
+        if parent:
+            tags["mlflow.parentRunId"] = parent
+        # With what MLflow says itself: the user, the program and its commit.
+        made = self.client.create_run(
+            experiment, run_name=self.folder.name, tags=resolve_tags(tags)
+        )
+        return made.info.run_id
+
+    def _experiment(self, parent: str | None) -> str:
+        """The id of the experiment for a run of ours, which is made if there is none."""
+        if parent:
+            return self.client.get_run(parent).info.experiment_id
+        chosen = os.environ.get("MLFLOW_EXPERIMENT_ID")
+        if chosen:
+            return chosen
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "keras_resnet"
+        found = self.client.get_experiment_by_name(name)
+        return found.experiment_id if found else self.client.create_experiment(name)
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        import mlflow
+        from mlflow.entities import Metric
 
-        mlflow.log_metrics(values, step=step)
+        now = int(1000 * time.time())
+        metrics = [Metric(name, value, now, step) for name, value in values.items()]
+        self.client.log_batch(self.run_id, metrics)
 
     def close(self) -> None:
-        import mlflow
-
-        mlflow.end_run()
+        if self.own:
+            self.client.set_terminated(self.run_id)
 
 
 LOGGERS: dict[str, type[_RowLogger]] = {

@@ -37,7 +37,7 @@ class Phases:
 
 class FitPhases(keras.callbacks.Callback):
     """Begins the phases of `fit`: ``first_update`` (which traces and compiles),
-    ``updates``, ``validation``, ``checkpoints`` (and all else at the end of an epoch).
+    ``updates``, ``validation``, ``checkpoints`` (and all else before and after it).
 
     Args:
         phases: The `Phases` that add them up.
@@ -62,7 +62,11 @@ class FitPhases(keras.callbacks.Callback):
             self.updated = True
 
     def on_test_begin(self, logs: Logs = None) -> None:
-        self.phases.begin("validation")
+        self.phases.begin("checkpoints")
+
+    def on_test_batch_begin(self, batch: int, logs: Logs = None) -> None:
+        if self.phases.name != "validation":
+            self.phases.begin("validation")
 
     def on_test_end(self, logs: Logs = None) -> None:
         self.phases.begin("checkpoints")

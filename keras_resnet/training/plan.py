@@ -14,7 +14,8 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipe_files import said
 from keras_resnet.config.values import to_named_values
 from keras_resnet.config.words import counted
-from keras_resnet.devices.find import Devices, peak_memory
+from keras_resnet.devices.describe import peak_memory
+from keras_resnet.devices.find import Devices
 from keras_resnet.training.callbacks import Logs
 
 TIMED = 5  # Updates, after the first, which also traces and compiles.

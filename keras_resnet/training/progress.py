@@ -97,12 +97,16 @@ class Progress(keras.callbacks.Callback):
             self.drawn, self.drawn_at = now, updates_done(self.steps, self.model)
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        line = self._line(*self.last)
+        logs = logs or {}
         validation = {
             name.removeprefix("val_"): value
-            for name, value in (logs or {}).items()
+            for name, value in logs.items()
             if name.startswith("val_")
         }
+        trained = {name: logs[name] for name in logs if not name.startswith("val_")}
+        last, when = self.last
+        # Without an update there was only a validation, which an earlier process left.
+        line = self._line(last or trained, when)
         if validation:
             line += f"  validation: {', '.join(_named(validation))}"
         self.line.end(line)

@@ -14,6 +14,7 @@ from keras_resnet.devices.host import say
 from keras_resnet.files import local_path
 from keras_resnet.training import checkpoint
 from keras_resnet.training.callbacks import Logs, steps_done
+from keras_resnet.training.checkpoint_files import read_last
 
 # What Keras's callbacks count, and forget when training begins.
 KERAS_STATES: dict[type[keras.callbacks.Callback], tuple[str, ...]] = {
@@ -74,7 +75,7 @@ class Resume(keras.callbacks.Callback):
 
         A dataset that differs from epoch to epoch begins with this one.
         """
-        found = checkpoint.read_last(self.folder)
+        found = read_last(self.folder)
         self.asked = 0 if found is None else found[1]["resume"]["epoch"]
         return self.asked
 

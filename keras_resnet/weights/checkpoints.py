@@ -3,12 +3,17 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from keras_resnet.weights.torch_files import Inert
 
 # Words that name an average of the weights over the updates (EMA, SWA).
 AVERAGES = {"ema", "swa", "average", "averaged", "averages"}
+# Where momentum contrast and its kin keep the slow copy of a network, which only gives
+# them what to compare with: MoCo's `encoder_k` and `momentum_encoder`, BYOL's
+# `target_network`. They test the other one themselves.
+SLOW_COPY = re.compile(r"encoder_k|momentum|target")
 # What PyTorch's batch norms and averages count, which no network needs.
 BATCHES, UPDATES = "num_batches_tracked", "n_averaged"
 # Where PyTorch's optimizers keep what they know of each parameter, by its number.
@@ -23,8 +28,9 @@ class Found:
     Attributes:
         state: From the weights' names, without a prefix that all share, to tensors or
             arrays.
-        place: Where in the checkpoint they were, such as ``"state_dict_ema"``; empty if
-            the whole is a state dict.
+        place: Where in the checkpoint they were, with the prefixes that were removed,
+            such as ``"state_dict_ema"`` or ``"state_dict.module"``; empty if the whole is
+            a state dict.
         others: Where other weights were that would fit as well.
     """
 
@@ -49,7 +55,10 @@ def weights_in(checkpoint: Any, fits: Callable[[Mapping[str, Any]], int]) -> Fou
 
     These are the mapping from names to tensors, at any depth, or the whole model, whose
     names fit best. Where several fit alike, an average over the updates (EMA) is taken,
-    as timm takes it. Prefixes that all names share, such as ``module.``, are removed.
+    as timm takes it, but never the slow copy of momentum contrast (MoCo's ``encoder_k``)
+    beside the network itself. Prefixes that all names share, such as ``module.``, are
+    removed; so are two, such as OpenMMLab's ``backbone.`` and ``head.``, of which one
+    has the network and the other its classifier.
 
     Args:
         checkpoint: A state dict, or anything that holds one.
@@ -68,18 +77,20 @@ def weights_in(checkpoint: Any, fits: Callable[[Mapping[str, Any]], int]) -> Fou
     if not found:
         return Found({}, "")
     # The largest, since an average may hold parameters without batch norm's statistics.
-    rank = [(fits(state), _size(state)) for _, state in found]
-    alike = [one for one, its in zip(found, rank, strict=True) if its == max(rank)]
-    averages = [one for one in alike if _is_average(one[0])]
-    place, state = (averages or alike)[0]
-    if not max(rank)[0] and OPTIMIZER.search(place):
+    ranked = [((fits(state), _size(state)), place, state) for place, state in found]
+    wanted = [one for one in ranked if one[0][0] and not SLOW_COPY.search(one[1])]
+    best = max(rank for rank, *_ in wanted or ranked)
+    alike = [one for one in wanted or ranked if one[0] == best]
+    averages = [one for one in alike if _is_average(one[1])]
+    _, place, state = (averages or alike)[0]
+    if not best[0] and OPTIMIZER.search(place):
         raise ValueError(
             "A checkpoint must hold a network's weights. Received: an optimizer's state "
             f"({place}: {', '.join(sorted(state))}). Take the file that the same training "
             "wrote of its network, or save `model.state_dict()`."
         )
-    others = tuple(name for name, _ in alike if name != place) if max(rank)[0] else ()
-    return Found(state, place, others)
+    others = [other for rank, other, _ in ranked if rank == best and other != place]
+    return Found(state, place, tuple(others) if best[0] else ())
 
 
 def _mappings(
@@ -131,14 +142,15 @@ def _is_tensor(value):
 
 def _variants(place, tensors, fits):
     """A mapping without its prefix, or what it has under each prefix, if that fits."""
-    where = ".".join(place)
+    below = place
     bare = {name: one for name, one in tensors.items() if name != UPDATES}
     while not fits(bare):
         roots = {name.partition(".")[0] for name in bare}
         if len(roots) != 1 or not all("." in name for name in bare):
-            return _fitting_parts(place, bare, roots, fits) or [(where, tensors)]
-        bare = _part(bare, *roots)
-    return [(where, bare)]
+            parts = _joined(_fitting_parts(below, bare, roots, fits), fits)
+            return parts or [(".".join(place), tensors)]
+        bare, below = _part(bare, *roots), (*below, *roots)
+    return [_with_its_classifier(below, bare, fits)]
 
 
 def _fitting_parts(place, tensors, roots, fits):
@@ -148,6 +160,31 @@ def _fitting_parts(place, tensors, roots, fits):
         if part := _part(tensors, root):
             found += _variants((*place, root), part, fits)
     return [(where, state) for where, state in found if fits(state)]
+
+
+def _joined(found, fits):
+    """Two of these as one where they are a network and its classifier, else all.
+
+    Where an average has such parts as well, it isn't known what belongs together.
+    """
+    pairs = [
+        (f"{place} and {other}", {**one, **two})
+        for (place, one), (other, two) in combinations(found, 2)
+        if not one.keys() & two and fits({**one, **two}) > max(fits(one), fits(two))
+    ]
+    return pairs if len(pairs) == 1 else found
+
+
+def _with_its_classifier(place, tensors, fits):
+    """The mapping, or where it is a classifier beside a network under a prefix, both."""
+    where = ".".join(place)
+    for root in sorted({name.partition(".")[0] for name in tensors if "." in name}):
+        part = _part(tensors, root)
+        rest = {n: one for n, one in tensors.items() if not n.startswith(f"{root}.")}
+        pair = _joined([(where, rest), (".".join((*place, root)), part)], fits)
+        if len(pair) == 1 and fits(pair[0][1]) > fits(tensors):
+            return where, pair[0][1]
+    return where, tensors
 
 
 def _part(tensors, root):

@@ -161,3 +161,18 @@ def telling_names(state: State, spec: ResNetSpec, form: str) -> int:
         for variable in ("kernel", "bias")
     }
     return sum(name in state for name in names if name is not None)
+
+
+def classes_in(state: State, form: str, spec: ResNetSpec) -> int | None:
+    """How many classes the classifier in a state dict tells apart; `None` without one.
+
+    Args:
+        state: As of `fitting_names`.
+        form: Its format, a key of `FORMATS`.
+        spec: As of `fitting_names`.
+    """
+    key = FORMATS[form].key(spec, "logits", "bias")
+    for name, value in state.items():
+        if str(name) == key and np.ndim(value) == 1:
+            return len(value)
+    return None

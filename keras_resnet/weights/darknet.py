@@ -20,6 +20,7 @@ PREPROCESSING = Preprocessing(
 )
 # The variables of batch norm in the order in which darknet writes them.
 VECTORS = ("beta", "gamma", "moving_mean", "moving_variance")
+CLASSIFIER = ("logits/bias", "logits/kernel")
 
 
 def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray]:
@@ -29,6 +30,7 @@ def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray
     training, an int64 since version 0.2 and an int32 before. Then each convolution
     follows: offset, scale, mean and variance of its batch norm (the classifier has a
     bias instead) and its kernel (out, in, height, width), all little-endian float32.
+    Files that end before the classifier, such as ``darknet53.conv.74``, are read too.
 
     Args:
         path: Path of the file.
@@ -36,7 +38,8 @@ def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray
             none.
 
     Returns:
-        From our names to float32 arrays in Keras's layout.
+        From our names to float32 arrays in Keras's layout, those of the classifier only
+        where the file has it.
 
     Raises:
         ValueError: If the network isn't darknet's, or the file has another length than
@@ -52,12 +55,17 @@ def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray
     major, minor = np.frombuffer(contents[:8].ljust(8, b"\0"), "<i4")
     header = 12 + (8 if major * 10 + minor >= 2 else 4)
     shapes = _darknet_shapes(spec)
-    length = header + 4 * sum(int(np.prod(shape)) for shape in shapes.values())
-    if len(contents) != length:
+    whole = header + _bytes_of(shapes)
+    classifier = {name: one for name, one in shapes.items() if name in CLASSIFIER}
+    without = whole - _bytes_of(classifier)
+    if len(contents) == without:
+        shapes = {name: one for name, one in shapes.items() if name not in CLASSIFIER}
+    elif len(contents) != whole:
         raise ValueError(
-            f"{path} must have {length:,} bytes, those of darknet 53 with "
-            f"{spec.classes} classes; it has {len(contents):,}. Is it cut off, or "
-            "another network's, as a detector's or darknet53.conv.74?"
+            f"{path} must have {whole:,} bytes, those of darknet 53 with "
+            f"{spec.classes} classes, or {without:,} without its classifier, as "
+            f"darknet53.conv.74; it has {len(contents):,}. Is it cut off, or another "
+            "network's, as a detector's?"
         )
     values, state = np.frombuffer(contents, "<f4", offset=header), {}
     for name, shape in shapes.items():
@@ -67,6 +75,11 @@ def read(path: str | os.PathLike[str], spec: ResNetSpec) -> dict[str, np.ndarray
             array = array.transpose(2, 3, 1, 0)
         state[name] = np.ascontiguousarray(array, "float32")
     return state
+
+
+def _bytes_of(shapes):
+    """How many bytes arrays of these shapes take in a file."""
+    return 4 * sum(int(np.prod(shape)) for shape in shapes.values())
 
 
 def _darknet_shapes(spec):
@@ -88,6 +101,7 @@ def _darknet_shapes(spec):
             convolution(f"{block}_1", filters // 2, filters, 1)
             convolution(f"{block}_2", filters, filters // 2, 3)
         channels = filters
-    shapes["logits/bias"] = (spec.classes,)
-    shapes["logits/kernel"] = (spec.classes, channels, 1, 1)
+    bias, kernel = CLASSIFIER
+    shapes[bias] = (spec.classes,)
+    shapes[kernel] = (spec.classes, channels, 1, 1)
     return shapes

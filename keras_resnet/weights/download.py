@@ -21,7 +21,7 @@ from keras_resnet.config.preprocessing import (
     IMAGENET_STD,
     Preprocessing,
 )
-from keras_resnet.files import local_path, sha256_of
+from keras_resnet.files import keras_home, sha256_of
 from keras_resnet.weights.conventions import State
 from keras_resnet.weights.packages import imported
 
@@ -131,11 +131,12 @@ def no_network(what: str, error: Exception) -> ConnectionError:
     found = re.search(r"https?://\S+/([\w.-]+\.(?:pth|th|h5))", f"{what} {error}")
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     reason = reason.rpartition(" -- ")[2]  # Keras's message repeats the URL before.
-    cache = local_path(os.environ.get("KERAS_HOME") or "~/.keras") / "models"
+    cache = keras_home() / "models"
     advice = (
         f"copy it to {cache / found[1]}"
         if found
-        else "copy its library's cache (~/.cache/huggingface or ~/.cache/kagglehub) here, "
+        else "copy its library's cache here (of the Hugging Face hub $HF_HOME, else "
+        "~/.cache/huggingface; of kagglehub $KAGGLEHUB_CACHE, else ~/.cache/kagglehub), "
         "or give a file as the weights"
     )
     if found and found[1].endswith((".pth", ".th")):
@@ -159,7 +160,7 @@ def from_hub(repository: str) -> tuple[pathlib.Path, str]:
         ValueError: If the file has another SHA-256. It is removed from the cache.
         ConnectionError: If it can't be downloaded.
     """
-    hub = imported("huggingface_hub", repository, "huggingface_hub")
+    hub = imported("huggingface_hub", repository)
     try:
         path = pathlib.Path(hub.hf_hub_download(repository, "model.safetensors"))
     except (

@@ -4,9 +4,10 @@ Some formats are those of one repository, which prepares images in one way. Othe
 shared by many: what their most usual publisher does is assumed then.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keras_resnet.config.class_names import imagenet_classes
+from keras_resnet.config.class_names import imagenet_classes, told_apart
 from keras_resnet.config.datasets import CIFAR10_CLASSES
 from keras_resnet.config.preprocessing import (
     CROP_ROUNDING,
@@ -115,3 +116,20 @@ def classes_by_format(
     # Darknet's order of ImageNet's classes is its own.
     is_imagenets = form not in ("own", "darknet") and spec.dataset == "imagenet"
     return imagenet_classes() if is_imagenets and number == 1000 else None
+
+
+def names_or_numbers(
+    names: Sequence[str] | None, number: int | None
+) -> tuple[str, ...] | None:
+    """Returns a name for each class, and numbers where there aren't as many names.
+
+    Args:
+        names: What the source tells; `None` if it tells none.
+        number: How many classes the weights tell apart; `None` if that isn't known,
+            for which there are no names either.
+    """
+    if number is None:
+        return None
+    if names is None or len(names) != number:
+        return tuple(map(str, range(number)))
+    return told_apart(names)

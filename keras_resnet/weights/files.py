@@ -5,6 +5,8 @@ reads ``.npz`` files without objects, and ``.safetensors`` files can't hold code
 """
 
 import os
+import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,9 +49,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Any:
     kind = kind_of(path)
     if kind not in READERS:
         raise ValueError(f"Weights must be a {KINDS}. Received: {path}, of {kind}.")
-    read, package, install = READERS[kind]
+    read, package = READERS[kind]
     if package is not None:
-        imported(package, f"{path}, a file of {package},", install)
+        imported(package, f"{path}, a file of {package},")
     try:
         return read(path)
     except Exception as error:  # Zip, pickle and safetensors raise many kinds.
@@ -82,11 +84,11 @@ def _read_safetensors(path):
     return state
 
 
-# From the kind of a file to its reader, the package that it needs and how to install it.
-READERS: dict[str, Any] = {
-    "npz": (_read_npz, None, None),
-    "safetensors": (_read_safetensors, "safetensors", "'.[safetensors]'"),
-    "torch": (torch_files.load, "torch", "torch"),
+# From the kind of a file to its reader, and the package that it needs.
+READERS: dict[str, tuple[Callable[[pathlib.Path], Any], str | None]] = {
+    "npz": (_read_npz, None),
+    "safetensors": (_read_safetensors, "safetensors"),
+    "torch": (torch_files.load, "torch"),
 }
 
 

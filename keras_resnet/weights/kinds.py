@@ -5,6 +5,7 @@ to do. Files that would unpack to much more than their size are refused before t
 """
 
 import pathlib
+import re
 import zipfile
 
 # How a file begins that is read here: its kind.
@@ -38,8 +39,13 @@ SUFFIXES = {
     ".pt": "torch",
     ".th": "torch",
 }
+# Darknet names what it cuts behind some layer so: darknet53.conv.74.
+PARTIAL = re.compile(r"\.conv\.\d+")
+# One of the files that Hugging Face's libraries divide a network's weights among, and the
+# lists of such files that they and Keras write.
+DIVIDED = re.compile(r".*-\d{5}-of-(?!00001\.)\d{5}\.\w+|.*(\.index|\.weights)\.json")
 KINDS = (
-    ".keras, .weights.h5, .h5, .safetensors, .pth, .pt, .th, .npz, .weights or "
+    ".keras, .weights.h5, .h5, .safetensors, .pth, .pt, .th, .npz, .weights, .conv.74 or "
     ".caffemodel file"
 )
 # Trained weights hardly compress, so whole files unpack to about their own size. A new
@@ -58,8 +64,18 @@ def kind_of(path: pathlib.Path) -> str:
         or ``"caffe"``. The last two have no sign to know them by but their suffix.
 
     Raises:
-        ValueError: If it is of another kind, or would unpack to much more than its size.
+        ValueError: If it is of another kind, one of several files that hold the weights
+            together, or would unpack to much more than its size.
     """
+    if DIVIDED.fullmatch(path.name):
+        raise ValueError(
+            "Weights must be in one file. Received: "
+            f"{path}, which by its name is one of several files of a network, or the list "
+            "of them. Join them: read each with safetensors.torch.load_file, or torch.load "
+            "for .bin files, and save one dict of all their tensors with "
+            "safetensors.torch.save_file. What Keras has divided, load with "
+            "model.load_weights and save as one .weights.h5 file."
+        )
     with open(path, "rb") as file:
         begins = file.read(512)
     if begins.startswith(ZIP):
@@ -75,6 +91,8 @@ def kind_of(path: pathlib.Path) -> str:
             raise ValueError(f"Weights must be a {KINDS}. Received: {path}. {what}")
     if path.suffix in UNSIGNED:
         return UNSIGNED[path.suffix]
+    if PARTIAL.fullmatch("".join(path.suffixes[-2:])):
+        return "darknet"
     if path.suffix in SUFFIXES and begins:  # Its reader says that it is damaged.
         return SUFFIXES[path.suffix]
     raise ValueError(

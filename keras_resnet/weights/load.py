@@ -1,6 +1,8 @@
 """Puts weights into networks of ours: all of them, or none."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from functools import partial
 
 import keras
@@ -71,7 +73,8 @@ def fill(model: keras.Model, weights: Weights, *, new_classifier: bool = False) 
     network = weights.network or model.name
     if weights.keras_file is not None:
         fill_from_keras_file(model, weights.keras_file, new_classifier, network)
-    else:
+        return
+    with _telling(weights.choice):
         load_state_dict(
             model,
             weights.state,
@@ -111,8 +114,18 @@ def load_state_dict(
     """
     network = network or model.name
     if form is None:
-        state_dict = weights_in(state_dict, partial(fitting_names, spec=spec)).state
-        form = recognized(state_dict, spec)
+        found = weights_in(state_dict, partial(fitting_names, spec=spec))
+        form = recognized(found.state, spec)
+        with _telling(found.choice):
+            load_state_dict(
+                model,
+                found.state,
+                spec,
+                form=form,
+                network=network,
+                new_classifier=new_classifier,
+            )
+        return
     _warn_of_stride(form, spec, network)
     arrays = _prepared(state_dict, form, spec, network)
     form = FORMATS[form]
@@ -128,6 +141,17 @@ def load_state_dict(
         for key, variable in zip(keys, model.weights, strict=True)
     ]
     model.set_weights(values)
+
+
+@contextlib.contextmanager
+def _telling(choice: str | None) -> Iterator[None]:
+    """Has errors tell which of several networks' weights were taken."""
+    try:
+        yield
+    except ValueError as error:
+        if choice is None:
+            raise
+        raise ValueError(f"{error} {choice}") from error
 
 
 def _prepared(state_dict, form, spec, name):

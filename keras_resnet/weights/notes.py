@@ -33,6 +33,7 @@ def warn_if_unknown(weights: Weights) -> None:
 def warn(message: str) -> None:
     """Warns whoever called this package, so that the warning names his line."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back and frame.f_globals["__name__"].startswith("keras_resnet"):
+    ours = ("keras_resnet", "contextlib")  # The latter between two functions of ours.
+    while frame.f_back and frame.f_globals["__name__"].startswith(ours):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, UserWarning, stacklevel=level)

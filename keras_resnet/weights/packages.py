@@ -3,14 +3,15 @@
 from importlib import import_module
 from types import ModuleType
 
+from keras_resnet.config.extras import install
 
-def imported(module: str, what: str, install: str) -> ModuleType:
+
+def imported(module: str, what: str) -> ModuleType:
     """Imports a module of a package that need not be installed.
 
     Args:
         module: Dotted name of the module.
         what: What needs it, to begin the message with.
-        install: What pip installs, such as ``"'.[kerashub]'"``.
 
     Returns:
         The module.
@@ -25,7 +26,7 @@ def imported(module: str, what: str, install: str) -> ModuleType:
         if error.name != package:
             raise
         raise ImportError(
-            f"{what} needs {package}, which isn't installed: pip install {install}",
+            f"{what} needs {package}, which isn't installed: {install(package)}",
             name=package,
         ) from error
     except RuntimeError as error:  # If torchvision was built for another PyTorch.

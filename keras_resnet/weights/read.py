@@ -10,16 +10,24 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
-
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.lookup import find
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.files import damage_of, local_path, sha256_of
 from keras_resnet.weights import caffe, darknet, keras_files, sources
 from keras_resnet.weights.checkpoints import weights_in
-from keras_resnet.weights.conventions import FORMATS, State, fitting_names, recognized
-from keras_resnet.weights.facts import Told, classes_by_format, told_by_format
+from keras_resnet.weights.conventions import (
+    State,
+    classes_in,
+    fitting_names,
+    recognized,
+)
+from keras_resnet.weights.facts import (
+    Told,
+    classes_by_format,
+    names_or_numbers,
+    told_by_format,
+)
 from keras_resnet.weights.files import as_array, read_checkpoint
 from keras_resnet.weights.kinds import kind_of
 from keras_resnet.weights.notes import warn
@@ -84,8 +92,12 @@ def read(
         return _read_published(source, network, spec)
     if isinstance(source, Mapping):
         network, spec = _row(network, spec, "A state dict")
+        found = _found_in(source, spec, "The dict")
         facts = {"name": "a state dict", "origin": "a state dict", "sha256": None}
-        return _with_state(_found_in(source, spec, "The dict"), network, spec, facts)
+        facts["choice"] = found.choice
+        return _of_form(
+            recognized(found.state, spec), found.state, network, spec, facts
+        )
     if not isinstance(source, (str, os.PathLike)):
         raise ValueError(f"{_what_weights_may_be()} Received: {source!r}.")
     path = local_path(source)
@@ -103,27 +115,21 @@ def read(
         return _of_form(
             "own", reader(path, spec), network, spec, _facts_of(path), told, kind
         )
-    state = _found_in(read_checkpoint(path), spec, path)
-    if not state:
+    found = _found_in(read_checkpoint(path), spec, path)
+    if not found.state:
         raise ValueError(
             f"{path} must hold a state dict, of tensors by their names. Received: none in "
             "it."
         )
-    state = {name: as_array(value) for name, value in state.items()}
-    facts = _facts_of(path)
+    state = {name: as_array(value) for name, value in found.state.items()}
+    form, facts = recognized(state, spec), _facts_of(path) | {"choice": found.choice}
     published = published_file(path, facts["sha256"], network, spec)
+    told = published and Told(published.preprocessing)
+    weights = _of_form(form, state, network, spec, facts, told)
     if published is None:
-        return _with_state(state, network, spec, facts)
-    weights = _of_form(
-        recognized(state, spec),
-        state,
-        network,
-        spec,
-        facts,
-        Told(published.preprocessing),
-    )
+        return weights
     number = weights.classes and len(weights.classes)
-    return replace(weights, classes=_class_names(published.classes, number))
+    return replace(weights, classes=names_or_numbers(published.classes, number))
 
 
 # --- The kinds of sources ---------------------------------------------------------
@@ -135,7 +141,7 @@ def _read_published(source, network, spec):
     found = sources.fetch(source, network, spec)
     state = found.weights
     if isinstance(state, pathlib.Path):
-        state = _found_in(read_checkpoint(state), spec, state)
+        state = _found_in(read_checkpoint(state), spec, state).state
         state = {name: as_array(value) for name, value in state.items()}
     form = recognized(state, spec)
 
@@ -153,7 +159,7 @@ def _read_published(source, network, spec):
         state=state,
         form=form,
         preprocessing=found.preprocessing,
-        classes=_class_names(found.classes, _classes_in(state, form, spec)),
+        classes=names_or_numbers(found.classes, classes_in(state, form, spec)),
         reference=reference,
     )
 
@@ -203,7 +209,7 @@ def _read_keras_file(path, kind, network, spec, folder=None):
         spec=spec,
         keras_file=path,
         preprocessing=preprocessing,
-        classes=_class_names(classes, number),
+        classes=names_or_numbers(classes, number),
     )
 
 
@@ -212,12 +218,7 @@ def _found_in(checkpoint, spec, source):
     found = weights_in(checkpoint, partial(fitting_names, spec=spec))
     if found.choice:
         warn(f"{source}: {found.choice}")
-    return found.state
-
-
-def _with_state(state, network, spec, facts):
-    """A state dict, in the format whose names it has."""
-    return _of_form(recognized(state, spec), state, network, spec, facts)
+    return found
 
 
 def _of_form(form, state, network, spec, facts, told=None, kind=None):
@@ -240,7 +241,7 @@ def _of_form(form, state, network, spec, facts, told=None, kind=None):
                 return Reference(library, partial(theirs, state))
         return None
 
-    number = _classes_in(state, form, spec)
+    number = classes_in(state, form, spec)
     names = None if number is None else classes_by_format(kind or form, spec, number)
     return Weights(
         **facts,
@@ -250,7 +251,7 @@ def _of_form(form, state, network, spec, facts, told=None, kind=None):
         form=form,
         preprocessing=told.preprocessing,
         assumed=told.assumed,
-        classes=_class_names(names, number),
+        classes=names_or_numbers(names, number),
         reference=reference,
     )
 
@@ -273,24 +274,6 @@ def _row(network, spec, source):
 def _facts_of(path):
     origin = str(path.resolve())
     return {"name": str(path), "origin": origin, "sha256": sha256_of(path)}
-
-
-def _classes_in(state, form, spec):
-    """How many classes the classifier in a state dict tells apart; `None` without one."""
-    key = FORMATS[form].key(spec, "logits", "bias")
-    for name, value in state.items():
-        if str(name) == key and np.ndim(value) == 1:
-            return len(value)
-    return None
-
-
-def _class_names(names, number):
-    """The names if there is one for each class, else the numbers as names."""
-    if number is None:
-        return None
-    if names is None or len(names) != number:
-        return tuple(map(str, range(number)))
-    return tuple(names)
 
 
 def _what_weights_may_be():

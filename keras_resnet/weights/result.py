@@ -49,6 +49,8 @@ class Weights:
         preprocessing: What images go through before these weights; `None` if unknown.
         assumed: Whose preprocessing this is, where the source doesn't tell its own; `None`
             where it does, or nothing is known.
+        choice: A sentence that tells which of several networks' weights these are; `None`
+            if there was no choice.
         classes: Names of the classes in the order of the logits; ``"0"``, ``"1"``, … if
             the source tells only their number, `None` if it doesn't tell that either.
         reference: Returns the `Reference` to compare with, or `None` without one. It is
@@ -65,5 +67,6 @@ class Weights:
     keras_file: pathlib.Path | None = None
     preprocessing: Preprocessing | None = None
     assumed: str | None = None
+    choice: str | None = None
     classes: tuple[str, ...] | None = None
     reference: Callable[[], Reference | None] = no_reference

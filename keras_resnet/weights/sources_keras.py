@@ -72,7 +72,7 @@ def kerashub(tag: str, network: str, spec: ResNetSpec) -> Published:
             network,
             f"Its presets begin with '{name}_'." if name else "It has none.",
         )
-    keras_hub = imported("keras_hub", f"'kerashub:{tag}'", "'.[kerashub]'")
+    keras_hub = imported("keras_hub", f"'kerashub:{tag}'")
     model = by_library(
         f"kerashub:{tag}",
         lambda: keras_hub.models.ImageClassifier.from_preset(tag),

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.class_names import imagenet_classes
+from keras_resnet.config.class_names import imagenet_classes, told_apart
 from keras_resnet.config.datasets import CIFAR10_CLASSES
 from keras_resnet.config.preprocessing import CROP_ROUNDING
 from keras_resnet.config.spec import ResNetSpec
@@ -72,7 +72,7 @@ def torchvision(
 
     URL, preprocessing and names of the classes are those that torchvision gives.
     """
-    models = imported("torchvision.models", f"'torchvision:{tag}'", "'.[torchvision]'")
+    models = imported("torchvision.models", f"'torchvision:{tag}'")
     name = torch_name(network, spec)
     if name not in models.list_models():
         refuse(f"torchvision:{tag}", network, _other(network, models.list_models()))
@@ -119,7 +119,7 @@ def timm(
 
     URL and preprocessing are those that timm gives.
     """
-    timm = imported("timm", f"'timm:{tag}'", "'.[timm]'")
+    timm = imported("timm", f"'timm:{tag}'")
     name = torch_name(network, spec)
     if not name or not timm.is_model(name):
         refuse(f"timm:{tag}", network, _other(network, timm.list_models(network)))
@@ -182,7 +182,7 @@ def published_file(
 
 
 def _torchvision_urls(name):
-    models = imported("torchvision.models", name, "'.[torchvision]'")
+    models = imported("torchvision.models", name)
     if name not in models.list_models():
         return []
     entries = models.get_model_weights(name).__members__
@@ -190,7 +190,7 @@ def _torchvision_urls(name):
 
 
 def _timm_urls(name):
-    timm = imported("timm", name, "'.[timm]'")
+    timm = imported("timm", name)
     tags = timm.list_pretrained(f"{name}.*")
     return [(tag, timm.get_pretrained_cfg(tag).url or "") for tag in tags]
 
@@ -200,7 +200,8 @@ def _timm_classes(number):
 
     if number != 1000:
         return None
-    return tuple(names.split(",")[0] for names in ImageNetInfo().label_descriptions())
+    synonyms = ImageNetInfo().label_descriptions()
+    return told_apart([names.split(",")[0] for names in synonyms])
 
 
 def torch_reference(

@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from keras_resnet.analysis import figures, image_plots
 
@@ -52,21 +51,6 @@ def test_predictions_that_do_not_fit_are_an_error(change, tmp_path):
         image_plots.example_predictions(
             images, labels, probabilities, names, tmp_path / "p"
         )
-
-
-def test_images_stand_side_by_side(tmp_path):
-    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
-    images = np.broadcast_to(colours[:, None, None], (3, 40, 40, 3))
-    path = image_plots.image_grid(images, tmp_path / "grid.png", columns=2)
-    drawn = np.asarray(Image.open(path).convert("RGB"))
-    expected = np.full((84, 84, 3), 255)
-    expected[:40, :40], expected[:40, 44:], expected[44:, :40] = colours
-    np.testing.assert_array_equal(drawn, expected)
-    grey = np.arange(24, dtype=np.uint8).reshape(1, 4, 6, 1)
-    path = image_plots.image_grid(grey, tmp_path / "grey.png", columns=1)
-    np.testing.assert_array_equal(
-        np.asarray(Image.open(path).convert("L")), grey[0, ..., 0]
-    )
 
 
 def test_mistakes_are_shown_apart(tmp_path, drawn):

@@ -1,8 +1,5 @@
 """Figures: that they are whole, say the right things and leave nothing behind."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -113,16 +110,15 @@ def test_a_failed_write_keeps_the_old_picture(tmp_path, monkeypatch):
 
 
 def test_the_users_matplotlib_is_left_alone(tmp_path):
-    code = (
-        "import sys; from keras_resnet.analysis import plots\n"
-        "assert 'matplotlib' not in sys.modules\n"
-        "row = dict(step=1, loss=1, accuracy=0.5, learning_rate=0.1)\n"
-        "plots.training_curves([row], sys.argv[1], title='')\n"
-        "assert 'matplotlib.pyplot' not in sys.modules\n"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "curves.png")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    from matplotlib import pyplot, rcParams
+
+    def settings():  # Reading the backend's name would choose one.
+        return {name: rcParams[name] for name in rcParams if name != "backend"}
+
+    before, figures = settings(), pyplot.get_fignums()
+    row = dict(step=1, loss=1, accuracy=0.5, learning_rate=0.1)
+    plots.training_curves([row], tmp_path / "curves.png", title="")
+    assert settings() == before and pyplot.get_fignums() == figures
 
 
 def test_training_errors_of_several_networks(tmp_path):
@@ -156,3 +152,24 @@ def test_labels_are_plain_text(tmp_path, drawn):
     legend = drawn[0].axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["_a_$5_$6: 25.0 %"]
     assert drawn[0].get_suptitle() == "100 % of $_$"
+
+
+def test_curves_of_runs_share_an_axis(tmp_path, drawn):
+    runs = {"_$a": history(8), "short": history(2), "empty": []}
+    path = plots.learning_curves(runs, tmp_path / "c.svg", title="Learning curves")
+    assert path.read_text().startswith("<?xml")
+    (axis,) = drawn[0].axes
+    training, validation, short, once = axis.lines[:4]
+    np.testing.assert_allclose(training.get_ydata(), [50 / n for n in range(1, 9)])
+    np.testing.assert_allclose(validation.get_ydata(), [30, 15, 10, 7.5])
+    np.testing.assert_array_equal(validation.get_xdata(), [200, 400, 600, 800])
+    # A colour for each run, dashes for each kind; a point needs a mark.
+    assert training.get_color() == validation.get_color() != short.get_color()
+    assert training.get_linestyle() == short.get_linestyle() == "--"
+    assert validation.get_linestyle() == once.get_linestyle() == "-"
+    assert (validation.get_marker(), once.get_marker()) == ("None", "o")
+    texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert texts[0] == "_$a: training 6.2 %, validation 7.5 % at the end"
+    assert texts[2] == "empty: training –, validation – at the end"
+    with pytest.raises(ValueError, match="at least one|one history"):
+        plots.learning_curves({}, tmp_path / "c.svg", title="")

@@ -102,6 +102,7 @@ def disturbed(folder, number):
     assert start(folder).wait(PATIENCE) == 0, said(folder)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
 def test_an_ended_ledger_goes_on_to_the_same_bits(tmp_path, number):
@@ -121,6 +122,7 @@ def test_an_ended_ledger_goes_on_to_the_same_bits(tmp_path, number):
     assert "Going on from update" in log
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 def test_a_full_disk_ends_the_ledger_until_there_is_room(tmp_path):
     small = tmp_path / "small"

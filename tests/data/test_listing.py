@@ -13,9 +13,10 @@ from PIL import Image
 from keras_resnet.config.image_formats import NAMES, SUFFIXES
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import folders
+from keras_resnet.data.identity import files_of
 from keras_resnet.data.listing import as_text, list_images
 from keras_resnet.data.pipelines import evaluation_batches
-from keras_resnet.runs.evaluate import has_classes
+from keras_resnet.runs.examples import has_classes
 from keras_resnet.runs.load import Run
 from keras_resnet.runs.predict import files
 from tests.conftest import REPOSITORY
@@ -172,6 +173,22 @@ def test_runs_exports_and_converted_weights_are_no_classes(photos):
         assert len(files([photos])) == 24
 
 
+def test_runs_two_levels_down_are_no_class(photos):
+    (photos / "runs/experiment").mkdir(parents=True)
+    (photos / "runs/experiment/first").symlink_to(RUN)
+    (photos / "runs/second").symlink_to(RUN)
+    with pytest.warns(UserWarning, match="1 × output of keras-resnet, 'runs'"):
+        assert folders.load(photos).class_names == ("cat", "dog")
+    # Another folder in there may hold a user's images.
+    write(photos / "runs/experiment/mine/1.png")
+    with pytest.warns(UserWarning, match="1 × output of keras-resnet, 'first'"):
+        assert folders.load(photos, val_fraction=0).class_names == (
+            "cat",
+            "dog",
+            "runs",
+        )
+
+
 def test_settings_of_other_programs_are_no_reason(photos):
     (photos / "cat/settings.json").write_text('{"editor": 1}')
     (photos / "dog/record.json").write_text("no JSON")
@@ -231,7 +248,7 @@ def test_large_folders_go_by_the_same_rules(photos, monkeypatch, tmp_path):
     write(photos / "cat/indoors/1.jpe", photos / "dog/caf\udce9.png")
     small = folders.load(photos)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(folders, "REMEMBERED", 20)
+    monkeypatch.setattr(folders, "MANY", 20)
     for _ in range(2):
         large = folders.load(photos)
         assert large.sha256 == small.sha256 and large.train.size == small.train.size
@@ -239,7 +256,7 @@ def test_large_folders_go_by_the_same_rules(photos, monkeypatch, tmp_path):
 
 def test_what_could_not_be_read_is_not_remembered(photos, monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(folders, "REMEMBERED", 20)
+    monkeypatch.setattr(folders, "MANY", 20)
     looked = []
 
     def unreadable(paths, *args, **options):
@@ -255,20 +272,47 @@ def test_what_could_not_be_read_is_not_remembered(photos, monkeypatch, tmp_path)
 @pytest.mark.parametrize(
     ("train", "name"),
     [
-        ("train", "val"),
         ("Training", "Valid"),
-        ("TRAIN", "VALIDATION"),
-        ("train", "dev"),
+        ("training_set", "validation_set"),
+        pytest.param("train", "val", marks=pytest.mark.slow),
+        pytest.param("TRAIN", "VALIDATION", marks=pytest.mark.slow),
+        pytest.param("train", "dev", marks=pytest.mark.slow),
+        pytest.param("seg_train", "val", marks=pytest.mark.slow),
     ],
 )
 def test_folders_of_splits_have_many_names(tmp_path, train, name):
-    for split, count in ((train, 4), (name, 2), ("Test", 1)):
+    test = {"training_set": "test_set", "seg_train": "seg_test"}.get(train, "Test")
+    for split, count in ((train, 4), (name, 2), (test, 1)):
         write(*(tmp_path / split / c / f"{i}.png" for c in "ab" for i in range(count)))
     splits = folders.load(tmp_path)
     sizes = (splits.train.size, splits.validation.size, splits.test.size)
     assert sizes == (8, 4, 2) and splits.class_names == ("a", "b")
     with pytest.raises(ValueError, match=f"and .*{name}. Leave one"):
         folders.check_val_fraction(tmp_path, 0.2)
+
+
+@pytest.mark.parametrize("once", ["", "test"])
+def test_folders_of_splits_may_be_doubled_as_archives_have_them(
+    tmp_path, recwarn, once
+):
+    for split, count in (("train", 4), ("val", 2), ("test", 1)):
+        inside = split if split == once else f"{split}/{split.capitalize()}"
+        write(*(tmp_path / inside / c / f"{i}.png" for c in "ab" for i in range(count)))
+    splits = folders.load(tmp_path)
+    sizes = (splits.train.size, splits.validation.size, splits.test.size)
+    assert sizes == (8, 4, 2) and splits.class_names == ("a", "b")
+    assert not [w for w in recwarn.list if "Beside" in str(w.message)]
+    # The path in the folder, by which a run knows an image.
+    files = files_of(splits)
+    assert next(files).path == "train/Train/a/0.png"
+
+
+def test_a_doubled_folder_beside_one_that_is_not_stays_as_it_was(tmp_path):
+    """Runs of earlier versions have these images."""
+    for inside in ("train", "test/test"):
+        write(*(tmp_path / inside / c / f"{i}.png" for c in "ab" for i in range(20)))
+    with pytest.warns(UserWarning):
+        assert folders.load(tmp_path).test is None
 
 
 def test_what_lies_beside_train_is_named(tmp_path):
@@ -342,6 +386,14 @@ def test_accents_are_the_same_however_they_are_written(tmp_path):
         run = Run(None, (name, "zoo"), PREPARE, record={}, folder=tmp_path)
         assert has_classes(run, splits.class_names)
         assert not has_classes(run, ("cafe", "zoo"))
+
+
+def test_a_class_whose_name_is_written_in_two_ways_is_one(tmp_path):
+    for form in ("NFD", "NFC"):
+        (tmp_path / unicodedata.normalize(form, "café")).mkdir()
+    said = r"\['caf\u00e9'\], which two folders have, their accents written in two ways"
+    with pytest.raises(ValueError, match=said):
+        folders.load(tmp_path)
 
 
 @on_linux

@@ -51,7 +51,15 @@ AUGMENTATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Inception crops",
+        "padded crops, kept in memory",
+        pytest.param("scales", marks=pytest.mark.slow),
+        pytest.param("none", marks=pytest.mark.slow),
+    ],
+)
 def test_training(splits, name):
     recipe = replace(
         RECIPES["quickstart"],
@@ -98,6 +106,7 @@ def test_pixels_are_kept_apart_by_every_field_that_changes_them(splits):
         "interpolation": replace(UPRIGHT, interpolation="bicubic"),
         "crop_rounding": replace(UPRIGHT, resize=19, crop_rounding="floor"),
         "exif_orientation": AS_STORED,
+        "bit_depth": replace(UPRIGHT, bit_depth=12),
     }
     assert set(others) == set(cache.FIELDS)
     kept, _ = cache.tensors(examples, UPRIGHT)
@@ -108,7 +117,7 @@ def test_pixels_are_kept_apart_by_every_field_that_changes_them(splits):
     assert np.any(cache.tensors(examples, up)[0] != floored)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="the graph is TensorFlow's"
 )

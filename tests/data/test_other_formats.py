@@ -10,7 +10,7 @@ from PIL import Image
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data import folders
 from keras_resnet.data.decoding import decode
-from keras_resnet.data.images import read_image
+from keras_resnet.data.image_files import read_image
 
 tf = pytest.importorskip("tensorflow")
 Y, X = np.mgrid[0:20, 0:30]

@@ -3,6 +3,8 @@
 import io
 import itertools
 import pathlib
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -28,6 +30,7 @@ from keras_resnet.data.pipelines import (
     training_batches,
 )
 from keras_resnet.data.sources import Examples, StreamedExamples
+from keras_resnet.devices import limits
 
 SIZE = 23  # Examples; no batch size below divides it.
 P = Preprocessing(
@@ -167,7 +170,9 @@ def test_going_on_is_the_tail_of_the_whole(examples, kind, augmentation):
         assert same(tail, whole[start:])
 
 
-@pytest.mark.parametrize("kind", ["pixels", "streamed"])
+@pytest.mark.parametrize(
+    "kind", ["pixels", pytest.param("streamed", marks=pytest.mark.slow)]
+)
 def test_a_batch_may_hold_more_than_an_epoch(examples, kind):
     whole = batches_of(examples[kind], PAD, batch_size=50, steps=3)
     assert np.bincount(all_labels(whole)).max() <= 7
@@ -176,7 +181,13 @@ def test_a_batch_may_hold_more_than_an_epoch(examples, kind):
     )
 
 
-@EACH
+SEEDS = [
+    pytest.param(*pair, marks=() if pair in ONCE[::2] else pytest.mark.exhaustive)
+    for pair in itertools.product(KINDS, (None, PAD, SCALE))
+]
+
+
+@pytest.mark.parametrize(("kind", "augmentation"), SEEDS)
 def test_the_stream_depends_on_the_given_seed_alone(examples, kind, augmentation):
     first = batches_of(examples[kind], augmentation)
     tf.random.set_seed(99)
@@ -221,8 +232,10 @@ def test_pixels_of_another_size_are_resized(examples):
     np.testing.assert_array_equal(images[2], expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("batch_size", [4, 23, 50])
+@pytest.mark.parametrize(
+    ("kind", "batch_size"),
+    [*((kind, 4) for kind in KINDS), ("pixels", 23), ("pixels", 50), ("files", 50)],
+)
 def test_evaluation_shows_everything_once_in_order(examples, kind, batch_size):
     batches = evaluation_batches(examples[kind], P, batch_size=batch_size)
     assert batches.cardinality() == -(-SIZE // batch_size)
@@ -287,12 +300,13 @@ OPERATIONS = RandAugment(operations=1, strength=0.3)
 @pytest.mark.parametrize(
     ("kind", "augmentation", "parts"),
     [
-        (
+        pytest.param(
             "encoded",
             INCEPTION,
             dict(image_sizes=SIZES, rand_augment=OPERATIONS, **SOFT),
+            marks=pytest.mark.slow,
         ),
-        ("streamed", INCEPTION, SOFT),
+        pytest.param("streamed", INCEPTION, SOFT, marks=pytest.mark.slow),
         ("pixels", PAD, SOFT),
     ],
 )
@@ -345,14 +359,15 @@ def test_inception_crops_of_pixels_and_of_files_are_equal(examples):
 @pytest.mark.parametrize(
     ("kind", "augmentation", "parts"),
     [
-        ("pixels", PAD, {}),
         ("pixels", PAD, SOFT),
         ("files", PAD, {}),
-        ("streamed", SCALE, {}),
-        (
+        pytest.param("pixels", PAD, {}, marks=pytest.mark.slow),
+        pytest.param("streamed", SCALE, {}, marks=pytest.mark.slow),
+        pytest.param(
             "encoded",
             INCEPTION,
             dict(image_sizes=SIZES, rand_augment=OPERATIONS, **SOFT),
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -440,6 +455,30 @@ def test_kept_pixels_are_what_decoding_each_time_gives(
     assert same(validated(), validation)
 
 
+@pytest.mark.slow
+def test_decoding_ahead_takes_little_more_than_twice_what_it_keeps(tmp_path):
+    image = np.zeros((512, 512, 3), np.uint8)
+    (tmp_path / "image.png").write_bytes(png(image))
+    code = (
+        "import resource, sys; import numpy as np\n"
+        "from keras_resnet.config.preprocessing import Preprocessing\n"
+        "from keras_resnet.data import cache, examples\n"
+        "p = Preprocessing(channels=3, resize=None, size=(512, 512), mean=(0.0,) * 3, "
+        "std=(1.0,) * 3)\n"
+        "def peak():\n"
+        "    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "def take(n):\n"
+        "    paths = np.array(n * [sys.argv[1]], dtype=object)\n"
+        "    return cache.tensors(examples.Examples(paths, np.zeros(n, 'int32')), p)\n"
+        "take(8)\n"
+        "before, kept = peak(), take(800)[0]\n"
+        "print((peak() - before) / kept.numpy().nbytes)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "image.png")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout.split()[-1]) < 2.2
+
+
 def test_what_fits_is_decoded_once(photos, monkeypatch):
     options = dict(batch_size=16, steps=20)
     # None of these would see images more than once, or prepare them alike.
@@ -453,6 +492,13 @@ def test_what_fits_is_decoded_once(photos, monkeypatch):
     assert len(list(first)) == 20
     assert len(batches_of(photos.train, PAD, **options)) == 20
     monkeypatch.setattr(cache, "MOST", photos.train.size * 12 * 12 * 3 - 1)
+    assert not cache.fits(photos.train, P)
+    monkeypatch.undo()
+    assert cache.fits(photos.train, P)
+    # In a small container on a large machine.
+    monkeypatch.setattr(
+        limits, "memory", lambda: 8 * photos.train.size * 12 * 12 * 3 - 1
+    )
     assert not cache.fits(photos.train, P)
     with pytest.raises(tf.errors.NotFoundError):
         batches_of(photos.train, PAD, **options)

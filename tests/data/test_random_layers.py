@@ -219,7 +219,9 @@ def test_a_layer_of_a_row_is_what_the_row_says():
         (crop,) = layers.augmentation_layer(still, 24, seed=1).layers
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    "name", ["pad", "scale", pytest.param("recipe", marks=pytest.mark.slow)]
+)
 def test_each_layer_behaves_as_keras_own(name, tmp_path):
     photos = photographs()
     layer = ALL[name]()

@@ -3,6 +3,8 @@
 import hashlib
 import http.server
 import io
+import json
+import os
 import re
 import shutil
 import threading
@@ -18,6 +20,7 @@ from keras_resnet.data import folders, sources
 from keras_resnet.data.bundled import make_fashion_mini
 from keras_resnet.data.download import prepared_builder
 from keras_resnet.data.examples import Examples, split_off_validation
+from keras_resnet.data.image_files import read_image
 from keras_resnet.data.sources import load
 
 pytestmark = pytest.mark.usefixtures("never_autotuned")
@@ -156,6 +159,7 @@ def test_imagenette(shared_data):
     assert len(imagenette.class_names) == 10
 
 
+@pytest.mark.slow
 def test_a_streamed_set_reads_the_same_records(shared_data, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     spec = DATASETS["imagenette"]
@@ -222,7 +226,58 @@ def test_a_failed_download_says_what_to_do(monkeypatch, tmp_path):
         load("cifar100", data_dir=tmp_path)
 
 
-def test_a_download_is_tried_once(monkeypatch, tmp_path):
+def files_below(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.fixture
+def copies(tmp_path):
+    """A folder of two data sets, as far as their places are told by files."""
+    for place in ("cifar100/3.0.2", "imagenette/160px-v2/1.0.0"):
+        folder = tmp_path / "tfds" / place
+        folder.mkdir(parents=True)
+        name = json.dumps({"name": place.split("/")[0]})
+        (folder / "dataset_info.json").write_text(name)
+    return tmp_path / "tfds"
+
+
+@pytest.mark.parametrize("look", [load, sources.is_here])
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("cifar100", "cifar100"),
+        ("cifar100", "cifar100/3.0.2"),
+        ("cifar100", ".."),
+        ("cifar100", "imagenette/160px-v2"),
+        ("imagenette", "imagenette"),
+        ("imagenette", "imagenette/160px-v2"),
+        ("imagenette", "imagenette/160px-v2/1.0.0"),
+        ("svhn", "cifar100"),  # Not here at all, and no place to download it to.
+        ("svhn", "imagenette/160px-v2/1.0.0"),
+    ],
+)
+def test_a_wrong_level_of_data_dir_is_told_at_once(
+    copies, monkeypatch, look, name, given
+):
+    import tensorflow_datasets as tfds
+
+    monkeypatch.setattr(
+        tfds.core.DatasetBuilder,
+        "download_and_prepare",
+        lambda *_, **__: pytest.fail("downloads"),
+    )
+    before = files_below(copies)
+    with pytest.raises(FileNotFoundError, match=f"give --data-dir {copies}[., ]"):
+        look(name, data_dir=copies / given)
+    assert files_below(copies) == before
+
+
+def test_other_folders_may_be_downloaded_to(copies):
+    for folder in (copies, copies / "new", copies.parent / "cifar100"):
+        assert not sources.is_here("svhn", folder)
+
+
+def test_a_download_is_tried_once_and_leaves_nothing(monkeypatch, tmp_path):
     """TFDS's own ten tries take over three minutes without a network."""
     import tensorflow_datasets as tfds
 
@@ -247,9 +302,18 @@ def test_a_download_is_tried_once(monkeypatch, tmp_path):
             lambda self, manager: manager.download(url),
         )
         with pytest.raises(FileNotFoundError, match="downloading it failed"):
+            load("cifar100", data_dir=tmp_path / "new")
+        assert files_below(tmp_path) == []
+        # What was there before stays, such as what somebody else is downloading.
+        for name in ("manual/mine.tar", "cifar100/theirs.tmp.0123/half"):
+            (tmp_path / "downloads" / name).parent.mkdir(parents=True)
+            (tmp_path / "downloads" / name).touch()
+        before = files_below(tmp_path)
+        with pytest.raises(FileNotFoundError, match="downloading it failed"):
             load("cifar100", data_dir=tmp_path)
+        assert files_below(tmp_path) == before
         server.shutdown()
-    assert tries == ["/cifar.tar.gz"]
+    assert tries == ["/cifar.tar.gz"] * 2
 
 
 def write_images(folder, classes, count):
@@ -294,6 +358,18 @@ def test_the_fingerprint_of_a_folder_covers_paths_and_sizes(tmp_path):
     assert folders.load(tmp_path / "b").sha256 == first
     (tmp_path / "b" / "cat" / "00.png").rename(tmp_path / "b" / "cat" / "zz.png")
     assert folders.load(tmp_path / "b").sha256 != first
+
+
+def test_a_folder_is_split_as_its_folder_of_training_images_is(tmp_path):
+    write_images(tmp_path / "train", ("cat", "dog"), 20)
+    inside = folders.load(tmp_path / "train").validation.images.tolist()
+    assert folders.load(tmp_path).validation.images.tolist() == inside
+    with pytest.raises(ValueError, match="--group.*every image's path"):
+        folders.load(tmp_path, group="video")
+    halves = folders.load(tmp_path, val_fraction=0.5, group="[0-9]")  # The first digit.
+    assert np.bincount(halves.validation.labels).tolist() == [10, 10]
+    # One digit for both classes.
+    assert len({path[-6:] for path in halves.validation.images}) == 10
 
 
 def test_given_splits_are_kept(tmp_path):
@@ -341,7 +417,7 @@ def test_a_large_folder_is_looked_through_once_and_again_when_it_changes(
     tmp_path, monkeypatch
 ):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(folders, "REMEMBERED", 40)
+    monkeypatch.setattr(folders, "MANY", 40)
     looked = []
     decode_all = folders.decode_all
 
@@ -361,6 +437,38 @@ def test_a_large_folder_is_looked_through_once_and_again_when_it_changes(
     file.write_bytes(file.with_name("01.JPG").read_bytes())
     assert folders.load(photos).skipped == ()
     assert len(looked) == 2
+
+
+@pytest.mark.parametrize("magic", [b"", b"\xff\xd8\xff"])
+def test_a_huge_file_is_not_read(tmp_path, monkeypatch, magic):
+    """A file with a hole, which takes no place on the disk."""
+    write_images(tmp_path, ("cat", "dog"), 3)
+    huge = tmp_path / "cat" / "huge.jpg"
+    huge.write_bytes(magic)
+    os.truncate(huge, 2**31)
+    read = []
+    decode_all = folders.decode_all
+
+    def noted(files, *args, **options):
+        read.extend(files)
+        return decode_all(files, *args, **options)
+
+    monkeypatch.setattr(folders, "decode_all", noted)
+    [skipped] = folders.load(tmp_path, bad_share=0.2).skipped
+    reason = "than the 2,147,483,647 that can be decoded" if magic else "are no JPEG"
+    assert str(huge) in skipped and reason in skipped
+    assert len(read) == 6 and os.fsencode(huge) not in read
+    with pytest.raises(ValueError, match="must be .* image. Received: it has 2,147,"):
+        read_image(huge, None)
+
+
+def test_a_folder_of_nothing_but_huge_files_is_refused(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").touch()
+        os.truncate(tmp_path / name / "1.jpg", 2**27)
+    with pytest.raises(ValueError, match="2 of 2 are bad: .*are no JPEG"):
+        folders.load(tmp_path)
 
 
 def test_few_damaged_images_are_left_out_and_named(tmp_path):
@@ -484,11 +592,20 @@ def test_folders_without_a_data_set_are_refused(tmp_path):
 
 
 def test_too_few_images_to_split_are_refused(tmp_path):
+    write_images(tmp_path / "single", ("cat", "dog"), 1)
+    with pytest.raises(ValueError, match="must be at least one, and leave some"):
+        folders.load(tmp_path / "single")
+    shutil.copy(tmp_path / "single/cat/00.png", tmp_path / "single/cat/more.png")
+    with pytest.warns(UserWarning, match="validation images lack 1 of 2 .*: 'dog'"):
+        splits = folders.load(tmp_path / "single", val_fraction=0.75)
+    assert (splits.train.size, splits.validation.size) == (2, 1)
+    shutil.rmtree(tmp_path / "single")
     write_images(tmp_path, ("cat", "dog"), 2)
+    # As earlier versions chose them, of which some run may go on.
     with pytest.raises(ValueError, match="must take at least one example"):
-        folders.load(tmp_path)
+        folders.load(tmp_path, split_by="position")
     with pytest.raises(ValueError, match="must keep an example to train on"):
-        folders.load(tmp_path, val_fraction=0.75)
+        folders.load(tmp_path, val_fraction=0.75, split_by="position")
     for fraction in (0, 1.5):
         with pytest.raises(ValueError, match=f"val_fraction={fraction}"):
             folders.check_val_fraction(tmp_path, fraction)
@@ -502,6 +619,8 @@ def test_validation_images_of_a_folders_own(tmp_path):
     assert folders.load(tmp_path).validation.size == 4
     with pytest.raises(ValueError, match="val_fraction=0.2, and .*val. Leave one"):
         folders.check_val_fraction(tmp_path, 0.2)
+    with pytest.raises(ValueError, match="group='cat', and .*val. Leave one"):
+        folders.check_val_fraction(tmp_path, None, "cat")
     write_images(tmp_path / "validation", ("cat", "dog"), 2)
     with pytest.raises(ValueError, match="one folder of val.*val and validation"):
         folders.load(tmp_path)

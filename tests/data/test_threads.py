@@ -20,6 +20,7 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import pipelines, threads
 from keras_resnet.data.examples import Examples, StreamedExamples
+from keras_resnet.devices import limits
 from tests.helpers.smoke import smoke
 
 PACKAGE = pathlib.Path(keras_resnet.__file__).parent
@@ -135,6 +136,6 @@ def test_a_process_counts_the_cores_that_it_may_use():
 
 
 def test_memory_does_not_grow_with_the_cores(monkeypatch):
-    monkeypatch.setattr(threads, "usable_cores", lambda: 128)
+    monkeypatch.setattr(limits, "cores", lambda: 128)
     assert threads.images_at_a_time() == 128
     assert threads.batches_at_a_time() == threads.MOST_BATCHES

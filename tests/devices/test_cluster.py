@@ -13,7 +13,22 @@ KUBEFLOW = {
     "task": {"type": "worker", "index": 1},
 }
 ALONE = {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 0}}
+# As AI Platform and SageMaker write it.
+MASTER = {
+    "cluster": {"master": ["a:1"], "worker": ["b:2"], "ps": [], "evaluator": None},
+    "task": {"type": "master", "index": "0", "trial": ""},
+    "environment": "cloud",
+}
+WITH_EVALUATOR = {
+    "cluster": {"chief": ["a:1"], "worker": ["b:2"], "evaluator": ["c:3"]},
+    "task": {"type": "worker", "index": 0},
+}
 SLURM_ADDRESSES = ("n8:12056", "n9:12056", "n10:12056", "n11:12056")
+
+
+def of(config, job):
+    """A cluster's `TF_CONFIG` for the first process of another job."""
+    return {**config, "task": {"type": job, "index": 0}}
 
 
 @pytest.mark.parametrize(
@@ -24,6 +39,40 @@ SLURM_ADDRESSES = ("n8:12056", "n9:12056", "n10:12056", "n11:12056")
         ({"TF_CONFIG": json.dumps(KUBEFLOW)}, Workers(("a:1", "b:2", "c:3"), 3, 2)),
         ({"TF_CONFIG": json.dumps(ALONE)}, Workers()),
         ({"TF_CONFIG": "{}"}, Workers()),
+        ({"TF_CONFIG": json.dumps(MASTER)}, Workers(("a:1", "b:2"), 2, 0)),
+        (
+            {"TF_CONFIG": json.dumps(of(MASTER, "worker"))},
+            Workers(("a:1", "b:2"), 2, 1),
+        ),
+        (
+            {
+                "TF_CONFIG": '{"cluster": {"master": ["a:1"], "worker": []}, '
+                '"task": {"type": "master", "index": 0}}'
+            },
+            Workers(),
+        ),
+        (
+            {
+                "TF_CONFIG": '{"cluster": {"worker": []}, '
+                '"task": {"type": "worker", "index": 0}}'
+            },
+            Workers(),
+        ),
+        ({"TF_CONFIG": '{"cluster": null, "task": null}'}, Workers()),
+        ({"TF_CONFIG": json.dumps(WITH_EVALUATOR)}, Workers(("a:1", "b:2"), 2, 1)),
+        (
+            {"TF_CONFIG": json.dumps(of(WITH_EVALUATOR, "chief"))},
+            Workers(("a:1", "b:2"), 2, 0),
+        ),
+        (
+            {"TF_CONFIG": json.dumps(of(WITH_EVALUATOR, "evaluator"))},
+            Workers(evaluator=True),
+        ),
+        # TensorFlow's own convention: an evaluator that the cluster doesn't list.
+        (
+            {"TF_CONFIG": json.dumps(of(TF_CONFIG, "evaluator"))},
+            Workers(evaluator=True),
+        ),
         (
             {"KERAS_RESNET_WORKERS": "a:1, b:2", "JOB_COMPLETION_INDEX": "1"},
             Workers(("a:1", "b:2"), 2, 1),
@@ -72,7 +121,20 @@ def test_the_environment_names_the_workers(environment, expected):
         ({"JAX_COORDINATOR_ADDRESS": "a:1"}, "JAX_NUM_PROCESSES must be set"),
         (
             {"TF_CONFIG": json.dumps({"cluster": {"ps": ["a:1"], "worker": ["b:1"]}})},
-            "no jobs but 'chief' and 'worker'",
+            r"Parameter servers \(the job 'ps' of TF_CONFIG\) can't take part",
+        ),
+        ({"TF_CONFIG": json.dumps(of(TF_CONFIG, "ps"))}, "Parameter servers.*a 'ps'"),
+        (
+            {"TF_CONFIG": json.dumps({"cluster": {"tpu": ["a:1"], "ps": []}})},
+            r"no jobs but 'chief' \(or 'master'\), .*Received: \['tpu'\]",
+        ),
+        (
+            {
+                "TF_CONFIG": json.dumps(
+                    {"cluster": {"chief": ["a:1"], "master": ["b:1"]}}
+                )
+            },
+            "must have one chief.*chief: .'a:1'., master: .'b:1'.",
         ),
         (
             {"TF_CONFIG": json.dumps({**TF_CONFIG, "task": {}})},
@@ -99,8 +161,8 @@ def test_the_environment_names_the_workers(environment, expected):
                 {"type": "worker", "index": None},
                 {"type": "worker", "index": 2},
                 {"type": "worker", "index": -1},
-                {"type": "evaluator", "index": 0},
                 {"type": "chief", "index": 0},
+                {"type": "master", "index": 0},
             ]
         ),
         (
@@ -134,7 +196,14 @@ def test_the_environment_names_the_workers(environment, expected):
             "SLURM_STEP_NUM_TASKS must be a whole",
         ),
         ({**SLURM, "SLURM_JOB_ID": "x"}, "SLURM_JOB_ID must be as `srun`.*'x'"),
-        ({**SLURM, "SLURM_STEP_NODELIST": "n[8-x]"}, "SLURM_STEP_NODELIST must be as"),
+        *(
+            ({**SLURM, "SLURM_STEP_NODELIST": nodes}, "SLURM_STEP_NODELIST must be as")
+            for nodes in ["n[8-x]", "n[8-11", "n8-11]", "n[8-", "n[]", ""]
+        ),
+        *(
+            ({**SLURM, "SLURM_STEP_TASKS_PER_NODE": tasks}, "TASKS_PER_NODE must be as")
+            for tasks in ["1(x4", "1x4)", "1(x", "1,", ""]
+        ),
         (
             {**SLURM, "SLURM_STEP_NODELIST": "n8"},
             "must name a place for each .* 4 tasks",

@@ -138,11 +138,3 @@ def test_images_of_changing_sizes_are_shared_out_too(monkeypatch):
     assert placed.element_spec[0].shape[-1] == 3
     shapes = [images.shape for images, _ in placed]
     assert shapes == 2 * [(2, 5, 5, 3)] + 2 * [(2, 7, 7, 3)]
-
-
-def test_what_one_worker_has_not_is_an_error_on_all(monkeypatch):
-    monkeypatch.setattr(distribute, "everyones", lambda number, devices: [1, number])
-    two = Devices("cpu", ("cpu:0",), workers=2, worker=1)
-    distribute.require(True, two, "All must see it.")
-    with pytest.raises(ValueError, match=r"must see it. Received: .* workers \[1\]"):
-        distribute.require(False, two, "All must see it.")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from keras_resnet.devices.find import Devices, accelerators, find_devices
+from keras_resnet.devices.describe import accelerators
+from keras_resnet.devices.find import Devices, find_devices
 
 ONE_CPU = Devices("cpu", ("cpu:0",))
 TWO_GPUS = Devices("gpu", ("gpu:0", "gpu:1"))

@@ -1,10 +1,12 @@
-"""What is printed, wherever it goes."""
+"""What is printed, wherever it goes; functions that graphs share."""
 
 import contextlib
 import io
 
+import tensorflow as tf
+
 from keras_resnet.data.bad_examples import remembered
-from keras_resnet.devices.host import say
+from keras_resnet.devices.host import say, traced_once
 
 
 @contextlib.contextmanager
@@ -32,3 +34,18 @@ def test_what_python_says_of_data_is_shown_there(tmp_path, monkeypatch):
 def test_without_a_console_nothing_is_raised():
     with contextlib.redirect_stdout(None):  # As of pythonw on Windows.
         say("caf\u00e9")
+
+
+def test_graphs_share_what_is_traced_once():
+    seen = []
+
+    @traced_once
+    def length(text):
+        seen.append(tf.executing_eagerly())
+        return tf.strings.length(text)
+
+    for text in ("a", "abc"):
+        lengths = tf.data.Dataset.from_tensors(text).map(length)
+        assert list(lengths.as_numpy_iterator()) == [len(text)]
+    assert length(tf.constant("ab")).numpy() == 2
+    assert seen == [False, True]

@@ -1,9 +1,14 @@
 """Precision and XLA: honoured or refused."""
 
+import importlib
+import operator
+
+import keras
 import pytest
 
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.devices import find, precision
+from keras_resnet.runs.request import TrainRequest
 
 ONE_CPU = find.Devices("cpu", ("cpu:0",))
 TWO_CPUS = find.Devices("cpu", ("cpu:0", "cpu:1"))
@@ -85,3 +90,46 @@ def test_xla_and_synchronized_batch_norm_exclude_each_other(monkeypatch):
         precision.choose_xla("on", TWO_CPUS, synchronized=True)
     assert precision.choose_xla("auto", TWO_GPUS, synchronized=True) is False
     assert precision.choose_xla("on", ONE_CPU, synchronized=True) is True
+
+
+class Reached(Exception):
+    """Of a test: a function has come as far as it should."""
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "inner", "arguments"),
+    [
+        ("reproduce", "_train", "find_devices", (TrainRequest(), None)),
+        ("reproduce", "plan", "find_devices", ()),
+        ("runs.load", "load", "local_path", ("run",)),
+        ("runs.load", "Run.scores", "as_uint8", (None, None)),
+        ("runs.evaluate", "evaluate", "load", ("run",)),
+        ("runs.export", "export", "load", ("run",)),
+        ("runs.convert", "convert", "local_path", ("weights.npz", "out")),
+    ],
+)
+def test_what_keras_is_told_does_not_reach(
+    monkeypatch, keras_is_told, module, function, inner, arguments
+):
+    def told():
+        config = keras.config
+        return (
+            config.dtype_policy().name,
+            config.floatx(),
+            config.epsilon(),
+            config.image_data_format(),
+            config.max_epochs(),
+            config.max_steps_per_epoch(),
+        )
+
+    def reached(*_):
+        assert told() == ("float32", "float32", 1e-7, "channels_last", None, None)
+        raise Reached
+
+    keras_is_told()
+    users = told()
+    module = importlib.import_module(f"keras_resnet.{module}")
+    monkeypatch.setattr(module, inner, reached)
+    with pytest.raises(Reached):
+        operator.attrgetter(function)(module)(*arguments)
+    assert told() == users

@@ -11,6 +11,7 @@ import pytest
 
 from keras_resnet.export.checks import features_of, gives_probabilities
 from tests.helpers.exported import NAMES, classifier, decoder, export, normalize
+from tests.helpers.file_systems import bucket  # noqa: F401
 from tests.helpers.served import Served
 
 tf = pytest.importorskip("tensorflow")
@@ -128,6 +129,7 @@ def test_files_given_lie_beside_the_labels(tmp_path):
     assert (path / "assets.extra/preprocessing.json").read_text() == "{}\n"
 
 
+@pytest.mark.slow
 def test_the_same_export_has_the_same_bytes_but_for_names_of_functions(tmp_path):
     """TensorFlow numbers them through the process; the fingerprint is of that."""
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
@@ -184,6 +186,17 @@ def test_batch_norm_is_folded(tmp_path):
         tuple(shape) for _, shape in tf.train.list_variables(str(stored)) if shape
     ]
     assert sorted(shapes) == [(3, 3, 3, 16), (7,), (16,), (16, 7)]
+
+
+def test_a_bucket_takes_a_version_file_by_file(tmp_path, bucket):  # noqa: F811
+    keras.utils.set_random_seed(0)
+    model = classifier(classes=3)
+    path = export(model, tmp_path, names=NAMES[:3])
+    assert [one.name for one in tmp_path.iterdir()] == ["1"]
+    images = np.random.default_rng(3).integers(0, 256, (2, 16, 16, 3), "uint8")
+    answer = load_signatures(path)("images", images=images)
+    expected = expected_scores(model, images)
+    np.testing.assert_allclose(answer["scores"], expected, atol=1e-5)
 
 
 def test_a_softmax_is_not_added_to_a_softmax(tmp_path):

@@ -2,23 +2,59 @@
 
     python -m tests.helpers.notebooks notebooks/01_quickstart.ipynb
 
-writes the outputs into the notebook, with a hash of its code cells in its metadata.
+writes the badge, the cell that installs the package and the outputs into the notebook, with
+a hash of its other code cells in its metadata, and prints the CPU time that it took.
+
+    python -m tests.helpers.notebooks --links notebooks/*.ipynb
+
+writes badge and installation alone, once the address in pyproject.toml has changed.
 """
 
 import hashlib
 import json
 import pathlib
+import re
+import resource
 import sys
 import tempfile
+import tomllib
 
 FOLDER = pathlib.Path(__file__).parents[2] / "notebooks"
 HASH = "code_sha256"
+BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
+
+_PROJECT = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
+REPOSITORY = _PROJECT["urls"]["Repository"]
+INSTALL = f"""\
+# Installs the package where it is missing, as on Colab.
+import importlib.util
+
+if importlib.util.find_spec("keras_resnet") is None:
+    %pip install -q "{_PROJECT["name"]} @ git+{REPOSITORY}\""""
+
+
+def badge(name):
+    """The link that opens a notebook of the repository in Colab, as a picture."""
+    colab = "https://colab.research.google.com"
+    path = f"{REPOSITORY.removeprefix('https://github.com/')}/blob/main/notebooks"
+    image = f"![Open in Colab]({colab}/assets/colab-badge.svg)"
+    return f"[{image}]({colab}/github/{path}/{name}.ipynb)"
+
+
+def source(cell):
+    """A cell's text, which the file may hold in lines."""
+    return "".join(cell["source"])
+
+
+def code_cells(notebook):
+    """The code cells behind the first, which installs the package."""
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return cells[1:]
 
 
 def code_hash(notebook):
-    """A hash of the code cells' sources."""
-    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    sources = ["".join(cell["source"]) for cell in cells]
+    """A hash of the code cells' sources, without the installation."""
+    sources = [source(cell) for cell in code_cells(notebook)]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
@@ -28,32 +64,60 @@ def is_current(path):
     return notebook["metadata"].get(HASH) == code_hash(notebook)
 
 
-def execute(path, folder):
-    """The notebook with the outputs that its cells have in ``folder``."""
-    import nbclient
+def linked(path):
+    """The notebook with the badge and the installation of the repository's address."""
     import nbformat
 
     notebook = nbformat.read(path, as_version=4)
-    resources = {"metadata": {"path": str(folder)}}
-    nbclient.NotebookClient(notebook, timeout=1_200, resources=resources).execute()
+    title = notebook.cells[0]
+    title.source = BADGE.sub(badge(path.stem), title.source)
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    first.source = INSTALL
     return notebook
 
 
-def main(paths):
-    """Writes each notebook's outputs into it."""
+def execute(path, folder):
+    """The notebook with the outputs that its cells have in ``folder``."""
+    import nbclient
+
+    notebook = linked(path)
+    nbclient.NotebookClient(
+        notebook,
+        timeout=1_200,
+        coalesce_streams=True,  # What is printed by a cell is one output.
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+    return notebook
+
+
+def executed(path):
+    """The notebook with its outputs, as it is committed."""
+    with tempfile.TemporaryDirectory() as folder:
+        notebook = execute(path, folder)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # The times of day.
+        if cell.cell_type == "code":  # What libraries say of a machine is no result.
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    notebook.metadata[HASH] = code_hash(notebook)
+    return notebook
+
+
+def main(arguments):
+    """Writes into each notebook what the module's docstring says."""
     import nbformat
 
-    for path in map(pathlib.Path, paths):
-        with tempfile.TemporaryDirectory() as folder:
-            notebook = execute(path, folder)
-        for cell in notebook.cells:
-            cell.metadata.pop("execution", None)  # The times of day.
-            if (
-                cell.cell_type == "code"
-            ):  # What libraries say of a machine is no result.
-                cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
-        notebook.metadata[HASH] = code_hash(notebook)
+    links_alone = arguments[:1] == ["--links"]
+    for path in map(pathlib.Path, arguments[links_alone:]):
+        before = _cpu_seconds()
+        notebook = linked(path) if links_alone else executed(path)
         nbformat.write(notebook, path)
+        print(f"{path}: {_cpu_seconds() - before:.0f} s of CPU time")
+
+
+def _cpu_seconds():
+    """Those of all processes that this one started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

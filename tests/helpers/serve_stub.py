@@ -1,6 +1,6 @@
 """Serves a classifier without a network; for tests of the server alone.
 
-    python -m tests.helpers.serve_stub PORT
+    python -m tests.helpers.serve_stub PORT [ORIGIN ...]
 
 Its three scores are the shares of an image's mean red, green and blue. A file that holds
 `SLOW` takes 0.2 s more, one that holds `KILL` ends the worker.
@@ -59,5 +59,10 @@ if __name__ == "__main__":
         header_seconds=3,
     )
     serve(
-        serve_stub.load, name="stub", port=int(sys.argv[1]), max_batch=8, limits=limits
+        serve_stub.load,
+        name="stub",
+        port=int(sys.argv[1]),
+        max_batch=8,
+        limits=limits,
+        cors=sys.argv[2:],
     )

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-SHARDS = 4
+SHARDS = 6
 
 
 def pytest_addoption(parser):

@@ -160,9 +160,9 @@ def train(folder, kind, seconds, devices):
 def main():
     folder, kind, seconds, devices = sys.argv[1:]
     # The command line's errors and exit codes, around this in place of `train`.
-    from keras_resnet.cli import commands
+    from keras_resnet.cli import training
 
-    commands.train = lambda options: train(
+    training.train = lambda options: train(
         pathlib.Path(folder), kind, float(seconds), int(devices)
     )
     sys.exit(command_line(["train"]))

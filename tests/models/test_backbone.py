@@ -325,7 +325,13 @@ def thawed(model):
 
 
 @SMALL
-@pytest.mark.parametrize("preprocessing", [False, True], ids=["bare", "preprocessing"])
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        pytest.param(False, id="bare", marks=pytest.mark.exhaustive),
+        pytest.param(True, id="preprocessing"),
+    ],
+)
 def test_frozen_batch_norm_stays_frozen(name, preprocessing, tmp_path):
     model = keras_resnet.backbone(
         name, frozen_batch_norm=True, include_preprocessing=preprocessing

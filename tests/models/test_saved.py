@@ -18,6 +18,7 @@ from keras_resnet.models import shortcuts, stems
 from keras_resnet.models.layers import channel_axis
 from keras_resnet.models.preprocessing import normalized
 from keras_resnet.models.resnet import build
+from keras_resnet.models.saved import save, without_newer
 from tests.helpers.cut import cut
 from tests.helpers.reference import called, images, with_random_weights
 from tests.models.test_resnet import tiny
@@ -63,6 +64,88 @@ def saved(tmp_path_factory):
         model.save(folder / f"{name}.h5")
         np.save(folder / f"{name}.npy", called(model, x))
     return folder
+
+
+# What Keras 3.10.0 takes for each class: it, 3.11.3 and 3.14.0 loaded all of `VARIANTS`
+# with these keys on JAX, and gave logits equal to ours within 2e-6.
+TAKEN = {
+    "Activation": "activation dtype name trainable",
+    "Add": "dtype name trainable",
+    "AveragePooling2D": "data_format dtype name padding pool_size strides trainable",
+    "BatchNormalization": (
+        "axis beta_constraint beta_initializer beta_regularizer center dtype "
+        "epsilon gamma_constraint gamma_initializer gamma_regularizer momentum "
+        "moving_mean_initializer moving_variance_initializer name scale "
+        "synchronized trainable"
+    ),
+    "Constant": "value",
+    "Conv2D": (
+        "activation activity_regularizer bias_constraint bias_initializer "
+        "bias_regularizer data_format dilation_rate dtype filters groups "
+        "kernel_constraint kernel_initializer kernel_regularizer kernel_size name "
+        "padding strides trainable use_bias"
+    ),
+    "DTypePolicy": "name",
+    "Dense": (
+        "activation bias_constraint bias_initializer bias_regularizer dtype "
+        "kernel_constraint kernel_initializer kernel_regularizer name trainable "
+        "units use_bias"
+    ),
+    "Dropout": "dtype name noise_shape rate seed trainable",
+    "Functional": "input_layers layers name output_layers trainable",
+    "GlobalAveragePooling2D": "data_format dtype keepdims name trainable",
+    "GlorotUniform": "seed",
+    "InputLayer": "batch_shape dtype name optional ragged sparse",
+    "LeakyReLU": "dtype name negative_slope trainable",
+    "MaxPooling2D": "data_format dtype name padding pool_size strides trainable",
+    "Multiply": "dtype name trainable",
+    "Normalization": "axis dtype invert mean name trainable variance",
+    "Ones": "",
+    "ReLU": "dtype max_value name negative_slope threshold trainable",
+    "Subtract": "dtype name trainable",
+    "VarianceScaling": "distribution mode scale seed",
+    "ZeroPadding2D": "data_format dtype name padding trainable",
+    "Zeros": "",
+}
+
+
+def keys_of(config):
+    """The class and the keys of each object in a configuration."""
+    if isinstance(config, list):
+        return [pair for one in config for pair in keys_of(one)]
+    if not isinstance(config, dict):
+        return []
+    found = [pair for one in config.values() for pair in keys_of(one)]
+    if isinstance(config.get("config"), dict):
+        found.append((config["class_name"], set(config["config"])))
+    return [pair for pair in found if pair[0] != "__keras_tensor__"]
+
+
+def test_keras_3_10_takes_every_key_of_what_is_saved():
+    for name in ("a", "d", "v2", "gated", "dark"):  # With layers of every class.
+        config = keras.saving.serialize_keras_object(build(VARIANTS[name]))
+        for kind, keys in keys_of(without_newer(config)):
+            assert keys <= set(TAKEN[kind].split()), (name, kind)
+
+
+def test_what_is_used_of_a_newer_keras_is_kept():
+    layer = keras.layers.BatchNormalization(renorm=True, renorm_momentum=0.5)
+    config = without_newer(keras.saving.serialize_keras_object(layer))["config"]
+    assert (config["renorm"], config["renorm_momentum"]) == (True, 0.5)
+    # Of defaults, those that earlier versions know.
+    values = {"renorm": False, "renorm_momentum": 0.99, "momentum": 0.99}
+    config = {"class_name": "BatchNormalization", "config": values}
+    assert without_newer(config)["config"] == {"momentum": 0.99}
+
+
+def test_what_is_saved_is_what_keras_saves_otherwise(tmp_path):
+    model = with_random_weights(build(VARIANTS["d"], input_shape=(16, 16, 3)))
+    for _ in range(2):  # One that is there is replaced.
+        save(model, tmp_path / "m.keras")
+    assert [path.name for path in tmp_path.iterdir()] == ["m.keras"]
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    x = images(2, 16, 16, 3)
+    np.testing.assert_array_equal(called(loaded, x), called(model, x))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -13,24 +14,28 @@ from keras_resnet.config.recipe import Distillation
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from keras_resnet.devices.find import Devices
+from keras_resnet.devices.precision import computing_in
 from keras_resnet.models import resnet
 from keras_resnet.runs.build import (
     build,
-    computing_in,
     scope,
     stages,
     training_batches,
     validation_batches,
 )
+from keras_resnet.runs.convert import own_state
 from keras_resnet.runs.load import Run
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import as_begun, settle
+from keras_resnet.weights.conventions import FORMATS
+from keras_resnet.weights.to_torch import named_arrays
 from tests.helpers.cut import cut
 from tests.helpers.small_splits import small_splits
 from tests.helpers.weight_files import assert_same_weights
 
 ONE = Devices("cpu", ("cpu:0",))
 TWO = Devices("cpu", ("cpu:0", "cpu:1"))
+RESNET20 = ARCHITECTURES["resnet20"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -118,6 +123,27 @@ def test_a_run_goes_on_as_it_began():
     assert as_begun(wanted, begun) == wanted
     with pytest.raises(ValueError, match="began with precision='mixed_float16' and"):
         as_begun(job, {"precision": "mixed_float16"})
+
+
+def test_a_run_is_built_alike_whatever_keras_is_told(keras_is_told):
+    def decided():
+        with scope(job := settled()):
+            _, network, model = build(job)
+        model.optimizer.build(model.trainable_variables)
+        parts = [model.loss, *model.metrics, *model.optimizer.variables]
+        return [
+            network.get_config(),
+            [part.dtype for part in parts],
+            [layer.dtype_policy.name for layer in network.layers],
+        ]
+
+    expected = decided()
+    keras_is_told()
+    told = decided()
+    # Its name counts the networks that were built.
+    assert told[0].pop("name") and expected[0].pop("name")
+    assert told == expected
+    assert keras.config.floatx() == "float16"  # As it was told.
 
 
 def test_a_policy_holds_inside_alone():
@@ -224,6 +250,27 @@ def test_training_begins_with_the_weights_of_a_run(tmp_path):
         assert (job.preprocessing.mean, job.preprocessing.std) == ((7.0,), (3.0,))
         assert job.recipe.deviations == settled().recipe.deviations
         assert_same_weights(model, network)
+
+
+def test_errors_about_weights_name_the_network_that_was_asked_for(tmp_path):
+    """And not what Keras calls the model that is to be filled, "functional"."""
+    deeper = cut(RESNET20, repeats=2)
+    other = resnet.build(deeper, input_shape=(28, 28, 1), classes=10)
+    other.save(tmp_path / "w.keras")
+    other.save_weights(tmp_path / "named.weights.h5")
+    other.save_weights(tmp_path / "nameless.weights.h5")
+    with h5py.File(tmp_path / "nameless.weights.h5", "r+") as file:
+        for layer in file["layers"].values():  # As at the beginning of Keras 3.
+            layer["vars"].attrs.pop("name", None)
+    np.savez(tmp_path / "own.npz", **own_state(other))
+    theirs = named_arrays(other, deeper, FORMATS["torchvision"])
+    theirs["conv1.weight"] = theirs["conv1.weight"][..., :2]
+    np.savez(tmp_path / "torch.npz", **theirs)
+    for file in sorted(tmp_path.iterdir()):
+        with pytest.raises(ValueError) as error:
+            with_weights(file)
+        assert "'resnet20'" in str(error.value), file
+        assert "functional" not in str(error.value), file
 
 
 def test_a_preprocessing_that_is_assumed_is_said_and_recorded(tmp_path):

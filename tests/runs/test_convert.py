@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import zipfile
 from dataclasses import replace
 
 import keras
@@ -12,16 +13,19 @@ import pytest
 from keras_resnet import applications
 from keras_resnet.__main__ import main
 from keras_resnet.config.architectures import ARCHITECTURES
+from keras_resnet.config.class_names import imagenet_classes, imagenet_numbers
 from keras_resnet.config.datasets import CIFAR10_CLASSES
 from keras_resnet.config.preprocessing import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     default_preprocessing,
 )
+from keras_resnet.data.examples import Examples, Splits, StreamedExamples
 from keras_resnet.data.images import normalize, prepare
 from keras_resnet.files import sha256_of
 from keras_resnet.runs.convert import convert, own_state
-from keras_resnet.runs.evaluate import evaluate, has_classes
+from keras_resnet.runs.evaluate import evaluate
+from keras_resnet.runs.examples import has_classes, places_of, with_labels_of
 from keras_resnet.runs.export import export
 from keras_resnet.runs.load import load
 from keras_resnet.weights import sources
@@ -151,6 +155,55 @@ def test_imagenets_folders_have_the_published_classes(converted):
     darknet = replace(many, record=many.record | {"source": "darknet53.weights"})
     assert not has_classes(darknet, numbers)
     assert has_classes(loaded, tuple("0123456789"))
+
+
+def test_parts_of_imagenet_have_its_classes(converted):
+    loaded = load(converted)
+    network = replace(
+        loaded,
+        classes=imagenet_classes(),
+        record=loaded.record | {"source": "torchvision:IMAGENET1K_V2"},
+    )
+    names = ("n01443537", "n02085620-Chihuahua", "n15075141_toilet_tissue")
+    images = np.array([b"a", b"b", b"c", b"d"], dtype=object)
+    some = Examples(images, np.array([2, 0, 1, 1], "int32"))
+    splits = Splits(
+        train=some,
+        validation=None,
+        test=None,
+        class_names=names,
+        name="some",
+        version="1",
+        sha256="a",
+    )
+    with pytest.warns(UserWarning, match="some has 3 of the network's 1,000 classes"):
+        found = with_labels_of(network, splits, some)
+    assert [network.classes[label] for label in found.labels] == [
+        "toilet tissue",
+        "goldfish",
+        "Chihuahua",
+        "Chihuahua",
+    ]
+    assert (found.images == images).all()
+    import tensorflow as tf
+
+    stream = tf.data.Dataset.from_tensor_slices((list(images), [2, 0, 1, 1]))
+    with pytest.warns(UserWarning, match="chooses among all of them"):
+        found = with_labels_of(
+            network, splits, StreamedExamples(lambda: stream, size=4)
+        )
+    pairs = list(found.read().as_numpy_iterator())
+    assert pairs == [(b"a", 999), (b"b", 1), (b"c", 151), (b"d", 151)]
+    # Not of other networks, nor with other names.
+    for one, wrong in (
+        (loaded, names),
+        (replace(network, record={"source": "darknet53.weights"}), names),
+        (network, ("n01443537", "goldfish")),
+        (network, ("n00000001", "n01443537")),
+    ):
+        assert places_of(one, replace(splits, class_names=wrong)) is None
+    everything = replace(splits, class_names=imagenet_numbers())
+    assert with_labels_of(network, everything, some) is some
 
 
 @pytest.mark.slow
@@ -362,10 +415,10 @@ def test_to_timm(tmp_path, timm, network):
 @pytest.mark.parametrize(
     ("name", "library"),
     [
-        ("wide_resnet16_4", "timm"),
         ("resnet20", "timm"),
         ("resnet20", "torchvision"),
-        ("resnet18d", "torchvision"),
+        pytest.param("wide_resnet16_4", "timm", marks=pytest.mark.exhaustive),
+        pytest.param("resnet18d", "torchvision", marks=pytest.mark.exhaustive),
     ],
 )
 def test_to_a_library_without_this_network(tmp_path, name, library):
@@ -378,6 +431,8 @@ def test_to_a_library_without_this_network(tmp_path, name, library):
 def test_a_state_dict_for_torchvision_is_read_back(tmp_path, monkeypatch):
     spec = cut(ARCHITECTURES["resnet18"], repeats=1)
     monkeypatch.setitem(ARCHITECTURES, "resnet18", spec)
+    # Torchvision's own, where it is installed, has twice as many blocks.
+    monkeypatch.setattr("keras_resnet.runs.convert.torch_reference", lambda *_: None)
     network = applications.create("resnet18")
     network.save(tmp_path / "w.keras")
     convert(tmp_path / "w.keras", tmp_path / "w.npz", to="torchvision")
@@ -446,6 +501,31 @@ def test_a_name_of_two_classes_is_refused(weights, tmp_path):
         convert(weights, tmp_path / "net", network="resnet20", classes=names)
 
 
+def test_two_classes_of_imagenet_with_one_name_are_told_apart(tmp_path, photo):
+    """In what is converted, and in a folder that an earlier version converted."""
+    names = [str(number) for number in range(1000)]
+    names[134] = names[517] = "crane"
+    apart = {"crane (n02012849)", "crane (n03126707)"}
+    source = applications.create("resnet20", classes=1000)
+    source.save(tmp_path / "w.keras")
+    convert(tmp_path / "w.keras", tmp_path / "net", classes=names)
+    told = tmp_path / "net" / "source.json"
+    written = json.loads(told.read_text())
+    assert apart <= set(written["classes"]) and len(set(written["classes"])) == 1000
+    told.write_text(json.dumps(written | {"classes": names}))
+    run = load(tmp_path / "net")
+    assert apart <= set(run.classes) and len(set(run.classes)) == 1000
+    [answer] = run.predict([photo], top=1000)
+    assert len(dict(answer)) == 1000
+    convert(tmp_path / "net", tmp_path / "again")
+    convert(tmp_path / "net", tmp_path / "again.keras")
+    for file in ("again/model.keras", "again.keras"):  # For earlier versions of Keras.
+        with zipfile.ZipFile(tmp_path / file) as archive:
+            assert b"renorm" not in archive.read("config.json")
+    again = json.loads((tmp_path / "again" / "source.json").read_text())
+    assert again["classes"] == written["classes"]
+
+
 def test_a_file_of_akamasters_brings_its_preprocessing_and_classes(
     network, converted, tmp_path
 ):
@@ -468,5 +548,6 @@ def test_a_file_of_akamasters_brings_its_preprocessing_and_classes(
 def test_a_guess_is_said(weights, tmp_path, capsys):
     with pytest.warns(
         UserWarning, match="doesn't tell how .* assumed is the network's"
-    ):
+    ) as told:
         convert(weights, tmp_path / "net", network="resnet20")
+    assert told[0].filename == __file__  # Where it was called.

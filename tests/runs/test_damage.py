@@ -4,6 +4,7 @@ import copy
 import json
 import shutil
 import subprocess
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ from keras_resnet.data import sources
 from keras_resnet.export.load import load_exported
 from keras_resnet.files import damage_of
 from keras_resnet.runs import evaluate as evaluation
+from keras_resnet.runs import finish
 from keras_resnet.runs.evaluate import evaluate, read_evaluations
 from keras_resnet.runs.export import export
 from keras_resnet.runs.folder import read_settings
@@ -347,7 +349,7 @@ def disk(tmp_path, run):
 def test_a_read_only_run_is_measured(disk, few, capsys):
     place, freeze = disk
     freeze()
-    with pytest.warns(UserWarning, match="isn't kept in .*evaluation.json"):
+    with pytest.warns(UserWarning, match=r"isn't kept in .*(evaluation\.json|\.npz):"):
         assert main(["evaluate", str(place / "run")]) == 0
     assert "top-1 error" in capsys.readouterr().out
     image = place.parent / "a.png"
@@ -419,3 +421,23 @@ def test_runs_and_records_show_themselves_in_a_line(run):
     assert json.loads(json.dumps(loaded.record)) == loaded.record
     images = np.zeros((1, 28, 28, 1), np.uint8)
     assert len(loaded.predict(images)[0]) == 5
+
+
+@pytest.mark.parametrize("by", ["the system", "TensorFlow"])
+def test_a_saved_model_that_cant_be_written_ends_no_run(tmp_path, monkeypatch, by):
+    error = OSError(28, "No space left on device")
+    if by == "TensorFlow":
+        tf = pytest.importorskip("tensorflow")
+        error = tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    def refuse(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(finish, "export_model", refuse)
+    splits = SimpleNamespace(class_names=())
+    job = SimpleNamespace(preprocessing=None, splits=splits)
+    with pytest.warns(UserWarning, match="saved_model can't .*No space.*resnet export"):
+        finish.export_or_warn(None, job, tmp_path)
+    error = ValueError("one of ours")
+    with pytest.raises(ValueError, match="one of ours"):
+        finish.export_or_warn(None, job, tmp_path)

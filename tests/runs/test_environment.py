@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from keras_resnet.devices import limits
 from keras_resnet.runs import environment
 
 
@@ -37,6 +38,13 @@ def test_cores_are_those_that_the_process_may_use():
         assert environment.describe()["hardware"]["cores"] == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+def test_memory_is_what_a_container_allows(monkeypatch):
+    monkeypatch.setattr(limits, "memory", lambda: 3 * 2**29)
+    assert environment.describe()["hardware"]["memory_gib"] == 1.5
+    monkeypatch.setattr(limits, "memory", lambda: None)
+    assert environment.describe()["hardware"]["memory_gib"] is None
 
 
 # A hook that runs the tests has the developer's repository in GIT_DIR and others.

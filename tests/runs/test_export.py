@@ -135,9 +135,28 @@ def test_any_batch_gets_the_answer_of_keras(format, classifier, tmp_path):
             loaded.scores(wrong)
 
 
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_onnx_s_batch_axis_has_one_name(precision, classifier, tmp_path):
+    """At both ends: other runtimes take axes of the same name to be of the same size."""
+    installed("onnx")
+    calibration = {"calibration": noise(16)} if precision == "int8" else {}
+    path = written(classifier, tmp_path / "net", "onnx", precision, **calibration)
+    graph = pytest.importorskip("onnx").load(str(path / "model.onnx")).graph
+    shapes = [
+        [axis.dim_param or axis.dim_value for axis in end.type.tensor_type.shape.dim]
+        for end in (*graph.input, *graph.output)
+    ]
+    assert shapes == [["batch", 16, 16, 3], ["batch", 5]]
+    assert load_exported(path).scores(noise(3)).shape == (3, 5)
+
+
 @pytest.mark.parametrize(
     ("format", "precision"),
-    [("litert", "float16"), ("openvino", "float16"), ("openvino", "bfloat16")],
+    [
+        ("litert", "float16"),
+        pytest.param("openvino", "float16", marks=pytest.mark.slow),
+        pytest.param("openvino", "bfloat16", marks=pytest.mark.slow),
+    ],
 )
 def test_half_precision(format, precision, classifier, tmp_path):
     installed(format)
@@ -273,11 +292,11 @@ def small_run(own_run, tmp_path_factory):
     ("format", "precision"),
     [
         pytest.param("saved_model", "float32", marks=pytest.mark.slow),
-        ("onnx", "float32"),
-        ("onnx", "int8"),
-        pytest.param("litert", "float32", marks=pytest.mark.slow),
+        pytest.param("onnx", "float32", marks=pytest.mark.slow),
+        pytest.param("onnx", "int8", marks=pytest.mark.exhaustive),
+        pytest.param("litert", "float32", marks=pytest.mark.exhaustive),
         pytest.param("litert", "int8", marks=pytest.mark.slow),
-        pytest.param("openvino", "float32", marks=pytest.mark.slow),
+        pytest.param("openvino", "float32", marks=pytest.mark.exhaustive),
         pytest.param("openvino", "int8", marks=pytest.mark.slow),
     ],
 )
@@ -443,14 +462,14 @@ def test_formats_and_precisions_that_do_not_exist(capsys, small_run):
 # --- The networks of the papers -----------------------------------------------------
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("format", ["saved_model", *NEEDS])
 @pytest.mark.parametrize(
-    "name",
-    ["resnet50d"]
+    ("name", "format"),
+    [pytest.param("resnet50d", "saved_model", marks=pytest.mark.slow)]
     + [
-        pytest.param(name, marks=pytest.mark.exhaustive)
-        for name in ("resnet20", "resnet50", "resnet50_v2", "resnetv2_50")
+        pytest.param(name, format, marks=pytest.mark.exhaustive)
+        for name in ("resnet50d", "resnet20", "resnet50", "resnet50_v2", "resnetv2_50")
+        for format in ("saved_model", *NEEDS)
+        if (name, format) != ("resnet50d", "saved_model")
     ],
 )
 def test_published_networks(name, format, tmp_path):

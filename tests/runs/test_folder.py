@@ -11,29 +11,34 @@ from keras_resnet.config.preprocessing import EARLIER
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.runs.folder import (
     PREPARING,
-    begun,
+    SNAPSHOTS,
     claim_folder,
     is_seen,
     lock_folder,
+    read_settings,
     settings,
 )
+from keras_resnet.runs.kept import begun
 
 EVERY = RECIPES["quickstart"].validate_every
 
 
 def of_quickstart(**changes):
     machine = {"backend": "tensorflow", "precision": "float32", "xla": False}
-    machine |= {"crop_rounding": "round", "exif_orientation": True}
+    machine |= {"crop_rounding": "round", "exif_orientation": True, "bit_depth": 16}
     recipe = RECIPES["quickstart"]
     spec = ARCHITECTURES[recipe.network]
     wanted = settings(recipe, spec, 0, "abc", {}, **machine)
     return wanted | changes
 
 
-def claim(folder, wanted):
-    """As training does."""
+def claim(folder, wanted, trained=True):
+    """As training does, which then saves a checkpoint."""
     lock_folder(folder).close()
-    return claim_folder(folder, wanted)
+    finished = claim_folder(folder, wanted)
+    if trained:
+        (folder / "checkpoints" / "step_1").mkdir(parents=True, exist_ok=True)
+    return finished
 
 
 def whole_network(folder):
@@ -61,6 +66,25 @@ def test_a_folder_with_a_lock_alone_is_free(tmp_path):
         claim(tmp_path / "other", of_quickstart())
 
 
+def test_a_run_that_was_stopped_before_anything_was_saved_makes_room(tmp_path):
+    claim(tmp_path, of_quickstart(xla=True), trained=False)
+    (tmp_path / "images.csv").touch()
+    (tmp_path / "history.csv").write_text("step,epoch\n")
+    (tmp_path / "checkpoints").mkdir()
+    assert begun(tmp_path, "tensorflow") == {}
+    assert not claim(tmp_path, of_quickstart(seed=1), trained=False)
+    assert read_settings(tmp_path) == of_quickstart(seed=1)
+    assert not (tmp_path / "images.csv").exists()  # It lists the other run's.
+    (tmp_path / "history.csv").write_text("step,epoch\n4,1\n")
+    with pytest.raises(ValueError, match="seed"):
+        claim(tmp_path, of_quickstart())
+    # Others have a file of that name, too.
+    (tmp_path / "history.csv").unlink()
+    (tmp_path / "settings.json").write_text('{"editor.tabSize": 4}')
+    with pytest.raises(ValueError, match="must hold the settings of the run"):
+        claim(tmp_path, of_quickstart())
+
+
 def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
     claim(tmp_path, of_quickstart(precision="mixed_bfloat16", xla=True))
     assert begun(tmp_path, "tensorflow") == {
@@ -81,7 +105,7 @@ def test_a_run_keeps_its_precision_until_it_is_finished(tmp_path):
 
 
 def test_a_run_of_an_earlier_version_goes_on(tmp_path):
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoints" / "step_1").mkdir(parents=True)
     said = of_quickstart()
     for name in ("backend", "precision", "xla", *PREPARING):
         del said[name]
@@ -106,7 +130,7 @@ def test_recipes_say_more_of_their_images_than_earlier(tmp_path):
         if name == "resnet50_fb_imagenet":  # It was the data set's.
             said["recipe"]["preprocessing"] = None
         folder = tmp_path / name
-        folder.mkdir()
+        (folder / "checkpoints" / "step_1").mkdir(parents=True)
         (folder / "settings.json").write_text(json.dumps(said))
         assert not claim(folder, wanted(row))
         other = replace(row, preprocessing=replace(row.preprocessing, resize=300))
@@ -154,3 +178,12 @@ def test_a_folder_is_seen_once_its_settings_are(tmp_path):
     assert not is_seen(tmp_path, seconds=0)
     (tmp_path / "settings.json").touch()
     assert is_seen(tmp_path, seconds=0)
+
+
+def test_initial_weights_alone_are_no_beginning(tmp_path):
+    """A run that was stopped at once leaves the folder, and no weights, to the next."""
+    claim(tmp_path, of_quickstart(), trained=False)
+    (tmp_path / SNAPSHOTS).mkdir()
+    (tmp_path / SNAPSHOTS / "update_00000000.npz").touch()
+    assert not claim(tmp_path, of_quickstart())
+    assert not (tmp_path / SNAPSHOTS).exists()

@@ -192,6 +192,12 @@ def test_table_keeps_other_circumstances_apart(change):
     assert len(text.splitlines()) == 4
 
 
+def test_table_keeps_runs_together_wherever_their_images_lay():
+    places = ({"data": "/a/photos"}, {"data": "/b/photos"})
+    text = table([example(seed=n, overrides=one) for n, one in enumerate(places)])
+    assert len(text.splitlines()) == 3
+
+
 def test_table_names_precision_and_xla():
     text = table([example(precision="mixed_bfloat16", xla=True)])
     assert "| tensorflow, mixed_bfloat16, XLA |" in text

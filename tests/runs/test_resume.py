@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from keras_resnet.training.checkpoint_files import STATE, updates_done
 from keras_resnet.training.history import read_history
 from tests.helpers import killed_run
 
@@ -39,6 +40,8 @@ def start(output_dir, devices, backend="tensorflow"):
         stdout=log,
         stderr=log,
         start_new_session=True,
+        # What a shell starts in the background, as these tests may be, ignores it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -55,8 +58,7 @@ def finish(process, output_dir):
 
 
 def last_step(folder):
-    steps = [path.name for path in folder.glob("checkpoints/step_*")]
-    return int(max(steps, default="step_0").removeprefix("step_"))
+    return updates_done(folder / "checkpoints")
 
 
 def wait_until(condition, process, output_dir):
@@ -68,7 +70,8 @@ def wait_until(condition, process, output_dir):
 
 
 def being_written(folder):
-    return any(folder.glob("checkpoints/writing_step_*"))
+    steps = folder.glob("checkpoints/step_*")
+    return any(not (path / STATE).exists() for path in steps)
 
 
 def assert_equal_runs(one, other):

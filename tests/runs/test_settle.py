@@ -22,6 +22,7 @@ from keras_resnet.config.spec import doubling
 from keras_resnet.data import pipelines, sources
 from keras_resnet.devices.find import Devices
 from keras_resnet.runs.build import as_weights_want
+from keras_resnet.runs.differ import differences
 from keras_resnet.runs.job import equal_batches
 from keras_resnet.runs.lengths import with_lengths
 from keras_resnet.runs.request import TrainRequest
@@ -70,7 +71,7 @@ def test_greyscale_images_suit_every_stem(network, side):
     assert abs(float(images.numpy().mean())) < 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_recipe_settles_on_photographs(photos):
     for name, recipe in RECIPES.items():
         job = settled(recipe=name, data=photos, batch_size=4, precision="float32")
@@ -314,8 +315,15 @@ def test_executions_must_divide(count, backend, recipe, message):
 # --- Size and augmentation of the images ------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", [None, "resnet50_tv2_imagenet"])
-@pytest.mark.parametrize("network", ["resnet18", "resnet20"])
+@pytest.mark.parametrize(
+    ("network", "recipe"),
+    [
+        ("resnet18", "resnet50_tv2_imagenet"),
+        ("resnet20", None),
+        pytest.param("resnet18", None, marks=pytest.mark.slow),
+        pytest.param("resnet20", "resnet50_tv2_imagenet", marks=pytest.mark.slow),
+    ],
+)
 def test_own_images_can_undo_every_choice(photos, recipe, network):
     asked = {"recipe": recipe, "data": photos, "network": network, "batch_size": 4}
     asked["changes"] = {"image_sizes": []} if recipe else None
@@ -413,3 +421,33 @@ def test_an_unknown_teacher_is_refused_with_a_suggestion():
     changes = {"distillation": {"kind": "Distillation", "teacher": "resnet20x"}}
     with pytest.raises(ValueError, match=message):
         settled(changes=changes)
+
+
+def test_options_that_ask_for_what_is_there_make_no_other_run():
+    before, row = settled(), RECIPES["quickstart"]
+    spelled = {
+        "steps": row.steps,
+        "batch_size": row.batch_size,
+        "learning_rate": row.schedule.learning_rate,
+        "changes": {"weight_decay": row.weight_decay},
+    }
+    job = as_begun(settled(**spelled), {"validate_every": row.validate_every})
+    assert job.overrides.keys() == spelled.keys()  # The record has them.
+    assert not differences(before.settings(), job.settings())
+    shorter = job.settings()
+    shorter["recipe"]["steps"] -= 1
+    told = [key for key, *_ in differences(before.settings(), shorter)]
+    assert {"--steps", "steps"} <= set(told)
+
+
+def test_snapshots_make_no_other_run():
+    before, job = settled(), settled(snapshots=5)
+    assert job.snapshot_updates() == [0, 195, 390, 585, 780]
+    assert before.settings() == job.settings()
+    # Earlier versions wrote their number.
+    assert not differences(before.settings() | {"snapshots": 3}, job.settings())
+    assert job.overrides == before.overrides
+    with pytest.raises(ValueError, match="to 781, those .* of the 780 updates"):
+        settled(snapshots=782)
+    with pytest.raises(ValueError, match="snapshots - 1 divides 6. Received: sn"):
+        settled(snapshots=5, steps_per_execution=130)

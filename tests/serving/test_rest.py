@@ -106,6 +106,7 @@ def test_no_images_are_a_request_in_columns_alone():
         ({"instances": [{"b64": 3}]}, "Received: Object"),
         ({"instances": [{"b64": "*"}]}, "unable to base64 decode"),
         ({"instances": [{"b64": "A"}]}, "unable to base64 decode"),
+        ({"instances": [{"b64": "data:image/png;base64,AAAA"}]}, "after its comma"),
         ({"instances": [{"b64": "ä"}]}, "unable to base64 decode"),
         ({"instances": ["text"]}, "must be a JPEG, PNG, BMP, GIF or WebP file"),
         ({"instances": [{"b64": ""}]}, "must be a JPEG, PNG, BMP, GIF or WebP file"),

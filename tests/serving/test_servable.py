@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.images import read_image
+from keras_resnet.data.image_files import read_image
 from keras_resnet.runs import predict
 from keras_resnet.runs.load import Run
 from keras_resnet.runs.predict import servable
@@ -38,6 +38,10 @@ def served(small):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predict, "load", lambda folder: small)
         return servable(small.folder)
+
+
+def test_classes_are_those_of_the_run(small, served):
+    assert tuple(served.class_names) == small.classes
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 5])

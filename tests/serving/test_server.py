@@ -3,6 +3,7 @@
 import base64
 import concurrent.futures
 import contextlib
+import gzip
 import http.client
 import json
 import os
@@ -19,11 +20,13 @@ import numpy as np
 import pytest
 
 import keras_resnet
+from tests.helpers import serve_stub
 from tests.helpers.bad_requests import bad_bodies
 from tests.helpers.pictures import b64, picture
 from tests.helpers.serve_stub import KILL, SLOW
 
 pytest.importorskip("litserve")
+server_module = pytest.importorskip("keras_resnet.serving.server")
 pytestmark = [
     pytest.mark.multiprocess,
     pytest.mark.skipif(
@@ -31,6 +34,7 @@ pytestmark = [
     ),
 ]
 REPOSITORY = pathlib.Path(__file__).parents[2]
+PAGE = "https://example.org"  # Whose web pages may ask the stub.
 START = 300  # Seconds until it must answer, of a machine that does much else.
 
 
@@ -153,7 +157,8 @@ def wait_for_end(family):
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stub")
-    with started(folder, "stub", "tests.helpers.serve_stub", "PORT") as server:
+    command = ("tests.helpers.serve_stub", "PORT", PAGE)
+    with started(folder, "stub", *command) as server:
         yield server
 
 
@@ -253,6 +258,26 @@ def test_a_body_in_chunks_has_limits_too(stub):
         assert link.getresponse().status == 200
 
 
+def test_packed_bodies_and_pages_of_other_origins(stub):
+    body = json.dumps({"instances": [b64(solid("red"))]}).encode()
+    packed = {"Content-Encoding": "gzip"}
+    assert stub.predict(gzip.compress(body), headers=packed) == stub.predict(body)
+    bomb = gzip.compress(bytes(2**26))
+    assert stub.predict(bomb, headers=packed)[0] == 413
+    assert stub.predict(body, headers={"Content-Encoding": "br"})[0] == 415
+    path = "/v1/models/stub:predict"
+    for origin, allowed in ((PAGE, PAGE), ("https://other.org", None)):
+        link = http.client.HTTPConnection("127.0.0.1", stub.port, timeout=60)
+        ask = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        for method, headers in (("OPTIONS", ask), ("POST", {"Origin": origin})):
+            with contextlib.closing(link):
+                link.request(method, path, body, headers)
+                answer = link.getresponse()
+                found = answer.getheader("Access-Control-Allow-Origin")
+                assert found == allowed
+                assert answer.status == (200 if allowed or method == "POST" else 400)
+
+
 def test_a_body_that_never_comes_gets_an_answer(stub):
     head = b"POST /v1/models/stub:predict HTTP/1.1\r\nHost: x\r\n"
     head += b"Content-Length: 900\r\n\r\n{"
@@ -312,6 +337,38 @@ def test_a_worker_that_dies_is_started_again(stub):
     while (got := stub.predict({"instances": [b64(solid("lime"))]}))[0] == 504:
         assert time.monotonic() < end
     assert got[1]["predictions"][0]["classes"][0] == "grün"
+
+
+class Child:
+    """A process of the program's own, or of the server's."""
+
+    def __init__(self):
+        self.killed = False
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda number, frame: None])
+def test_handlers_and_processes_of_the_program_stay(monkeypatch, handler):
+    own, ours = Child(), Child()
+    found = {}
+    monkeypatch.setattr(server_module, "active_children", lambda: children)
+
+    def run(self, **options):
+        children.append(ours)
+        found["in it"] = signal.getsignal(signal.SIGTERM)
+
+    monkeypatch.setattr(server_module._Server, "run", run)
+    children = [own]
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        server_module.serve(serve_stub.load, name="stub", port=free_port())
+        assert signal.getsignal(signal.SIGTERM) == handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert found["in it"] != handler
+    assert ours.killed and not own.killed
 
 
 def test_ctrl_c_ends_it_and_its_children(tmp_path):
@@ -376,6 +433,7 @@ def test_a_port_in_use_is_one_line(stub, tmp_path):
         (["--max-batch", "0"], "`max_batch` (--max-batch) must be 1 or more"),
         (["--batch-timeout", "inf"], "`batch_timeout` from 0 to 3600"),
         (["--name", "a/b"], "`name` (--name) must have no spaces"),
+        (["--cors", "example.org"], "`cors` (--cors) must be an origin"),
     ],
 )
 def test_wrong_options_are_one_line(options, message, capsys, tmp_path):

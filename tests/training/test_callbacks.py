@@ -112,8 +112,9 @@ def test_divergence_names_step_and_rate():
     message = "loss is nan after update 2 at learning rate 0.1"
     with pytest.raises(FloatingPointError, match=message):
         steps = Steps(9)
-        callbacks = [steps, StopAtNaN(steps)]
+        callbacks = [steps, stop := StopAtNaN(steps)]
         model.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=callbacks)
+    assert stop.diverged == 1  # The loss of the second is that of the first's weights.
 
 
 def test_weights_ruined_by_the_last_update_are_noticed():
@@ -121,6 +122,7 @@ def test_weights_ruined_by_the_last_update_are_noticed():
     callback.set_model(tiny_model())
     with pytest.raises(FloatingPointError):
         callback.on_epoch_end(0, {"loss": 1.0, "val_loss": math.nan})
+    assert callback.diverged == 1
 
 
 def trained(rate, *callbacks):

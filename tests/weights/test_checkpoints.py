@@ -68,6 +68,18 @@ def prefixed(state, prefix):
     return {f"{prefix}{name}": array for name, array in state.items()}
 
 
+def split(state, network, classifier):
+    """With other prefixes before the network's names and its classifier's."""
+    return {
+        f"{classifier if name.startswith('fc.') else network}{name}": array
+        for name, array in state.items()
+    }
+
+
+def openmmlab(state):
+    return split(state, "backbone.", "head.")
+
+
 # --- Where the weights are --------------------------------------------------------
 
 
@@ -104,14 +116,50 @@ def prefixed(state, prefix):
         (lambda a, b: prefixed(b, "model.") | prefixed(a, "ema_model."), "ema_model",
          ("model",)),
         (lambda a, b: prefixed(a, "net.") | {"loss.weight": np.ones(3)}, "net", ()),
+        # The slow copy is never taken, though its name comes first and it is an average.
         (
             lambda a, b: {
-                "state_dict": prefixed(a, "module.encoder_k.")
-                | prefixed(b, "module.encoder_q.")
+                "state_dict": prefixed(b, "module.encoder_k.")
+                | prefixed(a, "module.encoder_q.")
+                | {"module.queue": np.ones((2, 3)), "module.queue_ptr": np.ones(1)}
             },
-            "state_dict.encoder_k",
-            ("state_dict.encoder_q",),
+            "state_dict.module.encoder_q",
+            ("state_dict.module.encoder_k",),
         ),
+        (
+            lambda a, b: prefixed(b, "average.momentum_encoder.")
+            | prefixed(a, "online_encoder."),
+            "online_encoder",
+            ("average.momentum_encoder",),
+        ),
+        (
+            lambda a, b: {"target_net": b, "online_net": a},
+            "online_net",
+            ("target_net",),
+        ),
+        # Unless it is all there is.
+        (lambda a, b: {"encoder_k": a}, "encoder_k", ()),
+        # OpenMMLab's two prefixes, and others that hold network and classifier apart.
+        (
+            lambda a, b: {"state_dict": openmmlab(a), "meta": {"epoch": 3}},
+            "state_dict.backbone and state_dict.head",
+            (),
+        ),
+        (
+            lambda a, b: prefixed(openmmlab(a), "module."),
+            "module.backbone and module.head",
+            (),
+        ),
+        (lambda a, b: split(a, "model.net.", "model.loss.cls."),
+         "model.loss.cls and model.net", ()),
+        (lambda a, b: split(a, "backbone.", ""), "", ()),
+        (
+            lambda a, b: {"ema": openmmlab(a), "model": openmmlab(b)},
+            "ema.backbone and ema.head",
+            ("model.backbone and model.head",),
+        ),
+        (lambda a, b: {"net": split(a, "module.backbone.", "module.")}, "net.module",
+         ()),
         # An optimizer's momentum has as many arrays.
         (
             lambda a, b: {
@@ -180,6 +228,64 @@ def test_the_choice_is_said(state, other, network):
     model = small(TINY, seed=3)
     load_state_dict(model, {"ema": prefixed(state, "module.")}, TINY)
     assert_same_weights(model, network)
+
+
+ASSUMED = pytest.mark.filterwarnings("ignore:.*doesn't tell how its images")
+
+
+def moco(query, key, units=8):
+    """As MoCo's second version saves: its classifier is a perceptron for contrast."""
+
+    def encoder(state):
+        kept = {name: one for name, one in state.items() if not name.startswith("fc.")}
+        rows = {"fc.0.weight": (units, 32), "fc.0.bias": (units,)}
+        return kept | {name: np.ones(shape, "float32") for name, shape in rows.items()}
+
+    encoders = prefixed(encoder(query), "module.encoder_q.")
+    return {"state_dict": encoders | prefixed(encoder(key), "module.encoder_k.")}
+
+
+@ASSUMED
+def test_moco_s_query_encoder_is_loaded_and_errors_name_both(state, other, network):
+    file = moco(state, other)
+    both = "'state_dict.module.encoder_q'.*'state_dict.module.encoder_k'"
+    with pytest.warns(UserWarning, match=both):
+        refuses(TINY, file, f"must hold 'fc.weight'.*new_classifier.*{both}")
+    model = small(TINY, seed=3)
+    with pytest.raises(ValueError, match=both):
+        load_state_dict(model, file, TINY)
+    with pytest.warns(UserWarning, match=both):
+        load_weights(model, file, TINY, new_classifier=True)
+    for weight, expected in zip(
+        model.get_weights()[:-2], network.get_weights()[:-2], strict=True
+    ):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_parts_of_two_networks_are_not_mixed(state, other):
+    held = openmmlab(state) | split(other, "ema_backbone.", "ema_head.")
+    found = weights_in(held, fits)
+    assert (found.place, found.others) == ("ema_backbone", ("backbone",))
+    assert not any(name.startswith("fc.") for name in found.state)
+
+
+@ASSUMED
+def test_openmmlab_s_classifier_of_another_number_of_classes(state):
+    held = openmmlab(state)
+    held |= {
+        "head.fc.weight": np.ones((5, 32), "float32"),
+        "head.fc.bias": np.ones(5, "float32"),
+    }
+    found = read({"state_dict": held}, "small", TINY)
+    assert found.classes == ("0", "1", "2", "3", "4")
+    five, seven = small(TINY, seed=3, classes=5), small(TINY, seed=4, classes=7)
+    load_weights(five, held, TINY)
+    assert (five.get_layer("logits").get_weights()[0] == 1).all()
+    refuses(TINY, held, "'fc.weight' must have the shape.*new_classifier")
+    own = seven.get_weights()[-2:]
+    load_weights(seven, held, TINY, new_classifier=True)
+    np.testing.assert_array_equal(seven.get_weights()[-2], own[0])
+    np.testing.assert_array_equal(seven.get_weights()[0], five.get_weights()[0])
 
 
 # --- Files of PyTorch -------------------------------------------------------------

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_resnet
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.spec import Stage
 from keras_resnet.weights import darknet
@@ -23,7 +24,7 @@ DARKNET = replace(
 )
 
 
-def darknet_file(model, path, *, version=(0, 2, 0)):
+def darknet_file(model, path, *, version=(0, 2, 0), classifier=True):
     """Convolutions in the order of the cfg file, each behind its batch norm."""
     seen = struct.pack("<q" if version >= (0, 2, 0) else "<i", 32_000)
     contents = [struct.pack("<3i", *version), seen]
@@ -35,8 +36,9 @@ def darknet_file(model, path, *, version=(0, 2, 0)):
         )
         kernel = weights_of(model, layer.name)[0].transpose(3, 2, 0, 1)
         contents += [array.tobytes() for array in (beta, gamma, mean, variance, kernel)]
-    kernel, bias = weights_of(model, "logits")
-    contents += [bias.tobytes(), np.ascontiguousarray(kernel.T).tobytes()]
+    if classifier:
+        kernel, bias = weights_of(model, "logits")
+        contents += [bias.tobytes(), np.ascontiguousarray(kernel.T).tobytes()]
     path.write_bytes(b"".join(contents))
     return path
 
@@ -59,6 +61,36 @@ def test_darknet_without_its_classifier(tmp_path):
         model.get_weights(), source.get_weights(), strict=False
     ):
         np.testing.assert_array_equal(weight, expected)
+
+
+@pytest.mark.parametrize("version", [(0, 2, 0), (0, 1, 0)])
+def test_a_file_that_ends_before_the_classifier(tmp_path, version):
+    """As darknet53.conv.74, which detectors begin from."""
+    source = small(DARKNET, seed=1)
+    path = tmp_path / "darknet53.conv.74"
+    darknet_file(source, path, version=version, classifier=False)
+    model = keras_resnet.backbone(DARKNET, weights=path)
+    for weight, expected in zip(
+        model.get_weights(), source.get_weights()[:-2], strict=True
+    ):
+        np.testing.assert_array_equal(weight, expected)
+    assert model.preprocessing.std == (255.0,) * 3
+
+    whole = small(DARKNET, seed=2, classes=7)
+    new = whole.get_weights()[-2:]
+    load_weights(whole, path, DARKNET, new_classifier=True)
+    np.testing.assert_array_equal(whole.get_weights()[0], source.get_weights()[0])
+    np.testing.assert_array_equal(whole.get_weights()[-2], new[0])
+    refuses(DARKNET, path, "must hold 'logits/kernel'.*`new_classifier=True`")
+
+
+def test_the_published_file_without_a_classifier_has_this_length():
+    """162,482,580 bytes, with a header of 20, as pjreddie.com gives darknet53.conv.74."""
+    shapes = darknet._darknet_shapes(ARCHITECTURES["darknet53"])
+    convolutions = [name for name in shapes if name.endswith("_conv/kernel")]
+    assert len(convolutions) == 52
+    held = {name: one for name, one in shapes.items() if "logits" not in name}
+    assert darknet._bytes_of(held) == 162_482_580 - 20
 
 
 def test_darknet_53_has_as_many_numbers_as_the_published_network():

@@ -20,11 +20,14 @@ from keras_resnet.weights.facts import keras_applications
 from keras_resnet.weights.keras_files import arrays_in
 from keras_resnet.weights.load import load_weights
 from keras_resnet.weights.read import read
+from keras_resnet.weights.sources_keras import KERAS
+from tests.conftest import REPOSITORY
 from tests.helpers.reference import called, images, with_random_weights
 from tests.helpers.weight_files import assert_same_weights, small
 
 # The first two stages of keras.applications' networks, with one or two blocks each.
 NAMES = {"resnet50": "resnet50", "resnet50_v2_keras": "resnet50v2"}
+WHOLE = {name: ARCHITECTURES[name] for name in KERAS}  # Before they are shortened.
 FILES = ("a.keras", "a.weights.h5", "a.h5", "renamed.bin")
 
 
@@ -96,6 +99,79 @@ def test_keras_applications(network, tmp_path, file):
     assert found.preprocessing == keras_applications(ARCHITECTURES[name])
     assert (found.form, found.assumed) == ("keras_applications", None)
     assert found.classes == imagenet_classes()
+
+
+# --- Names of layers --------------------------------------------------------------
+
+
+def layers_by_key(spec):
+    """keras.applications' and our layers that give the maps of `backbone`."""
+    v2 = spec.preactivation
+    found = {"stem": ("conv1_conv", "stem_conv") if v2 else ("conv1_relu", "stem_relu")}
+    for number, stage in enumerate(spec.stages, start=1):
+        found[f"stage{number}"] = (
+            f"conv{number + 1}_block{stage.repeats}_out",
+            f"stage{number}_block{stage.repeats}_{'add' if v2 else 'relu'}",
+        )
+    if v2:
+        found[f"stage{number}"] = ("post_relu", "final_relu")
+    return found
+
+
+def assert_equal_maps(name, model):
+    """That the maps are those of the layers, theirs and ours, of these weights."""
+    keys = layers_by_key(ARCHITECTURES[name])
+    shape = model.input_shape[1:]
+    x, state = images(2, *shape), own_state(model)
+    backbone = applications.backbone(name, weights=state, input_shape=shape)
+    whole = applications.create(name, weights=state, input_shape=shape)
+    by_layer = {
+        key: (model.get_layer(layer).output, whole.get_layer(own).output)
+        for key, (layer, own) in keys.items()
+    }
+    expected = keras.Model(model.input, {k: by_layer[k][0] for k in keys})(x)
+    own = keras.Model(whole.input, {k: by_layer[k][1] for k in keys})(x)
+    maps = backbone(x)
+    assert maps.keys() == keys.keys()
+    for key, values in maps.items():
+        scale = np.abs(values).max()
+        for others in (expected, own):
+            np.testing.assert_allclose(
+                others[key] / scale, values / scale, atol=1e-5, err_msg=key
+            )
+
+
+def test_the_maps_of_a_backbone_are_those_of_their_layers(network):
+    assert_equal_maps(*network)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_maps_of_whole_backbones(name, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, name, WHOLE[name])
+    build = getattr(keras.applications, KERAS[name])
+    model = build(weights=None, input_shape=(64, 64, 3), classifier_activation=None)
+    assert_equal_maps(name, with_random_weights(model))
+
+
+def test_the_guide_s_table_of_layers():
+    """Of all six networks, by the numbers of their blocks."""
+    guide = (REPOSITORY / "docs/guides/coming_from.md").read_text(encoding="utf-8")
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")]
+        for line in guide.partition("### Names of layers")[2].splitlines()
+        if line.startswith("|")
+    ]
+    header, _, *rows = rows[:7]
+    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
+    keys = columns.pop("key of `backbone")
+    networks = {constructor: name for name, constructor in KERAS.items()}
+    assert columns.keys() == networks.keys()
+    for column, layers in columns.items():
+        expected = layers_by_key(WHOLE[networks[column]])
+        assert dict(zip(keys, layers, strict=True)) == {
+            key: layer for key, (layer, _) in expected.items()
+        }
 
 
 def test_npz(network, tmp_path):

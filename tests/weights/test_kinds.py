@@ -38,6 +38,28 @@ def test_an_archive_of_other_files(tmp_path):
         kind_of(tmp_path / "w.zip")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model-00001-of-00002.safetensors",
+        "pytorch_model-00002-of-00003.bin",
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+        "model.weights.json",
+    ],
+)
+def test_one_of_several_files_of_a_network(tmp_path, name):
+    (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(ValueError, match=f"{name}.* one of several files .* Join them"):
+        read(tmp_path / name, "resnet20")
+
+
+def test_the_only_file_is_read_whatever_its_name(tmp_path):
+    path = tmp_path / "model-00001-of-00001.safetensors"
+    path.write_bytes((2).to_bytes(8, "little") + b"{}")
+    assert kind_of(path) == "safetensors"
+
+
 @pytest.fixture(scope="module")
 def zeros(tmp_path_factory):
     """An array of 1 GB in a file of 5 MB."""

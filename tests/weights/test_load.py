@@ -305,7 +305,11 @@ def test_a_new_classifier_does_not_excuse_another_network(tmp_path, name, spec):
 
 @pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
 @pytest.mark.parametrize(
-    ("other", "of"), [("drn_d_24", "drn_d_22"), ("plain20", "resnet20")]
+    ("other", "of"),
+    [
+        pytest.param("drn_d_24", "drn_d_22", marks=pytest.mark.slow),
+        ("plain20", "resnet20"),
+    ],
 )
 def test_a_keras_file_of_another_network_with_the_same_shapes(
     tmp_path, name, other, of

@@ -164,11 +164,15 @@ def test_integers_in_a_keras_file_are_no_weights(network, tmp_path):
 @pytest.mark.parametrize(
     ("source", "package", "install"),
     [
-        ("torchvision:IMAGENET1K_V1", "torchvision", "'.[torchvision]'"),
-        ("timm:resnet18.a1_in1k", "timm", "'.[timm]'"),
-        ("kerashub:resnet_18_imagenet", "keras_hub", "'.[kerashub]'"),
+        (
+            "torchvision:IMAGENET1K_V1",
+            "torchvision",
+            "'.[torchvision]' in the checkout",
+        ),
+        ("timm:resnet18.a1_in1k", "timm", "'.[timm]' in the checkout"),
+        ("kerashub:resnet_18_imagenet", "keras_hub", "'.[kerashub]' in the checkout"),
         ("w.pth", "torch", "torch"),
-        ("w.safetensors", "safetensors", "'.[safetensors]'"),
+        ("w.safetensors", "safetensors", "'.[safetensors]' in the checkout"),
     ],
 )
 def test_a_package_that_is_missing_is_named_in_one_line(

@@ -130,7 +130,9 @@ def test_the_hub_without_a_network(monkeypatch):
 
     module = types.SimpleNamespace(hf_hub_download=fails)
     monkeypatch.setitem(sys.modules, "huggingface_hub", module)
-    with pytest.raises(ConnectionError, match="timm/x can't.*library's cache .* here"):
+    with pytest.raises(
+        ConnectionError, match="timm/x can't.*library's cache here .*HF_HOME"
+    ):
         download.from_hub("timm/x")
 
 
@@ -359,7 +361,7 @@ def test_a_file_that_keeps_its_publishers_name_is_known_by_it(
         get_model=None,
     )
 
-    def imported(module, what, install):
+    def imported(module, what):
         if module != "torchvision.models":
             raise ImportError(module)
         return models
@@ -457,6 +459,9 @@ def test_timm_preprocessing(timm, monkeypatch, tag, network, resize, interpolati
     assert found.preprocessing.interpolation == interpolation
     assert found.preprocessing.mean == IMAGENET_MEAN
     assert found.classes[0] == "tench"
+    # timm has two "crane" and two "maillot".
+    assert len(set(found.classes)) == 1000
+    assert found.classes[134] == "crane (n02012849)"
     for wrong in ("resnet34.a1_in1k", f"{tag.split('.')[0]}.nonsense"):
         with pytest.raises(ValueError, match="There are timm:"):
             sources.fetch(f"timm:{wrong}", network, spec)

@@ -1,0 +1,86 @@
+"""Detection: images with boxes, Faster R-CNN, and how good what is found is.
+
+Names are imported when they are first used: to measure needs no Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_resnet.data.box_folders import load as load_boxes
+    from keras_resnet.data.box_pipelines import evaluation_batches, training_batches
+    from keras_resnet.data.boxes import BoxedExamples, BoxedSplits, Objects, of_images
+    from keras_resnet.data.canvases import per_image, to_original
+    from keras_resnet.detection.average_precision import (
+        ClassPrecision,
+        VocPrecision,
+        voc_precision,
+    )
+    from keras_resnet.detection.coco import CocoPrecision, coco_precision, coco_results
+    from keras_resnet.detection.faster_rcnn import FasterRCNN
+    from keras_resnet.detection.misses import Misses, misses_by_image
+    from keras_resnet.detection.roi_pooling import roi_align
+    from keras_resnet.detection.suppression import nms
+
+__all__ = [
+    "BoxedExamples",
+    "BoxedSplits",
+    "ClassPrecision",
+    "CocoPrecision",
+    "FasterRCNN",
+    "Misses",
+    "Objects",
+    "VocPrecision",
+    "coco_precision",
+    "coco_results",
+    "evaluation_batches",
+    "load_boxes",
+    "misses_by_image",
+    "nms",
+    "of_images",
+    "per_image",
+    "roi_align",
+    "to_original",
+    "training_batches",
+    "voc_precision",
+]
+
+# Where each name is, and what it is called there if that is something else.
+_HOMES = {
+    "BoxedExamples": "data.boxes",
+    "BoxedSplits": "data.boxes",
+    "ClassPrecision": "detection.average_precision",
+    "CocoPrecision": "detection.coco",
+    "FasterRCNN": "detection.faster_rcnn",
+    "Misses": "detection.misses",
+    "Objects": "data.boxes",
+    "VocPrecision": "detection.average_precision",
+    "coco_precision": "detection.coco",
+    "coco_results": "detection.coco",
+    "evaluation_batches": "data.box_pipelines",
+    "load_boxes": "data.box_folders:load",
+    "misses_by_image": "detection.misses",
+    "nms": "detection.suppression",
+    "of_images": "data.boxes",
+    "per_image": "data.canvases",
+    "roi_align": "detection.roi_pooling",
+    "to_original": "data.canvases",
+    "training_batches": "data.box_pipelines",
+    "voc_precision": "detection.average_precision",
+}
+
+
+if not TYPE_CHECKING:  # Checkers would take every other name for an `Any` of it.
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home, _, there = _HOMES[name].partition(":")
+        module = importlib.import_module(f"keras_resnet.{home}")
+        return getattr(module, there or name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,77 @@
+"""What is in a batch: images as the backbone wants them, and the true boxes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from keras import ops
+
+from keras_resnet.config.detector import DetectorSpec
+from keras_resnet.detection.boxes import Tensor, sides
+
+# Sides of what a pyramid is built on are multiples of this, as in torchvision and
+# Detectron2: else anchors, whose distances are whole numbers of pixels, lie elsewhere than
+# what their cells see.
+MULTIPLE = 32
+
+
+def normalized(batch: Mapping[str, Any], spec: DetectorSpec) -> tuple[Tensor, Tensor]:
+    """The images as the backbone wants them.
+
+    What fills an image up becomes 0 behind the normalization, as in torchvision and
+    Detectron2.
+
+    Args:
+        batch: ``"images"`` ``(batch, height, width, 3)``, RGB from 0 to 255, and perhaps
+            ``"image_shapes"`` ``(batch, 2)``.
+        spec: The detector's row.
+
+    Returns:
+        Float32 images, for a pyramid with sides of multiples of `MULTIPLE`, and their
+        heights and widths before they were filled up, float32 ``(batch, 2)``.
+    """
+    images = ops.cast(batch["images"], "float32")
+    if spec.channel_order == "bgr":
+        images = ops.flip(images, axis=-1)
+    mean, std = (
+        ops.convert_to_tensor(numbers, "float32") for numbers in (spec.mean, spec.std)
+    )
+    images = (images - mean) / std
+    count, height, width = ops.shape(images)[:3]
+    if batch.get("image_shapes") is None:
+        size = ops.stack([ops.cast(one, "float32") for one in (height, width)])
+        shapes = ops.broadcast_to(size, (count, 2))
+    else:
+        shapes = ops.cast(batch["image_shapes"], "float32")
+        rows = ops.cast(ops.arange(height), "float32") < shapes[:, :1]
+        columns = ops.cast(ops.arange(width), "float32") < shapes[:, 1:]
+        inside = rows[:, :, None] & columns[:, None]
+        images = images * ops.cast(inside[..., None], "float32")
+    if spec.neck == "fpn":
+        more = [[0, -side % MULTIPLE] for side in (height, width)]
+        images = ops.pad(images, [[0, 0], *more, [0, 0]])
+    return images, shapes
+
+
+def truth_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The true boxes of a batch, with one more row, so that there is one at least.
+
+    Args:
+        batch: ``"bounding_boxes"``, a dict of ``"boxes"`` ``(batch, n, 4)`` and
+            ``"classes"`` ``(batch, n)``.
+
+    Returns:
+        ``"boxes"`` float32 ``(batch, n + 1, 4)``, ``"classes"`` int32 and ``"real"`` bool
+        ``(batch, n + 1)``: the others have the class -1, or no area.
+    """
+    boxes = ops.cast(batch["bounding_boxes"]["boxes"], "float32")
+    classes = ops.cast(batch["bounding_boxes"]["classes"], "int32")
+    boxes = ops.pad(boxes, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)
+    classes = ops.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
+    real = (classes >= 0) & (sides(boxes) > 0)
+    return {"boxes": boxes, "classes": classes, "real": real}
+
+
+def per_channel(mean: Sequence[Any]) -> tuple[float, ...]:
+    """A mean of each of three channels, also of weights that have one for each pixel."""
+    return tuple(float(value) for value in np.mean(np.reshape(mean, (-1, 3)), axis=0))

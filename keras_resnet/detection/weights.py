@@ -1,0 +1,198 @@
+"""Weights of detectors: torchvision's state dicts, read and written.
+
+`torch_names` has their names and layouts. The published weights of
+``fasterrcnn_resnet50_fpn`` are for batch norms without an ε (pytorch/vision#2940).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from keras_resnet.detection.torch_names import (
+    PREDICTOR,
+    to_ours,
+    to_theirs,
+    variables,
+)
+from keras_resnet.files import local_path
+from keras_resnet.weights.conventions import State
+from keras_resnet.weights.download import HASH, download, refuse
+from keras_resnet.weights.files import as_array, check_weights, read_checkpoint
+from keras_resnet.weights.packages import imported
+
+if TYPE_CHECKING:
+    from keras_resnet.detection.faster_rcnn import FasterRCNN
+
+EPSILON = 1e-5  # Of our batch norms, and of torchvision's unless weights say otherwise.
+WITHOUT_EPSILON = "258fb6c6"  # How the SHA-256 of these weights begins.
+OWN = (".keras", ".h5")
+
+# Names of before torchvision 0.13, and what they are now.
+EARLIER = {
+    r"(backbone\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)": r"\1.0.\2",
+    r"(rpn\.head\.conv)\.(weight|bias)": r"\1.0.0.\2",
+}
+
+
+def load_weights(
+    model: FasterRCNN,
+    weights: str | os.PathLike[str] | State,
+    *,
+    classes_may_differ: bool = False,
+) -> None:
+    """Fills a detector with published weights, those of a file or of a state dict.
+
+    Args:
+        model: A `FasterRCNN`.
+        weights: ``"torchvision:COCO_V1"``; the path of a file of PyTorch, safetensors or
+            NumPy with a state dict of torchvision's detector, or of a ``.keras`` or
+            ``.weights.h5`` file of ours; or a state dict.
+        classes_may_differ: As of `load_state_dict`. Files of ours must be of as many
+            classes as the model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConnectionError: If published weights can't be downloaded.
+        ImportError: If the library that publishes or reads them isn't installed.
+        ValueError: If names or shapes don't fit the model, which then keeps its weights;
+            of a file of ours it may have taken some before.
+    """
+    epsilon, names = EPSILON, None
+    if isinstance(weights, str) and weights.startswith("torchvision:"):
+        weights, names = _published(weights, model.spec.name)
+    if isinstance(weights, Mapping):
+        state = weights
+    else:
+        path = local_path(weights)
+        if path.suffix in OWN:
+            model.load_weights(path)
+            return
+        state = read_checkpoint(path)
+        found = HASH.search(path.name)
+        epsilon = 0.0 if found and found[1] == WITHOUT_EPSILON else EPSILON
+    load_state_dict(
+        model, state, epsilon=epsilon, classes_may_differ=classes_may_differ
+    )
+    if names is not None and len(names) == model.num_classes:
+        model.class_names = names
+
+
+def _published(weights, name):
+    """The file of torchvision's weights, and the names of their classes."""
+    models = imported("torchvision.models", f"'{weights}'")
+    tag = weights.partition(":")[2]
+    if name not in models.list_models(module=models.detection):
+        refuse(weights, name, "torchvision doesn't have this detector.")
+    entries = models.get_model_weights(name).__members__
+    if tag not in entries:
+        tags = ", ".join(f"torchvision:{entry}" for entry in entries)
+        refuse(weights, name, f"There are {tags}.")
+    path, _ = download(entries[tag].url)
+    return path, tuple(entries[tag].meta["categories"][1:])  # Without the background.
+
+
+def load_state_dict(
+    model: FasterRCNN,
+    state_dict: State,
+    *,
+    epsilon: float = EPSILON,
+    classes_may_differ: bool = False,
+) -> None:
+    """Fills a detector from a state dict of torchvision's: all of it, or nothing.
+
+    Args:
+        model: A `FasterRCNN`.
+        state_dict: From name to tensor or array.
+        epsilon: That of the batch norms which the weights were trained with. The
+            difference from ours is added to their variances.
+        classes_may_differ: Whether the model keeps its own last layers if the state dict's
+            are for another number of classes.
+
+    Raises:
+        ValueError: If a weight is missing, left over or of another shape. The model then
+            keeps the weights that it had.
+    """
+    state = _without_counters(state_dict)
+    found = variables(model)
+    logits = state.get("roi_heads.box_predictor.cls_score.bias")
+    new = logits is not None and len(logits) != model.num_classes + 1
+    if new and classes_may_differ:
+        kept = {key for key, (layer, _, _) in found.items() if layer in PREDICTOR}
+        found = {key: value for key, value in found.items() if key not in kept}
+        state = {key: value for key, value in state.items() if key not in kept}
+    _check_names(found, state, model.name)
+    values = []
+    for key, (layer, name, variable) in found.items():
+        array = as_array(state[key])
+        if name == "moving_variance":
+            array = array + (epsilon - EPSILON)
+        check_weights(array, key, variable.path)
+        array = to_ours(array, layer, model)
+        if array.shape != tuple(variable.shape):
+            raise ValueError(
+                f"{key!r} must have the shape {tuple(variable.shape)} (in Keras's layout) "
+                f"to fit {variable.path!r}: does `num_classes` match the weights? "
+                f"Received: {array.shape}."
+            )
+        values.append((variable, array))
+    for variable, array in values:
+        variable.assign(array)
+
+
+def _without_counters(state_dict):
+    """The weights by torchvision's newer names, without numbers of batches seen."""
+    state = {}
+    for key, value in state_dict.items():
+        for earlier, now in EARLIER.items():
+            key = re.sub(rf"^{earlier}$", now, key)
+        if not key.endswith("num_batches_tracked"):
+            state[key] = value
+    return state
+
+
+def _check_names(wanted, state, model):
+    missing = [key for key in wanted if key not in state]
+    unexpected = sorted(set(state) - set(wanted))
+    if missing or unexpected:
+        raise ValueError(
+            f"The state dict must hold what {model!r} has, no more and no less. It lacks "
+            f"{missing[:5] or 'nothing'}, and the model has no place for "
+            f"{unexpected[:5] or 'nothing'}. Is it another detector's? Received: "
+            f"{len(state)} entries."
+        )
+
+
+def to_state_dict(model: FasterRCNN) -> dict[str, np.ndarray]:
+    """The weights of a detector in torchvision's names and layout.
+
+    Args:
+        model: A `FasterRCNN`.
+
+    Returns:
+        From name to array, float32 except for the counters of batches that batch norms
+        have seen. torchvision's detector loads it with ``strict=True``; that of a
+        ``"c4"`` has no counterpart there: its last stage is
+        ``roi_heads.box_head.layer4``.
+
+    Raises:
+        ValueError: If torchvision has no such backbone.
+    """
+    state = {}
+    for key, (layer, name, variable) in variables(model).items():
+        array = to_theirs(keras.ops.convert_to_numpy(variable), layer, model)
+        state[key] = np.ascontiguousarray(array)
+        if name == "moving_mean" and not _is_frozen(layer, model):
+            counter = key.replace("running_mean", "num_batches_tracked")
+            state[counter] = np.zeros((), "int64")
+    return state
+
+
+def _is_frozen(layer, model):
+    frozen = model.frozen and model.spec.frozen_batch_norm
+    return frozen and not layer.startswith(("fpn_", "box_"))

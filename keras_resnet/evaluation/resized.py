@@ -1,0 +1,82 @@
+"""A classifier for images of another size, or of any size as a convolutional one."""
+
+from __future__ import annotations
+
+import keras
+
+
+def at_size(model: keras.Model, size: tuple[int, int]) -> keras.Model:
+    """Gives a classifier for images of another size; its pooling takes what comes.
+
+    Args:
+        model: Functional `keras.Model` that takes ``(batch, height, width, channels)``
+            and pools over all places.
+        size: Height and width in pixels.
+
+    Returns:
+        A model with copies of the same weights; ``model`` itself if it has this size.
+
+    Raises:
+        ValueError: If a layer works at its own size alone.
+    """
+    if tuple(model.input_shape[1:3]) == tuple(size):
+        return model
+    return _rebuilt(model, size)
+
+
+def fully_convolutional(model: keras.Model, size: tuple[int, int]) -> keras.Model:
+    """Gives a classifier that slides over images of any size (He et al. 2016a, sec. 3.4).
+
+    The last global pooling becomes a pooling of stride 1 with the window that the map
+    has at ``size``, the layers after it work at each place, and their answers are averaged
+    over the places. At ``size`` it gives what the model gives.
+
+    Args:
+        model: As for `at_size`.
+        size: Height and width in pixels that the network was trained for.
+
+    Returns:
+        A model that takes ``(batch, any, any, channels)``, with copies of the weights.
+
+    Raises:
+        ValueError: If the model has no global average pooling before its classifier, or
+            a layer works at one size alone.
+    """
+    pools = [
+        layer
+        for layer in at_size(model, size).layers
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D)
+    ]
+    if not pools:
+        raise ValueError(
+            "The network must end in global average pooling and a classifier to be "
+            f"measured densely. Received: '{model.name}' without such a layer. Measure "
+            "crops instead."
+        )
+    last = pools[-1]
+    window = last.input.shape[1:3]
+
+    def clone(layer):
+        if layer.name != last.name:
+            return layer.__class__.from_config(layer.get_config())
+        return keras.layers.AveragePooling2D(window, strides=1, name=layer.name)
+
+    sliding = _rebuilt(model, (None, None), clone)
+    places = keras.layers.GlobalAveragePooling2D(name="places")(sliding.output)
+    return keras.Model(sliding.input, places, name=model.name)
+
+
+def _rebuilt(model, size, clone=None):
+    inputs = keras.Input((*size, model.input_shape[-1]), dtype=model.inputs[0].dtype)
+    try:
+        other = keras.models.clone_model(
+            model, input_tensors=inputs, clone_function=clone
+        )
+        other.set_weights(model.get_weights())
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            "All layers must work on images of other sizes. Received: "
+            f"'{model.name}', whose layers don't on {size[0]}x{size[1]}: {error} "
+            f"Measure it at {model.input_shape[1]}x{model.input_shape[2]}."
+        ) from error
+    return other

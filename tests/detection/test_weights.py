@@ -1,0 +1,100 @@
+"""Weights of detectors: torchvision's names, there and back, and what doesn't fit."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+
+from keras_resnet.detection import FasterRCNN, weights
+from keras_resnet.detection.weights import load_state_dict, to_state_dict
+from tests.helpers.reference import with_random_weights
+from tests.helpers.small_detectors import small_detector, small_row
+
+ROWS = (
+    "fasterrcnn_resnet50_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_c4_detectron2",
+)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_state_dict_goes_there_and_back(row):
+    one, other = (small_detector(row, seed) for seed in (0, 1))
+    with_random_weights(one)
+    state = to_state_dict(one)
+    load_state_dict(other, state)
+    for mine, theirs in zip(one.weights, other.weights, strict=True):
+        if "seed" not in mine.path:
+            np.testing.assert_array_equal(
+                *map(keras.ops.convert_to_numpy, (mine, theirs)), err_msg=mine.path
+            )
+
+
+def test_older_names_are_understood():
+    detector = small_detector()
+    state = to_state_dict(detector)
+    older = {
+        key.replace("conv.0.0.", "conv.")
+        if key.startswith("rpn")
+        else key.replace(".0.weight", ".weight").replace(".0.bias", ".bias")
+        if ".fpn." in key
+        else key: value
+        for key, value in state.items()
+    }
+    assert len(set(older) - set(state)) == 18
+    load_state_dict(detector, older)
+
+
+def test_an_epsilon_of_zero_moves_into_the_variance():
+    detector = small_detector()
+    before = to_state_dict(detector)
+    load_state_dict(detector, before, epsilon=0.0)
+    after = to_state_dict(detector)
+    key = "backbone.body.bn1.running_var"
+    np.testing.assert_allclose(after[key], before[key] - 1e-5)
+
+
+def test_with_other_classes_the_last_layers_stay_new():
+    state = to_state_dict(small_detector(num_classes=7))
+    detector = small_detector()
+    kept = to_state_dict(detector)
+    with pytest.raises(ValueError, match="does `num_classes` match the weights"):
+        load_state_dict(detector, state)
+    load_state_dict(detector, state, classes_may_differ=True)
+    found = to_state_dict(detector)
+    for key, value in found.items():
+        source = kept if "box_predictor" in key else state
+        np.testing.assert_array_equal(value, source[key])
+
+
+def test_names_must_be_the_detectors():
+    detector = small_detector()
+    state = to_state_dict(detector)
+    state["rpn.more"] = state.pop("rpn.head.cls_logits.bias")
+    message = "lacks .'rpn.head.cls_logits.bias'.*no place for .'rpn.more'"
+    with pytest.raises(ValueError, match=message):
+        load_state_dict(detector, state)
+
+
+@pytest.mark.parity
+def test_published_weights_bring_their_classes_and_have_no_epsilon(
+    torch, torchvision, tmp_path, monkeypatch
+):
+    row = replace(small_row(), name="fasterrcnn_resnet50_fpn", classes=90)
+    state = to_state_dict(FasterRCNN(row))
+    path = tmp_path / f"fasterrcnn_resnet50_fpn_coco-{weights.WITHOUT_EPSILON}.pth"
+    torch.save({key: torch.from_numpy(v) for key, v in state.items()}, path)
+    urls = []
+    monkeypatch.setattr(weights, "download", lambda url: (urls.append(url) or path, ""))
+    detector = FasterRCNN(row, weights="torchvision:COCO_V1")
+    assert urls[0].endswith(path.name)
+    assert detector.frozen
+    assert detector.class_names[:2] == ("person", "bicycle")
+    assert len(detector.class_names) == 90
+    key = "backbone.body.bn1.running_var"
+    np.testing.assert_allclose(to_state_dict(detector)[key], state[key] - 1e-5)
+    with pytest.raises(ValueError, match="There are torchvision:COCO_V1"):
+        FasterRCNN(row, weights="torchvision:COCO_V2")
+    with pytest.raises(ValueError, match="torchvision doesn't have this detector"):
+        FasterRCNN(small_row(), weights="torchvision:COCO_V1")

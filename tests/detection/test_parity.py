@@ -113,9 +113,51 @@ def their_c4(models, torch):
     )
 
 
-def random_weights(model, images, targets, torch):
+def is_steady(model, images, torch):
+    """Whether the same objects are found on images with 1e-6 of noise.
+
+    Otherwise two boxes overlap by a threshold, or have one score, but for rounding: then
+    any other implementation, and torchvision's own on another day, may find others.
+    """
+    draws = torch.Generator().manual_seed(0)
+    expected = model(images)
+    for _ in range(10):
+        noisy = [x + 1e-6 * torch.randn(x.shape, generator=draws) for x in images]
+        pairs = zip(expected, model(noisy), strict=True)
+        if max(distance(*(as_arrays(one) for one in pair)) for pair in pairs) > 1e-2:
+            return False
+    return True
+
+
+def as_arrays(found):
+    return {name: value.numpy() for name, value in found.items()}
+
+
+def distance(found, expected):
+    """Of two sets of detections in any order, as some scores are nearly equal.
+
+    The largest, over all detections, to the nearest of the other set: of coordinates as
+    parts of the image's width, of scores, and 1 between classes.
+    """
+    if len(found["boxes"]) != len(expected["boxes"]):
+        return np.inf
+    between = np.max(
+        [
+            np.abs(found["boxes"][:, None] - expected["boxes"]).max(-1) / WIDTH,
+            np.abs(found["scores"][:, None] - expected["scores"]),
+            found["labels"][:, None] != expected["labels"],
+        ],
+        axis=0,
+    )
+    return max(between.min(axis=0).max(), between.min(axis=1).max())
+
+
+def random_weights(model, images, targets, torch, seed):
     """Random scales and statistics, and scores that are far from each other."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
+    for module in model.modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
     norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     with torch.no_grad():
         for name, norm in model.named_modules():
@@ -269,7 +311,13 @@ def pair(request, photographs, torch, torchvision_operators):
     targets = [{key: torch.tensor(v) for key, v in one.items()} for one in TRUTH]
     for one in targets:
         one["boxes"] = one["boxes"].float()
-    theirs = random_weights(theirs, list(tensors), targets, torch)
+    for seed in range(20):
+        theirs = random_weights(theirs, list(tensors), targets, torch, seed)
+        with torch.no_grad():
+            if is_steady(theirs, list(tensors), torch):
+                break
+    else:
+        pytest.fail("With no seed torchvision finds the same objects twice.")
     row = our_row(request.param)
     ours = FasterRCNN(row, weights=theirs.state_dict(), frozen=False)
     return theirs, ours, list(tensors), targets
@@ -310,20 +358,11 @@ def test_detections(pair, photographs, torch):
         expected = theirs(tensors)
     found = ours.predict(photographs, verbose=0)
     for image, other in enumerate(expected):
-        mine = {
-            name: value[image][found["valid"][image]] for name, value in found.items()
-        }
-        assert len(mine["boxes"]) == len(other["boxes"]) > 10
-        # In any order, as some scores are nearly equal: pixels, scores and classes.
-        distance = np.max(
-            [
-                np.abs(mine["boxes"][:, None] - other["boxes"].numpy()).max(-1) / WIDTH,
-                np.abs(mine["scores"][:, None] - other["scores"].numpy()),
-                mine["classes"][:, None] != other["labels"].numpy() - 1,
-            ],
-            axis=0,
-        )
-        assert max(distance.min(axis=0).max(), distance.min(axis=1).max()) < 1e-3
+        valid = found["valid"][image]
+        mine = {name: found[name][image][valid] for name in ("boxes", "scores")}
+        mine["labels"] = found["classes"][image][valid] + 1
+        assert valid.sum() > 10
+        assert distance(mine, as_arrays(other)) < 1e-3
 
 
 def test_losses(pair, photographs, torch, monkeypatch):

@@ -24,6 +24,7 @@ def photos(shared_data, tmp_path_factory):
     return folder
 
 
+@pytest.mark.exhaustive
 def test_a_recipe_file_trains_on_imagenette(shared_data, tmp_path, capsys):
     pytest.importorskip("tensorflow_datasets", reason="needs the extra [data]")
     assert main(["show", "imagenette_fast", "--toml"]) == 0

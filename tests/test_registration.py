@@ -145,7 +145,7 @@ print(len(modules), *expected)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_classes_are_registered_whichever_module_comes_first():
     # A module that imports Keras is not yet whole when Keras is, and others of the
     # package import from it.

@@ -117,7 +117,7 @@ def test_the_operations_are_those_of_keras_rand_augment():
     assert changed > 15
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_backend_makes_no_difference():
     pytest.importorskip("jax")
     pytest.importorskip("torch")

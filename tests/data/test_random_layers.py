@@ -304,7 +304,9 @@ for name in test.ALL:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("jax", marks=pytest.mark.exhaustive), "torch"]
+)
 def test_each_layer_on_other_backends(backend):
     pytest.importorskip(backend)
     done = subprocess.run(

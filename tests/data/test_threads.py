@@ -95,7 +95,7 @@ def photos(tmp_path):
     return tmp_path / "photos"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_nothing_that_a_command_iterates_over_is_autotuned(
     photos, tmp_path, never_autotuned
 ):

@@ -284,6 +284,11 @@ def our_row(name):
     )
 
 
+def exhaustive(name):
+    marks = [pytest.mark.exhaustive, pytest.mark.xdist_group(f"parity_{name}")]
+    return pytest.param(name, marks=marks)
+
+
 @pytest.fixture(scope="module")
 def photographs(shared_data):
     files = sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[:2]
@@ -293,7 +298,11 @@ def photographs(shared_data):
 
 @pytest.fixture(
     scope="module",
-    params=["fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2", "c4"],
+    params=[
+        "fasterrcnn_resnet50_fpn",
+        exhaustive("fasterrcnn_resnet50_fpn_v2"),
+        exhaustive("c4"),
+    ],
 )
 def pair(request, photographs, torch, torchvision_operators):
     """torchvision's detector and ours with its weights, and the images for it."""

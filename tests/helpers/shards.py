@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-SHARDS = 6
+SHARDS = 8
 
 
 def pytest_addoption(parser):

@@ -149,7 +149,10 @@ def test_what_is_saved_is_what_keras_saves_otherwise(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize(
+    "backend",
+    ["tensorflow", pytest.param("jax", marks=pytest.mark.exhaustive), "torch"],
+)
 def test_a_saved_network_needs_keras_alone(saved, backend):
     pytest.importorskip(backend)
     # `-P` and another directory, so that the checkout is not on the path.

@@ -12,7 +12,7 @@ import pytest
 from keras_resnet.data import sources
 from tests.conftest import REPOSITORY
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.exhaustive
 TRAINED = REPOSITORY / "saved_models/quickstart_seed0"
 NOBODY = "65534"
 # May read all that root may, as this environment may lie in root's home.

@@ -10,6 +10,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
+from keras_resnet.lazy import names_from
+
 if TYPE_CHECKING:  # What editors and type checkers see of the names below.
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
@@ -60,21 +62,16 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
+_HOMES = dict.fromkeys(__all__, "applications") | {
     "compare": "runs.compare",
     "load": "runs.load",
     "plan": "reproduce",
     "train": "reproduce",
-}  # Of the others: applications.
+}
 
 
 if not TYPE_CHECKING:  # Checkers would take every other name for an `Any` of it.
-
-    def __getattr__(name: str) -> Any:
-        if name not in __all__:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home = _HOMES.get(name, "applications")
-        return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    __getattr__ = names_from(_HOMES, __name__)
 
 
 def __dir__() -> list[str]:

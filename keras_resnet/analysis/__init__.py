@@ -5,8 +5,9 @@ Names are imported when they are first used: pictures need no Keras.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from keras_resnet.lazy import names_from
 
 if TYPE_CHECKING:  # What editors and type checkers see of the names below.
     from keras_resnet.analysis.asked import Attribution
@@ -223,12 +224,7 @@ _HOMES = {
 
 
 if not TYPE_CHECKING:  # Checkers would take every other name for an `Any` of it.
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = importlib.import_module(f"{__name__}.{_HOMES[name]}")
-        return getattr(module, name)
+    __getattr__ = names_from(_HOMES, __name__)
 
 
 def __dir__() -> list[str]:

@@ -5,8 +5,9 @@ Names are imported when they are first used: to measure needs no Keras.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from keras_resnet.lazy import names_from
 
 if TYPE_CHECKING:
     from keras_resnet.data.box_folders import load as load_boxes
@@ -73,13 +74,7 @@ _HOMES = {
 
 
 if not TYPE_CHECKING:  # Checkers would take every other name for an `Any` of it.
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        home, _, there = _HOMES[name].partition(":")
-        module = importlib.import_module(f"keras_resnet.{home}")
-        return getattr(module, there or name)
+    __getattr__ = names_from(_HOMES, __name__, inside="keras_resnet")
 
 
 def __dir__() -> list[str]:

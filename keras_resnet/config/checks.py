@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 COUNT = "a positive integer"
+WHOLE = "an integer of at least 0"
+FINITE = "finite"
 POSITIVE = "positive and finite"
 NOT_NEGATIVE = "at least 0 and finite"
 SHARE = "at least 0 and at most 1"
@@ -36,6 +38,8 @@ def plain_number(value: Any) -> Any:
 
 _HOLDS = {
     COUNT: lambda value: is_integer(value, 1),
+    WHOLE: lambda value: is_integer(value, 0),
+    FINITE: lambda value: -math.inf < value < math.inf,
     POSITIVE: lambda value: 0 < value < math.inf,
     NOT_NEGATIVE: lambda value: 0 <= value < math.inf,
     SHARE: lambda value: 0 <= value <= 1,
@@ -47,9 +51,32 @@ def check_numbers(values: Any, **wanted: str) -> None:
     """Raises `ValueError` unless the named numbers are what they must be."""
     for name, what in wanted.items():
         value = getattr(values, name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not _HOLDS[what](value):
+        if not _holds(value, what):
             raise ValueError(f"`{name}` must be {what}. Received: {name}={value!r}.")
+
+
+def check_each(
+    name: str, values: tuple[object, ...], what: str, count: int | None = None
+) -> None:
+    """Raises `ValueError` unless there are numbers that each are what they must be.
+
+    Args:
+        name: Of the field, for the message.
+        values: What it holds.
+        what: As of `check_numbers`.
+        count: How many there must be; by default one or more.
+    """
+    right_count = bool(values) if count is None else len(values) == count
+    if not right_count or not all(_holds(value, what) for value in values):
+        raise ValueError(
+            f"`{name}` must be {count or 'one or more'} numbers, each {what}. "
+            f"Received: {name}={values!r}."
+        )
+
+
+def _holds(value, what):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and _HOLDS[what](value)
 
 
 def check_range(values: Any, name: str, lowest: float, highest: float) -> None:

@@ -1,10 +1,25 @@
 """The fields that describe a Faster R-CNN, and what values they can have."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.checks import check_choice, check_positive
+from keras_resnet.config.checks import (
+    COUNT,
+    FINITE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    WHOLE,
+    check_choice,
+    check_each,
+    check_name,
+    check_numbers,
+    check_positive,
+    check_range,
+    set_tuples,
+)
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from keras_resnet.config.spec import ResNetSpec
@@ -26,6 +41,9 @@ class Anchors:
             the map's, rounded down, instead of the map's nominal stride.
         inside_only: Whether anchors that cross the image's border are left out of
             training.
+
+    Raises:
+        ValueError: If no anchors can have these values.
     """
 
     sizes: tuple[tuple[float, ...], ...]
@@ -35,6 +53,19 @@ class Anchors:
     offset: float = 0.0
     measured_strides: bool = False
     inside_only: bool = False
+
+    def __post_init__(self) -> None:
+        set_tuples(self, "sizes", "ratios")
+        if not self.sizes or len({len(level) for level in self.sizes}) != 1:
+            raise ValueError(
+                "`sizes` must hold the sizes for each feature map, as many for each. "
+                f"Received: sizes={self.sizes!r}."
+            )
+        for level in self.sizes:
+            check_each("sizes", level, POSITIVE)
+        check_each("ratios", self.ratios, POSITIVE)
+        check_choice("outermost", self.outermost, ("ratio", "size"))
+        check_numbers(self, offset=NOT_NEGATIVE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +85,9 @@ class Proposals:
         suppression: IoU above which the worse of two boxes is dropped.
         smallest: Side in pixels that a proposal must have.
         beta: Where the loss of boxes turns from a parabola into a line; 0 is L1.
+
+    Raises:
+        ValueError: If no proposals can have these values.
     """
 
     convolutions: int = 1
@@ -66,6 +100,13 @@ class Proposals:
     suppression: float = 0.7
     smallest: float = 0.0
     beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        set_tuples(self, "before_suppression", "after_suppression")
+        check_numbers(self, convolutions=COUNT, background=SHARE)
+        check_each("before_suppression", self.before_suppression, COUNT, 2)
+        check_each("after_suppression", self.after_suppression, COUNT, 2)
+        _check_learning(self, self.background)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +135,9 @@ class BoxHead:
         detections: Boxes per image, the best ones.
         smallest: Side in pixels that a detection must have.
         beta: As of `Proposals`.
+
+    Raises:
+        ValueError: If no box head can have these values.
     """
 
     layers: Literal["dense", "convolutions", "stage"]
@@ -112,6 +156,41 @@ class BoxHead:
     detections: int = 100
     smallest: float = 0.0
     beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        set_tuples(self, "background", "weights")
+        check_choice("layers", self.layers, ("dense", "convolutions", "stage"))
+        check_choice("background_class", self.background_class, ("first", "last"))
+        check_numbers(self, units=COUNT, pooled=COUNT, detections=COUNT)
+        check_numbers(self, sampling_ratio=WHOLE, score=SHARE)
+        check_each("weights", self.weights, POSITIVE, 4)
+        check_range(self, "background", 0.0, 1.0)
+        _check_learning(self, self.background[1])
+
+
+def _check_learning(row: Proposals | BoxHead, background: float) -> None:
+    """Raises `ValueError` unless boxes can be drawn for the loss, and suppressed."""
+    check_numbers(
+        row,
+        foreground=SHARE,
+        samples=COUNT,
+        foreground_share=SHARE,
+        suppression=SHARE,
+        smallest=NOT_NEGATIVE,
+        beta=NOT_NEGATIVE,
+    )
+    if not 0 < background <= row.foreground:
+        raise ValueError(
+            "`background` must end above 0 and not above `foreground`, as a box is "
+            f"either. Received: background={row.background!r}, "
+            f"foreground={row.foreground!r}."
+        )
+    if row.samples * row.foreground_share < 1:
+        raise ValueError(
+            "`samples` times `foreground_share` must be at least 1, so that objects are "
+            f"drawn. Received: samples={row.samples}, "
+            f"foreground_share={row.foreground_share}."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,20 +245,37 @@ class DetectorSpec:
     deviations: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        set_tuples(self, "mean", "std", "sides", "deviations")
+        check_name(self.name)
         check_choice("neck", self.neck, ("fpn", "c4", "dc5"))
+        check_choice("channel_order", self.channel_order, ("rgb", "bgr"))
         check_positive("classes", self.classes)
+        check_numbers(self, pyramid_filters=COUNT, frozen_stages=WHOLE)
+        check_each("mean", self.mean, FINITE, 3)
+        check_each("std", self.std, POSITIVE, 3)
+        check_each("sides", self.sides, COUNT, 2)
+        check_range(self, "sides", 1, math.inf)
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        """Raises `ValueError` unless anchors, proposals and head fit each other."""
         levels = PYRAMID_LEVELS if self.neck == "fpn" else 1
         sizes = self.anchors.sizes
-        if len(sizes) != levels or len({len(level) for level in sizes}) != 1:
+        if len(sizes) != levels:
             raise ValueError(
                 f"`anchors.sizes` must hold sizes for {levels} feature map(s) with "
-                f"neck={self.neck!r}, as many for each. Received: sizes={sizes!r}."
+                f"neck={self.neck!r}. Received: sizes={sizes!r}."
             )
         if (self.box_head.layers == "stage") != (self.neck == "c4"):
             raise ValueError(
                 "`box_head.layers` must be 'stage' with neck='c4', whose last stage it is, "
                 f"and only there. Received: {self.box_head.layers!r} with "
                 f"neck={self.neck!r}."
+            )
+        if self.neck == "fpn" and not self.box_head.sampling_ratio:
+            raise ValueError(
+                "`box_head.sampling_ratio` must be positive with neck='fpn', as regions "
+                "are pooled from several maps. Received: sampling_ratio=0."
             )
         if self.box_head.samples > self.proposals.after_suppression[0]:
             raise ValueError(

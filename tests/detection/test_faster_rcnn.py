@@ -9,7 +9,7 @@ import pytest
 from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.detection import FasterRCNN, heads
 from keras_resnet.detection.faster_rcnn import LOSSES
-from tests.helpers.backends import BACKENDS, computed, of_backend
+from tests.helpers.backends import BACKENDS, of_backend
 from tests.helpers.small_detectors import (
     BACKBONE,
     CLASSES,
@@ -197,19 +197,12 @@ def test_it_trains_through_fit():
     check(trained("fasterrcnn_resnet50_fpn", jit=False))
 
 
-@pytest.fixture(scope="module")
-def on_backends(tmp_path_factory):
-    return computed(
-        "tests.detection.test_faster_rcnn", "write", tmp_path_factory.mktemp("fit")
-    )
-
-
 @pytest.mark.exhaustive  # JAX and XLA compile for minutes.
 @pytest.mark.multiprocess
 @pytest.mark.xdist_group("detectors")
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_it_trains_on_every_backend(backend, on_backends):
-    results = of_backend(on_backends, backend)
+def test_it_trains_on_every_backend(backend, results):
+    results = of_backend(results, backend)
     cases = {name.rpartition(", ")[0] for name in results}
     assert len(cases) == len(ROWS) * (2 if backend == "tensorflow" else 1)
     for case in cases:

@@ -8,7 +8,7 @@ import pytest
 
 from keras_resnet.analysis.differentiation import value_and_gradients
 from keras_resnet.detection import roi_align
-from tests.helpers.backends import BACKENDS, computed, of_backend
+from tests.helpers.backends import BACKENDS, of_backend
 
 STRIDE, CHANNELS = 8, 3
 HEIGHT, WIDTH = 12, 17  # Of the map.
@@ -76,11 +76,6 @@ def write(path):
             results[name] = keras.ops.convert_to_numpy(pooled(maps))
             results[f"{name}, gradient"] = keras.ops.convert_to_numpy(gradient)
     np.savez(path, **results)
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return computed(__name__, "write", tmp_path_factory.mktemp("roi_align"))
 
 
 @pytest.mark.parity

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.detection import nms
-from tests.helpers.backends import BACKENDS, computed, of_backend
+from tests.helpers.backends import BACKENDS, of_backend
 
 
 def cases():
@@ -74,11 +74,6 @@ def test_boxes_of_two_groups_do_not_overlap():
     for image, found in enumerate(kept):
         expected = kept_one_by_one(boxes[image], valid[image], 0.5, groups[image])
         np.testing.assert_array_equal(found, expected)
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    return computed(__name__, "write", tmp_path_factory.mktemp("nms"))
 
 
 @pytest.mark.parity

@@ -285,7 +285,8 @@ def detectors():
             f"`{name}`",
             f"`{spec.backbone}`",
             f"`{spec.neck}`",
-            f"`{spec.box_head.layers}`, {spec.box_head.pooled}²",
+            f"`{spec.box_head.layers}`, {spec.box_head.pooled}²"
+            + (", context" if spec.box_head.context else ""),
             spec.classes,
             " to ".join(map(str, spec.sides)),
             spec.paper,

@@ -11,7 +11,7 @@ import pytest
 from keras_resnet import layers
 from keras_resnet.analysis.routed_add import RoutedAdd
 from keras_resnet.config.spec import ResNetSpec, doubling
-from keras_resnet.detection.faster_rcnn import FasterRCNN
+from keras_resnet.detection import Ensemble, FasterRCNN, MultiScale, Refined
 from keras_resnet.detection.pyramid import UpsampleAdd
 from keras_resnet.models.layers import FrozenBatchNormalization, GroupedConv2D
 from keras_resnet.models.resnet import build
@@ -40,7 +40,10 @@ NAMES = {
     layers.RandomPadCropFlip: "keras_resnet>RandomPadCropFlip",
     layers.RandomScaleCrop: "keras_resnet>RandomScaleCrop",
     RoutedAdd: "keras_resnet>RoutedAdd",
+    Ensemble: "keras_resnet>Ensemble",
     FasterRCNN: "keras_resnet>FasterRCNN",
+    MultiScale: "keras_resnet>MultiScale",
+    Refined: "keras_resnet>Refined",
     UpsampleAdd: "keras_resnet>UpsampleAdd",
 }
 LOAD = """

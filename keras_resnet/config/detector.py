@@ -117,6 +117,9 @@ class BoxHead:
         layers: ``"dense"`` (two dense layers), ``"convolutions"`` (four 3x3 convolutions
             with batch norm and a dense layer) or ``"stage"`` (the network's last one).
         units: Of each dense layer.
+        context: Whether what the layers make of the whole image, pooled as a region, is
+            joined to what they make of each region, before the last two layers (He et
+            al. 2016a, appendix B).
         pooled: Side of the map that ROIAlign makes of a proposal.
         sampling_ratio: Points per cell of it and direction; 0 is as many as there are
             pixels (rounded up).
@@ -142,6 +145,7 @@ class BoxHead:
 
     layers: Literal["dense", "convolutions", "stage"]
     units: int = 1024
+    context: bool = False
     pooled: int = 7
     sampling_ratio: int = 0
     aligned: bool = True

@@ -90,6 +90,16 @@ def _detectron2(backbone, neck, **changes):
     return DetectorSpec(**(row | changes))
 
 
+def _paper_with_context():
+    """Appendix B, trained from the beginning as appendix A's detector is."""
+    row = _paper()
+    return replace(
+        row,
+        box_head=replace(row.box_head, context=True),
+        paper="Ren et al. 2015; He et al. 2016a, appendix B",
+    )
+
+
 def _paper():
     """He et al. 2016a, appendix A; what it leaves open as in py-faster-rcnn's config."""
     return _detectron2(
@@ -132,6 +142,7 @@ _ROWS = {
     "fasterrcnn_resnet50_fpn": _torchvision(),
     "fasterrcnn_resnet50_fpn_v2": _torchvision_v2(),
     "fasterrcnn_resnet101_c4": _paper(),
+    "fasterrcnn_resnet101_c4_context": _paper_with_context(),
     "fasterrcnn_resnet50_c4_detectron2": _detectron2("resnet50", "c4"),
     "fasterrcnn_resnet101_c4_detectron2": _detectron2("resnet101", "c4"),
     "fasterrcnn_resnet50_dc5_detectron2": _detectron2("resnet50", "dc5"),

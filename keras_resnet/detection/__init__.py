@@ -20,8 +20,11 @@ if TYPE_CHECKING:
         voc_precision,
     )
     from keras_resnet.detection.coco import CocoPrecision, coco_precision, coco_results
+    from keras_resnet.detection.ensemble import Ensemble
     from keras_resnet.detection.faster_rcnn import FasterRCNN
     from keras_resnet.detection.misses import Misses, misses_by_image
+    from keras_resnet.detection.multi_scale import MultiScale
+    from keras_resnet.detection.refinement import Refined
     from keras_resnet.detection.roi_pooling import roi_align
     from keras_resnet.detection.suppression import nms
 
@@ -30,9 +33,12 @@ __all__ = [
     "BoxedSplits",
     "ClassPrecision",
     "CocoPrecision",
+    "Ensemble",
     "FasterRCNN",
     "Misses",
+    "MultiScale",
     "Objects",
+    "Refined",
     "VocPrecision",
     "coco_precision",
     "coco_results",
@@ -54,9 +60,12 @@ _HOMES = {
     "BoxedSplits": "data.boxes",
     "ClassPrecision": "detection.average_precision",
     "CocoPrecision": "detection.coco",
+    "Ensemble": "detection.ensemble",
     "FasterRCNN": "detection.faster_rcnn",
     "Misses": "detection.misses",
+    "MultiScale": "detection.multi_scale",
     "Objects": "data.boxes",
+    "Refined": "detection.refinement",
     "VocPrecision": "detection.average_precision",
     "coco_precision": "detection.coco",
     "coco_results": "detection.coco",

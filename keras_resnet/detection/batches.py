@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_resnet.config.detector import DetectorSpec
-from keras_resnet.detection.boxes import Tensor, sides
+from keras_resnet.detection.boxes import Tensor, usable_boxes
 
 # Sides of what a pyramid is built on are multiples of this, as in torchvision and
 # Detectron2: else anchors, whose distances are whole numbers of pixels, lie elsewhere than
@@ -37,20 +37,42 @@ def normalized(batch: Mapping[str, Any], spec: DetectorSpec) -> tuple[Tensor, Te
         ops.convert_to_tensor(numbers, "float32") for numbers in (spec.mean, spec.std)
     )
     images = (images - mean) / std
-    count, height, width = ops.shape(images)[:3]
-    if batch.get("image_shapes") is None:
-        size = ops.stack([ops.cast(one, "float32") for one in (height, width)])
-        shapes = ops.broadcast_to(size, (count, 2))
-    else:
-        shapes = ops.cast(batch["image_shapes"], "float32")
-        rows = ops.cast(ops.arange(height), "float32") < shapes[:, :1]
-        columns = ops.cast(ops.arange(width), "float32") < shapes[:, 1:]
-        inside = rows[:, :, None] & columns[:, None]
-        images = images * ops.cast(inside[..., None], "float32")
+    shapes = shapes_of(batch)
+    height, width = ops.shape(images)[1:3]
+    if batch.get("image_shapes") is not None:
+        seen = inside(shapes, height, width)[..., None]
+        images = images * ops.cast(seen, "float32")
     if spec.neck == "fpn":
         more = [[0, -side % MULTIPLE] for side in (height, width)]
         images = ops.pad(images, [[0, 0], *more, [0, 0]])
     return images, shapes
+
+
+def shapes_of(batch: Mapping[str, Any]) -> Tensor:
+    """Heights and widths of the images before they were filled up, float32 ``(batch, 2)``.
+
+    Args:
+        batch: As of `normalized`.
+    """
+    if batch.get("image_shapes") is not None:
+        return ops.cast(batch["image_shapes"], "float32")
+    count, *sides = ops.shape(batch["images"])[:3]
+    size = ops.stack([ops.cast(side, "float32") for side in sides])
+    return ops.broadcast_to(size, (count, 2))
+
+
+def inside(shapes: Tensor, height: Any, width: Any) -> Tensor:
+    """Which pixels are no filling, bool ``(batch, height, width)``.
+
+    Args:
+        shapes: Heights and widths of the images in the batch, ``(batch, 2)``.
+        height: Of the batch.
+        width: Of the batch.
+    """
+    shapes = ops.cast(shapes, "float32")
+    rows = ops.cast(ops.arange(height), "float32") < shapes[:, :1]
+    columns = ops.cast(ops.arange(width), "float32") < shapes[:, 1:]
+    return rows[:, :, None] & columns[:, None]
 
 
 def truth_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -68,7 +90,7 @@ def truth_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     classes = ops.cast(batch["bounding_boxes"]["classes"], "int32")
     boxes = ops.pad(boxes, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)
     classes = ops.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
-    real = (classes >= 0) & (sides(boxes) > 0)
+    real = (classes >= 0) & usable_boxes(boxes, 0.0)
     return {"boxes": boxes, "classes": classes, "real": real}
 
 

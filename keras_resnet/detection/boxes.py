@@ -89,6 +89,19 @@ def sides(boxes: Tensor) -> Tensor:
     return ops.min(boxes[..., 2:] - boxes[..., :2], axis=-1)
 
 
+def usable_boxes(boxes: Tensor, smallest: float) -> Tensor:
+    """Which boxes have an area, and sides of at least so many pixels.
+
+    Empty ones, such as those behind the border, would never be suppressed.
+
+    Args:
+        boxes: ``(…, 4)``.
+        smallest: Side in pixels that a box must have.
+    """
+    shorter = sides(boxes)
+    return (shorter > 0) & (shorter >= smallest)
+
+
 def rows(values: Tensor, indices: Tensor) -> Tensor:
     """Of each image the rows with some indices.
 

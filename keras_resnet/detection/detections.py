@@ -13,8 +13,8 @@ from keras_resnet.detection.boxes import (
     decode,
     encode,
     rows,
-    sides,
     smaller,
+    usable_boxes,
 )
 from keras_resnet.detection.suppression import nms
 
@@ -23,25 +23,52 @@ from keras_resnet.detection.suppression import nms
 CANDIDATES = 2000
 
 
-def detect(
-    row: BoxHead,
-    proposals: Tensor,
-    valid: Tensor,
-    logits: Tensor,
-    offsets: Tensor,
-    shapes: Tensor,
-    *,
-    xla: bool = False,
-) -> dict[str, Tensor]:
-    """The objects that a detector finds.
+def decoded(
+    row: BoxHead, regions: Tensor, logits: Tensor, offsets: Tensor, shapes: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What a box head says, as probabilities and boxes.
 
     Args:
         row: The `BoxHead` of a detector.
-        proposals: ``(batch, n, 4)``.
-        valid: Bool ``(batch, n)``: the others only fill up.
+        regions: The boxes that were pooled, ``(batch, n, 4)``.
         logits: ``(batch, n, classes + 1)``.
         offsets: ``(batch, n, classes or classes + 1, 4)``.
         shapes: Height and width of each image, ``(batch, 2)``.
+
+    Returns:
+        Of each class without the background: probabilities ``(batch, n, classes)``, and
+        boxes inside of their images ``(batch, n, classes, 4)``.
+    """
+    scores = ops.softmax(logits)
+    if row.background_class == "first":
+        scores, offsets = scores[..., 1:], offsets[:, :, 1:]
+    else:
+        scores = scores[..., :-1]
+    return scores, clip(decode(offsets, regions[:, :, None], row.weights), shapes)
+
+
+def candidates(row: BoxHead, scores: Tensor, boxes: Tensor, valid: Tensor) -> Tensor:
+    """The scores, but 0 where they are too low or boxes too small to be a detection.
+
+    Args:
+        row: The `BoxHead` of a detector.
+        scores: ``(batch, n, classes)``.
+        boxes: ``(batch, n, classes, 4)``.
+        valid: Bool ``(batch, n)``: the others only fill up.
+    """
+    usable = (scores > row.score) & valid[..., None] & usable_boxes(boxes, row.smallest)
+    return ops.where(usable, scores, 0.0)
+
+
+def best(
+    row: BoxHead, scores: Tensor, boxes: Tensor, *, xla: bool = False
+) -> dict[str, Tensor]:
+    """The objects that a detector finds: of each class, boxes that don't overlap.
+
+    Args:
+        row: The `BoxHead` of a detector.
+        scores: As of `candidates`, ``(batch, n, classes)``.
+        boxes: ``(batch, n, classes, 4)``.
         xla: As of `nms`.
 
     Returns:
@@ -49,14 +76,6 @@ def detect(
         int32 and ``"valid"`` bool, each ``(batch, detections)``; the best one first. Where
         ``valid`` is `False`, boxes and classes are -1 and scores 0.
     """
-    scores = ops.softmax(logits)
-    if row.background_class == "first":
-        scores, offsets = scores[..., 1:], offsets[:, :, 1:]
-    else:
-        scores = scores[..., :-1]
-    boxes = clip(decode(offsets, proposals[:, :, None], row.weights), shapes)
-    usable = (scores > row.score) & valid[..., None] & (sides(boxes) >= row.smallest)
-    scores = ops.where(usable, scores, 0.0)
     if keras.backend.backend() == "tensorflow" and not xla:
         boxes, scores, classes = _by_tensorflow(row, boxes, scores)
     else:

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_resnet.applications import Weights
-from keras_resnet.config.checks import is_integer, plain_number
+from keras_resnet.config.checks import check_positive, plain_number
 from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.detectors import DETECTORS, NECKS
 from keras_resnet.config.lookup import find
@@ -18,14 +18,15 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
 from keras_resnet.detection import anchors, batches, detections, heads, proposals
 from keras_resnet.detection.boxes import Tensor
-from keras_resnet.detection.roi_pooling import roi_align
+from keras_resnet.detection.detector import Detector
+from keras_resnet.detection.regions import RegionNetwork
 from keras_resnet.detection.weights import load_weights
 
 LOSSES = ("rpn_classes", "rpn_boxes", "classes", "boxes")
 
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
-class FasterRCNN(keras.Model):
+class FasterRCNN(Detector):
     """A detector: proposes regions, then classifies each and moves its box.
 
     Ren et al. 2015, with residual networks as in He et al. 2016a, appendix A. A batch
@@ -60,8 +61,8 @@ class FasterRCNN(keras.Model):
             published detector.
         weights: `None`, ``"torchvision:COCO_V1"``, a file, or a state dict of
             torchvision's detector; see `detection.weights.load_weights`. With another
-            ``num_classes`` the two layers that depend on it stay new; ``.keras`` and
-            ``.weights.h5`` files must be of as many classes.
+            ``num_classes``, or for a row with context, the last two layers stay new;
+            ``.keras`` and ``.weights.h5`` files must be of as many classes.
         backbone_weights: Of the backbone alone, as of `keras_resnet.backbone`.
         frozen: Whether the row's ``frozen_stages`` and ``frozen_batch_norm`` are kept in
             training; by default if there are weights.
@@ -74,6 +75,7 @@ class FasterRCNN(keras.Model):
         class_names: Their names (tuple of str), or `None`. It is saved with the model.
         features: `keras.Model` of the backbone, the pyramid and the proposals' head.
         box_head: `keras.Model` of what follows ROIAlign.
+        regions: `RegionNetwork`: ROIAlign and the box head, step by step.
 
     Raises:
         ValueError: If there is no such row or network, or they don't fit each other.
@@ -108,11 +110,7 @@ class FasterRCNN(keras.Model):
         self.num_classes: int = plain_number(
             spec.classes if num_classes is None else num_classes
         )
-        if not is_integer(self.num_classes, 1):
-            raise ValueError(
-                "`num_classes` must be a positive integer, without the background. "
-                f"Received: num_classes={num_classes!r}."
-            )
+        check_positive("num_classes", self.num_classes)
         pretrained = weights is not None or backbone_weights is not None
         self.frozen: bool = pretrained if frozen is None else frozen
         self.features: keras.Model
@@ -128,6 +126,7 @@ class FasterRCNN(keras.Model):
                 channel_order=preprocessing.channel_order,
             )
         self.spec: DetectorSpec = spec
+        self.regions: RegionNetwork = RegionNetwork(spec, self.box_head)
         self.class_names: tuple[str, ...] | None = None
         self.seed: int | None = seed
         self.draws: keras.random.SeedGenerator = keras.random.SeedGenerator(seed)
@@ -136,7 +135,8 @@ class FasterRCNN(keras.Model):
         ]
         self.built = True
         if weights is not None:
-            load_weights(self, weights, classes_may_differ=num_classes is not None)
+            new = num_classes is not None or spec.box_head.context
+            load_weights(self, weights, classes_may_differ=new)
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:
         """The losses of a batch with bounding boxes, or detections.
@@ -152,31 +152,18 @@ class FasterRCNN(keras.Model):
                 "not tuples. Received: "
                 + (f"keys {sorted(batch)}." if batch is inputs else f"{type(inputs)}.")
             )
-        images, shapes = batches.normalized(batch, self.spec)
-        outputs = self.features(images, training=training)
-        strides = heads.strides(self.spec)
-        grid = anchors.of_maps(self.spec.anchors, images, outputs["maps"], strides)
-        found, valid = proposals.propose(
-            self.spec.proposals,
-            grid,
-            outputs["objectness"],
-            outputs["offsets"],
-            shapes,
-            training="bounding_boxes" in batch,
-            xla=self._xla,
-        )
         if "bounding_boxes" not in batch:
-            logits, offsets = self._heads(outputs["maps"], found, training)
-            return detections.detect(
-                self.spec.box_head, found, valid, logits, offsets, shapes, xla=self._xla
-            )
+            return self.detect(batch, training)
+        seen = self.look(batch, training)
+        shapes = seen["shapes"]
+        found, valid = self.propose(seen, training=True, xla=self._xla)
         truth = batches.truth_of(batch)
-        grid = ops.concatenate(grid)
+        grid = ops.concatenate(seen["grid"])
         first = proposals.proposal_losses(
             self.spec.proposals,
             grid,
-            ops.concatenate(outputs["objectness"], 1),
-            ops.concatenate(outputs["offsets"], 1),
+            ops.concatenate(seen["objectness"], 1),
+            ops.concatenate(seen["offsets"], 1),
             truth,
             usable=proposals.inside(self.spec.anchors, grid, shapes),
             seed=self.draws,
@@ -184,35 +171,58 @@ class FasterRCNN(keras.Model):
         drawn = detections.draw_proposals(
             self.spec.box_head, found, valid, truth, self.draws
         )
-        logits, offsets = self._heads(outputs["maps"], drawn["boxes"], training)
+        logits, offsets = self.regions(
+            seen["maps"],
+            drawn["boxes"],
+            shapes,
+            training=training,
+            xla=self._xla,
+        )
         second = detections.detection_losses(self.spec.box_head, logits, offsets, drawn)
         losses = dict(zip(LOSSES, (*first, *second), strict=True))
         self.add_loss(list(losses.values()))
         return losses
 
-    @property
-    def _xla(self) -> bool:
-        return keras.backend.backend() == "tensorflow" and bool(self.jit_compile)
+    def look(
+        self, batch: Mapping[str, Any], training: bool | None = None
+    ) -> dict[str, Any]:
+        """Feature maps, anchors, what is said of them, and the images' sizes.
 
-    def _heads(self, maps, boxes, training):
-        """Logits and offsets of boxes, both with the axes (batch, n, …)."""
-        row = self.spec.box_head
-        used = maps[:-1] if self.spec.neck == "fpn" else maps
-        pooled = roi_align(
-            used,
-            boxes,
-            heads.strides(self.spec)[: len(used)],
-            row.pooled,
-            sampling_ratio=row.sampling_ratio,
-            aligned=row.aligned,
-            method="gather" if self._xla and row.sampling_ratio else None,
+        Args:
+            batch: As of `Detector.look`.
+            training: As of `Detector.look`.
+
+        Returns:
+            ``"maps"``, ``"objectness"`` and ``"offsets"`` as of `heads.feature_network`,
+            ``"grid"`` as of `anchors.of_maps`, and ``"shapes"``, heights and widths,
+            ``(batch, 2)``.
+        """
+        images, shapes = batches.normalized(batch, self.spec)
+        outputs = self.features(images, training=training)
+        strides = heads.strides(self.spec)
+        grid = anchors.of_maps(self.spec.anchors, images, outputs["maps"], strides)
+        return {**outputs, "grid": grid, "shapes": shapes}
+
+    def propose(
+        self, seen: dict[str, Any], *, training: bool = False, xla: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """As of `Detector.propose`, by the region proposal network."""
+        return proposals.propose(
+            self.spec.proposals,
+            seen["grid"],
+            seen["objectness"],
+            seen["offsets"],
+            seen["shapes"],
+            training=training,
+            xla=xla,
         )
-        shape = ops.shape(pooled)
-        said = self.box_head(ops.reshape(pooled, (-1, *shape[2:])), training=training)
-        return (
-            ops.reshape(said[name], (*shape[:2], *said[name].shape[1:]))
-            for name in ("logits", "offsets")
-        )
+
+    def classify(
+        self, seen: dict[str, Any], boxes: Tensor, *, xla: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """As of `Detector.classify`, by the box head."""
+        said = self.regions(seen["maps"], boxes, seen["shapes"], xla=xla)
+        return detections.decoded(self.spec.box_head, boxes, *said, seen["shapes"])
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: dict[str, Tensor], sample_weight: Any = None
@@ -222,15 +232,6 @@ class FasterRCNN(keras.Model):
         for mean, loss in zip(self.means, LOSSES, strict=True):
             mean.update_state(y_pred[loss], sample_weight=images)
         return super().compute_metrics(x, y, y_pred, sample_weight)
-
-    def predict_step(self, *state_and_data: Any) -> Any:
-        """Detects, also on a data set with bounding boxes."""
-        *state, data = state_and_data  # JAX's comes with the variables' state.
-        batch, _, _ = keras.utils.unpack_x_y_sample_weight(data)
-        if isinstance(batch, Mapping):
-            kept = ("images", "image_shapes")
-            batch = {name: batch[name] for name in kept if name in batch}
-        return super().predict_step(*state, (batch,))
 
     def get_config(self) -> dict[str, Any]:
         """What `from_config` needs."""

@@ -6,6 +6,7 @@ anchor, the other from what ROIAlign pools to logits and offsets.
 
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers
@@ -138,10 +139,11 @@ def box_network(
 
     Returns:
         A model from ``(n, pooled, pooled, channels)`` to a dict of ``"logits"``
-        ``(n, classes + 1)`` and ``"offsets"`` ``(n, classes or classes + 1, 4)``.
+        ``(n, classes + 1)`` and ``"offsets"`` ``(n, classes or classes + 1, 4)``. Where
+        the row wants context, its second input are features of the whole image for each.
     """
     row = spec.box_head
-    pooled = keras.Input((row.pooled, row.pooled, channels), name="pooled")
+    inputs = pooled = keras.Input((row.pooled, row.pooled, channels), name="pooled")
     build = {"dense": _dense, "convolutions": _convolutions, "stage": _stage}[
         row.layers
     ]
@@ -149,6 +151,10 @@ def box_network(
     pretrained = frozen and row.layers == "stage"
     with frozen_batch_norms() if pretrained else contextlib.nullcontext():
         x = build(pooled, spec)
+    if row.context:
+        whole = keras.Input(x.shape[1:], name="whole_image")
+        inputs = [pooled, whole]
+        x = layers.Concatenate(name="box_context")([x, whole])
 
     def output(units, deviation, name):
         start = gaussian(deviation)
@@ -161,7 +167,38 @@ def box_network(
         output(4 * boxes, 0.001, "box_offsets")
     )
     outputs = {"logits": output(classes + 1, 0.01, "box_logits"), "offsets": offsets}
-    return keras.Model(pooled, outputs, name="box_head")
+    return keras.Model(inputs, outputs, name="box_head")
+
+
+def until_features(spec: DetectorSpec, box_head: keras.Model) -> keras.Model:
+    """The part of a box head before its last two layers, with the same layers.
+
+    Args:
+        spec: The detector's row.
+        box_head: As of `box_network`.
+
+    Returns:
+        A model from ``(n, pooled, pooled, channels)`` to ``(n, units)``.
+    """
+    if spec.box_head.context:
+        features = box_head.get_layer("box_context").input[0]
+    else:
+        features = box_head.get_layer("box_logits").input
+    return keras.Model(box_head.inputs[0], features, name="box_features")
+
+
+def said_of(box_head: keras.Model, features: Any) -> dict[str, Any]:
+    """The logits and offsets of a box head, by its last two layers.
+
+    Args:
+        box_head: As of `box_network`.
+        features: What these layers take, ``(n, units)``.
+    """
+    offsets = box_head.get_layer("box_offsets")(features)
+    return {
+        "logits": box_head.get_layer("box_logits")(features),
+        "offsets": box_head.get_layer("box_offsets_classes")(offsets),
+    }
 
 
 def _hidden(x, spec, name):

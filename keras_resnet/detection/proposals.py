@@ -13,8 +13,8 @@ from keras_resnet.detection.boxes import (
     decode,
     encode,
     rows,
-    sides,
     smaller,
+    usable_boxes,
 )
 from keras_resnet.detection.suppression import nms
 
@@ -52,8 +52,7 @@ def propose(
     for level in zip(anchors, objectness, offsets, strict=True):
         some, score = _best(*level, looked_at)
         some = clip(some, shapes)
-        # Empty ones, such as those behind the border, would never be suppressed.
-        valid = (sides(some) > 0) & (sides(some) >= row.smallest)
+        valid = usable_boxes(some, row.smallest)
         kept = nms(some, valid, row.suppression, xla=xla)
         boxes.append(some)
         scores.append(ops.where(kept, score, -1.0))

@@ -112,7 +112,7 @@ def load_state_dict(
         epsilon: That of the batch norms which the weights were trained with. The
             difference from ours is added to their variances.
         classes_may_differ: Whether the model keeps its own last layers if the state dict's
-            are for another number of classes.
+            are for another number of classes, or know no context.
 
     Raises:
         ValueError: If a weight is missing, left over or of another shape. The model then
@@ -120,8 +120,9 @@ def load_state_dict(
     """
     state = _without_counters(state_dict)
     found = variables(model)
-    logits = state.get("roi_heads.box_predictor.cls_score.bias")
-    new = logits is not None and len(logits) != model.num_classes + 1
+    logits = state.get("roi_heads.box_predictor.cls_score.weight")
+    wanted = model.box_head.get_layer("box_logits").kernel.shape[::-1]
+    new = logits is not None and tuple(logits.shape) != tuple(wanted)
     if new and classes_may_differ:
         kept = {key for key, (layer, _, _) in found.items() if layer in PREDICTOR}
         found = {key: value for key, value in found.items() if key not in kept}

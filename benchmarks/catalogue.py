@@ -4,6 +4,7 @@ import re
 from dataclasses import MISSING, fields
 
 from keras_resnet.config.architectures import ARCHITECTURES, complexity
+from keras_resnet.config.detection_recipes import DETECTION_RECIPES
 from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipe_files import described
@@ -240,12 +241,39 @@ def each_recipe():
     return "\n".join(_recipe(name, recipe) for name, recipe in RECIPES.items())
 
 
+def detection_recipes():
+    """One line for each recipe of detection, for docs/recipes.md."""
+    head = (
+        "recipe", "detector", "data set", "batch", "updates", "published AP, %", "rule",
+    )  # fmt: skip
+    rows = [
+        (
+            f"[`{name}`](#{name})",
+            f"`{recipe.network_name}`",
+            f"`{recipe.dataset}`",
+            recipe.batch_size,
+            f"{recipe.steps:,}",
+            "–" if recipe.target is None else f"{recipe.target.average_precision:g}",
+            "–" if recipe.target is None else recipe.target.rule,
+        )
+        for name, recipe in DETECTION_RECIPES.items()
+    ]
+    return markdown(head, rows)
+
+
+def each_detection_recipe():
+    """Every number of every recipe of detection, for docs/recipes.md."""
+    return "\n".join(
+        _recipe(name, recipe) for name, recipe in DETECTION_RECIPES.items()
+    )
+
+
 def _target(recipe):
     return "–" if recipe.target is None else f"{recipe.target.error:g}"
 
 
 def _recipe(name, recipe):
-    own = {f.name for f in fields(Recipe) if getattr(recipe, f.name) != f.default}
+    own = {f.name for f in fields(recipe) if getattr(recipe, f.name) != f.default}
     own = (own | {"epochs"}) - {"name", "source", "deviations"}
     rows = [
         (f"`{field}`", value)

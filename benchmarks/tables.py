@@ -326,6 +326,8 @@ PARTS = {
         "recipes": catalogue.recipes,
         "defaults": catalogue.defaults,
         "each recipe": catalogue.each_recipe,
+        "detection recipes": catalogue.detection_recipes,
+        "each detection recipe": catalogue.each_detection_recipe,
     },
     "docs/citing.md": {"papers": catalogue.papers},
     "docs/reference/detection.md": {"detectors": catalogue.detectors},

@@ -1,6 +1,6 @@
 """The papers' SGD, and their learning rates as Keras's schedules."""
 
 from keras_resnet.training.optimizers import CoupledSGD
-from keras_resnet.training.schedules import BurnIn, learning_rate
+from keras_resnet.training.schedules import BurnIn, WarmUp, learning_rate
 
-__all__ = ["BurnIn", "CoupledSGD", "learning_rate"]
+__all__ = ["BurnIn", "CoupledSGD", "WarmUp", "learning_rate"]

@@ -14,6 +14,8 @@ from dataclasses import fields
 from typing import Any
 
 import keras_resnet.runs  # noqa: F401  First: it switches oneDNN on.
+from keras_resnet.config.detection_recipe import DetectionRecipe
+from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.lookup import arguments_checked, check_arguments
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
@@ -23,18 +25,9 @@ from keras_resnet.devices.find import find_devices
 from keras_resnet.devices.precision import computing_in
 from keras_resnet.runs import deciding, environment
 from keras_resnet.runs.begin import StaysThere, progress, settled, taken
-from keras_resnet.runs.build import (
-    batches_in_fit,
-    build,
-    data_of,
-    scope,
-    snapshots_of,
-    stages,
-    validation_batches,
-)
-from keras_resnet.runs.choose import check_data_is_here
-from keras_resnet.runs.finish import chosen_loggers, finish
+from keras_resnet.runs.build import scope
 from keras_resnet.runs.folder import LOCK, is_whole
+from keras_resnet.runs.kinds import kind_of
 from keras_resnet.runs.messages import say_begins, say_finished, say_results
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import finished
@@ -48,10 +41,10 @@ from keras_resnet.training.snapshots import space
 
 @arguments_checked
 def train(
-    recipe: str | os.PathLike[str] | Recipe | None = None,
+    recipe: str | os.PathLike[str] | Recipe | DetectionRecipe | None = None,
     *,
     data: str | os.PathLike[str] | None = None,
-    network: str | ResNetSpec | None = None,
+    network: str | ResNetSpec | DetectorSpec | None = None,
     val_fraction: float | None = None,
     group: str | None = None,
     bit_depth: int | str | None = None,
@@ -92,13 +85,15 @@ def train(
     is finished is left as it is.
 
     Args:
-        recipe: Key of `RECIPES`, a `Recipe`, or the path of a TOML file of one.
-            By default ``"quickstart"``, unless ``data`` is given.
-        data: Folder with a folder of images per class, or key of `DATASETS`, to train
-            on instead of the recipe's data, for as many epochs as the recipe has there.
+        recipe: Key of `RECIPES` or `DETECTION_RECIPES`, a `Recipe` or `DetectionRecipe`,
+            or the path of a TOML file of one. ``"quickstart"``, unless ``data`` is given.
+        data: Folder with a folder of images per class (for a detector, as of
+            `detection.load_boxes`), or key of `DATASETS` or `BOX_DATASETS`, to train on
+            instead of the recipe's data, for as many epochs as the recipe has there.
             Without a recipe, ``network`` is trained by one of ours. Where a name could
             be both, ``"./cifar10"`` is the folder, ``"tfds:cifar10"`` the data set.
-        network: Key of `ARCHITECTURES`, or a `ResNetSpec`, instead of the recipe's.
+        network: Key of `ARCHITECTURES` or `DETECTORS`, a `ResNetSpec` or a
+            `DetectorSpec`, instead of the recipe's.
         val_fraction: Share of each class of a folder that is split off for validation,
             0.1 by default, by the paths: more images leave the others on their side. Of
             frames of one video some would be learnt and others measured: see ``group``.
@@ -106,15 +101,16 @@ def train(
             common, such as ``"video[0-9]+"`` in ``"cat/video07_frame012.jpg"``.
         bit_depth: Bits that values of 16-bit images take, from 8 to 16 (the default);
             ``"auto"`` for as many as the largest value of the training images does.
-        size: Side of the network's images in pixels instead of the recipe's; random
-            scales change in proportion.
+        size: Side of the network's images in pixels, of a detector's the shorter one,
+            instead of the recipe's; random scales change in proportion.
         augment: ``"none"``, ``"light"`` (crops and flips) or ``"strong"`` (wide crops,
             colours, RandAugment and erasing), instead of the recipe's augmentation; see
             `config.adapted.with_augmentation`.
         no_flip: Whether images are never mirrored, as where classes differ by left and
             right.
         weights: File, or source and tag, of weights to begin from, as of
-            `applications.create`; the classifier may differ.
+            `applications.create`; the classifier may differ. For a detector a classifier's
+            or a detector's.
         freeze: Number of stages that don't train, from the first on, with the stem.
         teacher: Folder of a run, or of converted weights, to distil from.
         steps: Updates in all instead of the recipe's; its milestones move in
@@ -190,8 +186,9 @@ def _train(request, held):
     if hardware.chief and not is_whole(folder):
         check_place(folder / LOCK, "A file of `output_dir` (--output-dir)")
     phases.begin("network")
+    _, building, finishing = kind_of(request)
     with scope(job):
-        job, network, model = build(job)
+        job, network, model = building.build(job)
         if taken(job, folder, held):
             return say_finished(folder, request)
         if hardware.chief:
@@ -199,22 +196,23 @@ def _train(request, held):
         earlier_seconds, history = fit(
             model,
             job.recipe,
-            data_of(job),
+            building.data_of(job),
             folder,
             devices=hardware,
             before_saving=[
                 FitPhases(phases),
                 StaysThere(job, folder, held),
                 *batch_norm.replica_callbacks(hardware),
+                *building.callbacks_of(job),
             ],
-            loggers=chosen_loggers(job, folder) if hardware.chief else (),
-            snapshots=snapshots_of(job, network, folder),
+            loggers=finishing.chosen_loggers(job, folder) if hardware.chief else (),
+            snapshots=building.snapshots_of(job, network, folder),
             verbose=request.verbose,
         )
     workers.leave(hardware.workers)
     if hardware.chief:
         since = started - earlier_seconds
-        finish(
+        finishing.finish(
             job,
             network,
             folder,
@@ -230,7 +228,10 @@ def _train(request, held):
 
 @agreement.failures_told()
 @computing_in("float32")
-def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) -> str:
+def plan(
+    recipe: str | os.PathLike[str] | Recipe | DetectionRecipe | None = None,
+    **options: Any,
+) -> str:
     """Estimates what `train` would take with the same options, and trains nothing.
 
     It measures a few updates of a network that it throws away; it writes nothing and
@@ -253,23 +254,24 @@ def plan(recipe: str | os.PathLike[str] | Recipe | None = None, **options: Any) 
     request = TrainRequest(recipe=recipe, **options)
     onednn.warn_if_late()
     loggers.check(request.log)
-    check_data_is_here(request)
+    choosing, building, _ = kind_of(request)
+    choosing.check_data_is_here(request)
     hardware = find_devices(request.devices, request.wait, deciding.of_request(request))
     job, folder = settled(request, hardware)
     with scope(job):
-        job, network, model = build(job)
+        job, network, model = building.build(job)
         finished, done = progress(job, folder)
         if finished:
             return f"{folder} is finished: there is nothing to train."
         if done == job.recipe.steps:
             return f"{folder} is trained: there is only to measure and to export."
-        validation, count = validation_batches(job)
+        validation, count = building.validation_batches(job)
         found = measure(
             model,
-            lambda done: batches_in_fit(job, done),
+            lambda done: building.batches_in_fit(job, done),
             validation,
             hardware,
-            stages=stages(job.recipe, done),
+            stages=building.stages(job.recipe, done),
             validation_batches=count,
         )
     planned = text(

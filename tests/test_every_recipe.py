@@ -20,6 +20,7 @@ from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize
 from keras_resnet.devices.find import find_devices
+from keras_resnet.runs import build as building
 from keras_resnet.runs.build import build, data_of, scope
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import settle
@@ -192,7 +193,7 @@ def test_the_whole_way_to_export_and_record(twin, tmp_path, monkeypatch):
         built[:] = network, network.get_weights()
         return job, network, model
 
-    monkeypatch.setattr(reproduce, "build", noted)
+    monkeypatch.setattr(building, "build", noted)
     folder = reproduce.train(WHOLE, output_dir=tmp_path, verbose=0, **options)
     network, before = built
     run = keras_resnet.load(folder)

@@ -751,13 +751,13 @@ def test_a_plan_trains_nothing(tmp_path, monkeypatch):
     recipe = replace(RECIPES["quickstart"], image_sizes=sizes)
     monkeypatch.setitem(RECIPES, "quickstart", recipe)
     starts = []
-    batches = reproduce.batches_in_fit
+    batches = build.batches_in_fit
 
     def counted(job, start=0):
         starts.append(start)
         return batches(job, start)
 
-    monkeypatch.setattr(reproduce, "batches_in_fit", counted)
+    monkeypatch.setattr(build, "batches_in_fit", counted)
     text = reproduce.plan(output_dir=tmp_path / "runs", devices="cpu", steps=40)
     assert not (tmp_path / "runs").exists()
     assert starts == [0, 20]  # Each size is measured.

@@ -6,7 +6,7 @@ import csv
 import math
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from keras_resnet.analysis import figures
@@ -15,6 +15,7 @@ from keras_resnet.files import local_path
 
 # Path of a history.csv, or its rows.
 History: TypeAlias = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+Rows: TypeAlias = list[dict[str, float]]
 # How the two errors of a run are drawn beside those of other runs.
 TRAINING: dict[str, Any] = {"linestyle": "--", "linewidth": 1.1}
 VALIDATION: dict[str, Any] = {"linestyle": "-", "linewidth": 1.8}
@@ -44,21 +45,21 @@ def training_curves(
     Raises:
         ValueError: If the history has no rows, or is damaged.
     """
-    rows = _rows(history)
+    rows = rows_of(history)
     if not rows:
         raise ValueError(f"The history must have rows. Received: history={history!r}.")
     with figures.plain_text([title]) as readable:
         figure = figures.new_figure((10, 5.4))
         axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
         (errors, losses), below = axes
-        _curves(errors, rows, "accuracy", "{:.1f} %", lambda value: 100 * (1 - value))
-        _curves(losses, rows, "loss", "{:.3f}", lambda value: value)
+        curves(errors, rows, "accuracy", "{:.1f} %", lambda value: 100 * (1 - value))
+        curves(losses, rows, "loss", "{:.3f}", lambda value: value)
         errors.set(title="Top-1 error", ylabel="%")
         losses.set(title="Cross-entropy loss", ylabel="nats")
-        points = rates or list(zip(*_points(rows, "learning_rate"), strict=True))
+        points = rates or list(zip(*points_of(rows, "learning_rate"), strict=True))
         for axis in below:
-            _learning_rate(axis, points)
-            _updates(axis, max(row["step"] for row in rows))
+            draw_learning_rate(axis, points)
+            updates_axis(axis, max(row["step"] for row in rows))
         for axis in axes.flat:
             figures.tidy(axis)
         figure.suptitle(figures.wrapped(readable(title), 10), fontweight="bold")
@@ -93,7 +94,9 @@ def training_errors(
         for (label, history), (color, line) in zip(
             histories.items(), styles, strict=False
         ):
-            steps, values = _points(_rows(history), "accuracy", lambda v: 100 * (1 - v))
+            steps, values = points_of(
+                rows_of(history), "accuracy", lambda v: 100 * (1 - v)
+            )
             if not values:
                 raise ValueError(
                     f"The history of {label!r} must hold accuracies. Received: none."
@@ -102,7 +105,7 @@ def training_errors(
             texts.append(f"{readable(label)}: {values[-1]:.1f} %")
             axis.plot(steps, values, color=color, linestyle=line, marker="o")
         axis.set(ylabel="training error, %")
-        _updates(axis, last)
+        updates_axis(axis, last)
         # The texts come afterwards: a label that begins with _ is left out.
         legend = axis.legend(
             axis.lines, map(str, range(len(texts))), title="at the end",
@@ -144,18 +147,18 @@ def learning_curves(
         lines, last = {}, 1.0
         styles = figures.run_styles()
         for (label, history), style in zip(histories.items(), styles, strict=False):
-            rows = _rows(history)
+            rows = rows_of(history)
             last = max([last, *(row["step"] for row in rows)])
             said = []
             for column, kind in (("accuracy", TRAINING), ("val_accuracy", VALIDATION)):
-                steps, values = _points(rows, column, lambda value: 100 * (1 - value))
+                steps, values = points_of(rows, column, lambda value: 100 * (1 - value))
                 said.append(f"{values[-1]:.1f} %" if values else UNKNOWN)
                 alone = {"marker": "o"} if len(values) < 3 else {}  # Lines need points.
                 (line,) = axis.plot(steps, values, **style | kind | alone)
             text = f"training {said[0]}, validation {said[1]} at the end"
             lines[f"{readable(label)}: {text}"] = line
         axis.set(ylabel="top-1 error, %", ylim=(0, None))
-        _updates(axis, last)
+        updates_axis(axis, last)
         figures.tidy(axis)
         for text, kind in (("training", TRAINING), ("validation", VALIDATION)):
             axis.plot([], [], color=figures.GREY, label=text, **kind)
@@ -165,7 +168,7 @@ def learning_curves(
         return figures.save(figure, path)
 
 
-def _rows(history):
+def rows_of(history: History) -> Rows:
     """Rows with their values as numbers, without those that are missing."""
     if not isinstance(history, (str, os.PathLike)):
         return [_numbers(row) for row in history]
@@ -195,7 +198,9 @@ def _numbers(row):
     return numbers
 
 
-def _points(rows, name, transform=lambda value: value):
+def points_of(
+    rows: Rows, name: str, transform: Callable[[float], float] = lambda value: value
+) -> tuple[list[int], list[float]]:
     """Gives the steps at which a quantity is known, and its values there."""
     known = [
         (int(row["step"]), transform(row[name]))
@@ -205,7 +210,7 @@ def _points(rows, name, transform=lambda value: value):
     return [step for step, _ in known], [value for _, value in known]
 
 
-def _updates(axis, last):
+def updates_axis(axis: Any, last: float) -> None:
     """Labels the axis of the updates, which are whole and begin at 0."""
     from matplotlib.ticker import MaxNLocator
 
@@ -214,7 +219,22 @@ def _updates(axis, last):
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
-def _curves(axis, rows, name, form, transform):
+def curves(
+    axis: Any,
+    rows: Rows,
+    name: str,
+    form: str,
+    transform: Callable[[float], float],
+) -> None:
+    """Draws a quantity of training, if there is one, and of validation, with its end.
+
+    Args:
+        axis: Matplotlib's.
+        rows: As of `rows_of`.
+        name: Of the quantity; that of validation begins with ``val_``.
+        form: Of its last value, as of `str.format`.
+        transform: Function from the value to what is drawn.
+    """
     kinds = (
         (
             "training",
@@ -224,7 +244,7 @@ def _curves(axis, rows, name, form, transform):
         ("validation", f"val_{name}", {"color": figures.VERMILLION, "linewidth": 1.8}),
     )
     for label, column, style in kinds:
-        steps, values = _points(rows, column, transform)
+        steps, values = points_of(rows, column, transform)
         if values:
             last = form.format(values[-1])
             marker = "o" if len(values) < 3 else None  # A line needs points.
@@ -235,7 +255,8 @@ def _curves(axis, rows, name, form, transform):
         axis.set_ylim(0, 1.05 * highest or 1)
 
 
-def _learning_rate(axis, points):
+def draw_learning_rate(axis: Any, points: Sequence[tuple[int, float]]) -> None:
+    """Draws learning rates, pairs of an update and its rate, on matplotlib's axis."""
     steps, values = zip(*points, strict=True) if points else ((), ())
     marker = "o" if len(values) < 3 else None
     axis.plot(steps, values, color=figures.GREY, linewidth=1.5, marker=marker)

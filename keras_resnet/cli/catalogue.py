@@ -10,7 +10,7 @@ from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
-    from keras_resnet.config.recipe import Recipe
+    from keras_resnet.config.detection_recipe import EitherRecipe
 
 
 def add_list(subparsers: Any) -> None:
@@ -26,6 +26,9 @@ def add_list(subparsers: Any) -> None:
         "--details", action="store_true", help="also print counts, papers and sources"
     )
     sub.add_argument("--recipes", action="store_true", help="list the recipes instead")
+    sub.add_argument(
+        "--detectors", action="store_true", help="list the detectors instead"
+    )
 
 
 def add_show(subparsers: Any) -> None:
@@ -34,11 +37,13 @@ def add_show(subparsers: Any) -> None:
         subparsers,
         "show",
         show,
-        "Describe a network or a recipe.",
+        "Describe a network, a detector or a recipe.",
         "keras-resnet show resnet50\n"
         "  keras-resnet show resnet20_cifar10 --toml > my_recipe.toml",
     )
-    sub.add_argument("name", help="of a network or a recipe, or a recipe's .toml file")
+    sub.add_argument(
+        "name", help="of a network, a detector or a recipe, or a recipe's .toml file"
+    )
     sub.add_argument(
         "--layers", action="store_true", help="also print Keras's summary of a network"
     )
@@ -51,16 +56,25 @@ def add_show(subparsers: Any) -> None:
 
 
 def list_(options: argparse.Namespace) -> None:
-    """``keras-resnet list``: prints the networks or the recipes."""
+    """``keras-resnet list``: prints the networks, the detectors or the recipes."""
     from keras_resnet.config.architectures import ARCHITECTURES, complexity
+    from keras_resnet.config.detection_recipes import DETECTION_RECIPES
+    from keras_resnet.config.detectors import DETECTORS
     from keras_resnet.config.recipes import RECIPES
 
     if options.recipes:
-        wide = max(map(len, RECIPES))
-        for name, recipe in RECIPES.items():
+        rows = {**RECIPES, **DETECTION_RECIPES}
+        wide = max(map(len, rows))
+        for name, recipe in rows.items():
             print(
-                f"{name:{wide}} {recipe.network:16} {recipe.dataset:12} {recipe.source}"
+                f"{name:{wide}} {recipe.network_name:16} {recipe.dataset:12} "
+                f"{recipe.source}"
             )
+        return
+    if options.detectors:
+        wide = max(map(len, DETECTORS))
+        for name, row in DETECTORS.items():
+            print(f"{name:{wide}} {row.paper:44} {row.source}")
         return
     if not options.details:
         print("\n".join(ARCHITECTURES))
@@ -81,20 +95,27 @@ def list_(options: argparse.Namespace) -> None:
 
 
 def show(options: argparse.Namespace) -> None:
-    """``keras-resnet show``: describes a network or a recipe."""
+    """``keras-resnet show``: describes a network, a detector or a recipe."""
     from keras_resnet.config.architectures import ARCHITECTURES
+    from keras_resnet.config.detection_recipes import DETECTION_RECIPES
+    from keras_resnet.config.detectors import DETECTORS
     from keras_resnet.config.lookup import find
-    from keras_resnet.config.recipe_files import read_recipe
+    from keras_resnet.config.recipe_files import described, read_recipe
     from keras_resnet.config.recipes import RECIPES
 
+    recipes = {**RECIPES, **DETECTION_RECIPES}
     if options.name.endswith(".toml"):
         _show_recipe(read_recipe(local_path(options.name)), options.toml)
-    elif options.name in RECIPES:
-        _show_recipe(RECIPES[options.name], options.toml)
+    elif options.name in recipes:
+        _show_recipe(recipes[options.name], options.toml)
     elif options.toml:
-        find(RECIPES, options.name, kind="recipe")
+        find(recipes, options.name, kind="recipe")
+    elif options.name in DETECTORS:
+        for label, value in described(DETECTORS[options.name], "detector"):
+            print(f"{label:29} {value}")
     else:
-        find(ARCHITECTURES | RECIPES, options.name, kind="network or recipe")
+        known = {**ARCHITECTURES, **DETECTORS, **recipes}
+        find(known, options.name, kind="network or recipe")
         _show_network(options.name)
         if options.layers:
             if options.quiet_start:
@@ -124,7 +145,7 @@ def _show_network(name: str) -> None:
         print(f"{label:17} {value}")
 
 
-def _show_recipe(recipe: Recipe, toml: bool) -> None:
+def _show_recipe(recipe: EitherRecipe, toml: bool) -> None:
     from keras_resnet.config.recipe_files import described, for_toml
 
     if toml:
@@ -132,5 +153,7 @@ def _show_recipe(recipe: Recipe, toml: bool) -> None:
 
         print(tomli_w.dumps(for_toml(recipe)).rstrip())
         return
-    for label, value in described(recipe):
-        print(f"{label:22} {value}")
+    rows = described(recipe)
+    wide = max(22, *(len(label) for label, _ in rows))
+    for label, value in rows:
+        print(f"{label:{wide}} {value}")

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   keras-resnet train                          the bundled images, under three minutes
   keras-resnet train resnet20_cifar10 --epochs 10
   keras-resnet train --data photos --network resnet18 --weights resnet18.pth
+  keras-resnet train --data cells --network fasterrcnn_resnet18_fpn --size 192
   keras-resnet predict runs/quickstart_seed0 shoe.png
   keras-resnet serve runs/quickstart_seed0
   keras-resnet list --details

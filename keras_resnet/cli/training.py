@@ -18,7 +18,7 @@ def add_train(subparsers: Any) -> None:
         subparsers,
         "train",
         train,
-        "Train a network by a recipe, or resume its training.",
+        "Train a network or a detector by a recipe, or resume its training.",
         "keras-resnet train --data photos --network resnet18",
         frameworks=("keras", "tensorflow"),
     )

@@ -26,7 +26,10 @@ from keras_resnet.config.augmentations import (
     ScaleCropFlip,
 )
 from keras_resnet.config.box_batches import BoxBatches
+from keras_resnet.config.box_datasets import BOX_DATASETS, BoxDatasetSpec
 from keras_resnet.config.datasets import DATASETS, DatasetSpec
+from keras_resnet.config.detection_recipe import DetectionRecipe, DetectionTarget
+from keras_resnet.config.detection_recipes import DETECTION_RECIPES
 from keras_resnet.config.detector import Anchors, BoxHead, DetectorSpec, Proposals
 from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.config.merges import (
@@ -50,16 +53,21 @@ from keras_resnet.config.spec import ResNetSpec, Stage, doubling
 
 __all__ = [
     "ARCHITECTURES",
+    "BOX_DATASETS",
     "DATASETS",
+    "DETECTION_RECIPES",
     "DETECTORS",
     "PROTOCOLS",
     "RECIPES",
     "Anchors",
     "BoxBatches",
+    "BoxDatasetSpec",
     "BoxHead",
     "CosineDecay",
     "CutMix",
     "DatasetSpec",
+    "DetectionRecipe",
+    "DetectionTarget",
     "DetectorSpec",
     "Distillation",
     "ExclusiveGate",

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import TypeVar
 
 from keras_resnet.config.augmentations import (
     InceptionCrop,
@@ -10,13 +11,17 @@ from keras_resnet.config.augmentations import (
     ScaleCropFlip,
 )
 from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.detection_recipe import DetectionRecipe
 from keras_resnet.config.preprocessing import Preprocessing, for_input
 from keras_resnet.config.recipe import Recipe, WeightAverage
 from keras_resnet.config.schedules import CosineDecay, PlateauDecay, StepDecay
 from keras_resnet.config.spec import ResNetSpec
 
+# One of either kind.
+AnyRecipe = TypeVar("AnyRecipe", Recipe, DetectionRecipe)
 
-def with_steps(recipe: Recipe, steps: int) -> Recipe:
+
+def with_steps(recipe: AnyRecipe, steps: int) -> AnyRecipe:
     """The recipe in another number of updates, its milestones in proportion."""
     if steps == recipe.steps:
         return recipe
@@ -34,6 +39,14 @@ def with_steps(recipe: Recipe, steps: int) -> Recipe:
     return replace(
         recipe, steps=steps, validate_every=validate_every, schedule=schedule
     )
+
+
+def with_batch_size(recipe: AnyRecipe, batch_size: int) -> AnyRecipe:
+    """The recipe with another number of images per update."""
+    if isinstance(recipe, DetectionRecipe):
+        batches = replace(recipe.batches, batch_size=batch_size)
+        return replace(recipe, batches=batches)
+    return replace(recipe, batch_size=batch_size)
 
 
 def on_other_data(

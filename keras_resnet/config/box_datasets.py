@@ -47,8 +47,9 @@ class BoxDatasetSpec:
 
     Attributes:
         train, test: Names and splits in TFDS, joined in this order. The test split is
-            never used to choose anything.
+            never used to choose anything; empty where its objects aren't published.
         validation: Images split off the training set, the same ones in every run.
+        examples: Images to train on, those of the validation set left out.
         from_one: Whether the copy has VOC's corners, pixels counted from 1, divided by the
             image's sides: TFDS takes them over as they are.
         stream: Whether images are read from disk in every epoch, instead of being held in
@@ -61,6 +62,7 @@ class BoxDatasetSpec:
     train: tuple[tuple[str, str], ...]
     test: tuple[tuple[str, str], ...]
     validation: int
+    examples: int
     from_one: bool
     stream: bool
     class_names: tuple[str, ...]
@@ -68,11 +70,12 @@ class BoxDatasetSpec:
     source: str
 
 
-def _voc(train, validation, stream):
+def _voc(train, images, validation, stream, test=(("voc/2007", "test"),)):
     return BoxDatasetSpec(
-        train=tuple((f"voc/{year}", "train+validation") for year in train),
-        test=(("voc/2007", "test"),),
+        train=train,
+        test=test,
         validation=validation,
+        examples=images - validation,
         from_one=True,
         stream=stream,
         class_names=VOC_CLASSES,
@@ -81,16 +84,27 @@ def _voc(train, validation, stream):
     )
 
 
+TRAINVAL_2007 = ("voc/2007", "train+validation")
+TRAINVAL_2012 = ("voc/2012", "train+validation")
+
 # How many images are for validation is our choice; the published detectors were trained on
 # these, too.
 BOX_DATASETS: dict[str, BoxDatasetSpec] = {
-    "voc2007": _voc(("2007",), 250, stream=False),  # 5,011 images to train on.
-    # 16,551 images: what He et al. 2016a, appendix A, call 07+12.
-    "voc0712": _voc(("2007", "2012"), 800, stream=True),
+    "voc2007": _voc((TRAINVAL_2007,), 5_011, 250, stream=False),
+    # What He et al. 2016a, appendix A, call 07+12 and 07++12.
+    "voc0712": _voc((TRAINVAL_2007, TRAINVAL_2012), 16_551, 800, stream=True),
+    "voc07test12": _voc(
+        (("voc/2007", "train+validation+test"), TRAINVAL_2012),
+        21_503,
+        800,
+        stream=True,
+        test=(),  # PASCAL's server alone knows the objects of 2012's.
+    ),
     "coco2017": BoxDatasetSpec(
-        train=(("coco/2017", "train"),),  # 118,287 images.
+        train=(("coco/2017", "train"),),
         test=(("coco/2017", "validation"),),
         validation=2_000,
+        examples=116_287,
         from_one=False,
         stream=True,
         class_names=COCO_CLASSES,

@@ -8,16 +8,22 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
+from keras_resnet.config.adapted import AnyRecipe
+from keras_resnet.config.box_datasets import BOX_DATASETS
 from keras_resnet.config.datasets import DATASETS
+from keras_resnet.config.detection_recipe import DetectionRecipe, EitherRecipe
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.values import from_values, to_named_values, to_values
 
 
-def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+def read_recipe(path: str | os.PathLike[str]) -> EitherRecipe:
     """Reads a recipe from a TOML file; its name is the file's, without the suffix.
 
     Args:
         path: Of the file, in the form that ``keras-resnet show RECIPE --toml`` prints.
+
+    Returns:
+        A `DetectionRecipe` if it names a ``detector``, else a `Recipe`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -43,8 +49,8 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
             f"Received: name={values['name']!r}."
         )
     try:
-        recipe = from_values(Recipe, values)
-        return replace(recipe, name=path.stem)
+        kind = DetectionRecipe if "detector" in values else Recipe
+        return replace(from_values(kind, values), name=path.stem)
     except ValueError as error:
         raise ValueError(f"{path} must hold a recipe. {error}") from error
 
@@ -80,11 +86,11 @@ def _without_none(values: dict[str, Any], row: Any) -> dict[str, Any]:
     return kept
 
 
-def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+def changed(recipe: AnyRecipe, changes: Mapping[str, Any]) -> AnyRecipe:
     """A recipe with some of its fields changed.
 
     Args:
-        recipe: A `Recipe`.
+        recipe: A `Recipe`, or a `DetectionRecipe`.
         changes: From names of fields, such as ``"batch_size"`` or
             ``"schedule.learning_rate"``, to values as `to_values` writes them.
 
@@ -103,7 +109,7 @@ def changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
             raise ValueError(_no_field(path, last, part))
         part[last] = to_named_values(value)
     try:
-        return from_values(Recipe, values)
+        return from_values(type(recipe), values)
     except ValueError as error:
         asked = ", ".join(f"{name}={value!r}" for name, value in changes.items())
         raise ValueError(f"The recipe can't have {asked}. {error}") from error
@@ -116,14 +122,19 @@ def _no_field(path: str, name: str, part: Any) -> str:
     )
 
 
-def described(recipe: Recipe) -> list[tuple[str, str]]:
-    """Every field of a recipe with its value as text, for a terminal or a page."""
-    rows = [("recipe", recipe.name)]
-    for key, value in to_values(recipe).items():
+def described(row: Any, kind: str = "recipe") -> list[tuple[str, str]]:
+    """Every field of a recipe with its value as text, for a terminal or a page.
+
+    Args:
+        row: A `Recipe` or `DetectionRecipe`, or another row.
+        kind: What it is, for the first line.
+    """
+    rows = [(kind, row.name)]
+    for key, value in to_values(row).items():
         if key == "name":
             continue
-        if key == "network" and not isinstance(value, str):
-            rows.append((key, recipe.network_name))
+        if key in ("network", "detector") and not isinstance(value, str):
+            rows.append((key, row.network_name))
         elif key == "deviations":
             rows += [("deviation", text) for text in value] or [("deviations", "none")]
         elif isinstance(value, dict):
@@ -132,9 +143,10 @@ def described(recipe: Recipe) -> list[tuple[str, str]]:
             rows += [(f"{key}.{name}", said(part)) for name, part in value.items()]
         else:
             rows.append((key, said(value)))
-        if key == "steps" and recipe.dataset in DATASETS:
-            passes = recipe.steps * recipe.batch_size
-            epochs = passes / DATASETS[recipe.dataset].examples
+        known = key == "steps" and {**DATASETS, **BOX_DATASETS}.get(row.dataset)
+        if known:
+            passes = row.steps * row.batch_size
+            epochs = passes / known.examples
             rows.append(("epochs", f"{epochs:.1f}"))
     return rows
 

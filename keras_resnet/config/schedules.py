@@ -15,14 +15,21 @@ from keras_resnet.config.checks import (
 
 @dataclass(frozen=True, kw_only=True)
 class StepDecay:
-    """The learning rate is multiplied by ``factor`` after each of the updates ``at``."""
+    """The learning rate is multiplied by ``factor`` after each of the updates ``at``.
+
+    Before that it may rise linearly over ``warmup`` (share of the updates), from
+    ``warmup_from``, a share of the learning rate.
+    """
 
     learning_rate: float
     at: tuple[int, ...]
     factor: float = 0.1
+    warmup: float = 0.0
+    warmup_from: float = 0.0
 
     def __post_init__(self) -> None:
         check_numbers(self, learning_rate=POSITIVE, factor=POSITIVE)
+        check_numbers(self, warmup=BELOW_ONE, warmup_from=SHARE)
         set_tuples(self, "at")
 
 

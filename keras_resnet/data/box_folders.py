@@ -38,11 +38,22 @@ def form_of(path: str | os.PathLike[str]) -> str | None:
     return "coco" if root.exists() and coco.find(root) else None
 
 
+def check_no_boxes(path: str | os.PathLike[str]) -> None:
+    """Raises `ValueError` for a folder in VOC's layout, which isn't one of classes."""
+    root = local_path(path)
+    if (root / voc.ANNOTATIONS).is_dir() and form_of(root) == "voc":
+        raise ValueError(
+            f"{as_text(root)} has boxes in VOC's layout: name a detector to train on it, "
+            "such as `network` (--network) 'fasterrcnn_resnet18_fpn'. A classifier needs a "
+            "folder with a folder of images per class."
+        )
+
+
 def load(
     path: str | os.PathLike[str],
     *,
     class_names: Sequence[str] | None = None,
-    val_fraction: float = VAL_FRACTION,
+    val_fraction: float | None = None,
     group: str | None = None,
     zero_based: bool = False,
     bad_share: float = BAD_SHARE,
@@ -58,8 +69,9 @@ def load(
         class_names: The classes to train on, in the order of their labels. Defaults to all
             of the training images' objects in alphabetical order (VOC), or to the training
             file's categories in the order of their numbers (COCO).
-        val_fraction: Part of the training images that becomes the validation set if there
-            is none; which ones follows from a hash of their paths. 0 leaves it out.
+        val_fraction: Part of the training images that becomes the validation set where
+            there is none, a tenth by default; which ones follows from a hash of their
+            paths. 0 leaves it out.
         group: As of `folders.load`: what images must have in common to stay together.
         zero_based: As of `voc.read`; of VOC's form alone.
         bad_share: Largest share of the images of a split that may be left out, since the
@@ -70,8 +82,8 @@ def load(
 
     Raises:
         FileNotFoundError: If there is nothing in one of these forms.
-        ValueError: If too many images can't be used, no image has an object, or a file
-            isn't what it must be.
+        ValueError: If too many images can't be used, no image has an object, a file
+            isn't what it must be, or there is nothing to split off.
     """
     root = local_path(path).absolute()
     form = form_of(root)
@@ -109,11 +121,25 @@ def load(
         problems=sentences,
         root=_root(root, splits),
     )
-    if found.validation is None and val_fraction:
-        train, held = split_off(found.train, found.root, val_fraction, group)
+    if found.validation is not None:
+        _check_no_share(val_fraction, group, what)
+    elif val_fraction != 0:
+        share = VAL_FRACTION if val_fraction is None else val_fraction
+        train, held = split_off(found.train, found.root, share, group)
         found = replace(found, train=train, validation=held)
     _check_objects(found)
     return with_fingerprint(found)
+
+
+def _check_no_share(val_fraction, group, what):
+    """Raises where images are to be split off, and those for validation are given."""
+    for name, value in (("val_fraction", val_fraction), ("group", group)):
+        if value:
+            raise ValueError(
+                f"`{name}` (--{name.replace('_', '-')}) must be left out where a list, a "
+                f"folder or a file gives the images for validation, as in {what}. "
+                f"Received: {name}={value!r}."
+            )
 
 
 def _read_coco(files):

@@ -50,7 +50,7 @@ def load(
         for tfds_name, _ in (*spec.train, *spec.test)
     }
     sets, skipped, problems, states = {}, (), [], []
-    for split in ("train", "test"):
+    for split in ("train", "test") if spec.test else ("train",):
         parts = [(builders[one], part) for one, part in getattr(spec, split)]
         source = _Source(parts, f"the {split} images of {name}")
         states.append(source.state)
@@ -63,7 +63,7 @@ def load(
     splits = BoxedSplits(
         train=train,
         validation=validation,
-        test=sets["test"],
+        test=sets.get("test"),
         class_names=spec.class_names,
         category_ids=spec.category_ids,
         name=name,

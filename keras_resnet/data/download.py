@@ -59,6 +59,22 @@ def is_prepared(tfds_name: str, data_dir: str | os.PathLike[str] | None) -> bool
     return _builder(tfds_name, data_dir).is_prepared()
 
 
+def not_here(name: str, data_dir: str | os.PathLike[str] | None) -> str:
+    """Says that a plan downloads nothing, and what to do.
+
+    Args:
+        name: Of the data set.
+        data_dir: Where it was looked for.
+    """
+    place = data_dir or "TensorFlow Datasets' folder"
+    return (
+        f"A plan needs the data, since it measures updates on it, and downloads "
+        f"nothing: {name} is not in {place}. Name the folder of a prepared copy as "
+        "`data_dir` (--data-dir), or train for an update (--steps 1), which downloads "
+        "it."
+    )
+
+
 def _builder(tfds_name, data_dir):
     """TFDS's builder of a data set, whose folder is a right one."""
     import tensorflow_datasets as tfds

@@ -22,6 +22,7 @@ from keras_resnet.detection.detector import Detector
 from keras_resnet.detection.regions import RegionNetwork
 from keras_resnet.detection.weights import load_weights
 
+MEASURING = 0  # Seed of the draws outside of training.
 LOSSES = ("rpn_classes", "rpn_boxes", "classes", "boxes")
 
 
@@ -66,7 +67,8 @@ class FasterRCNN(Detector):
         backbone_weights: Of the backbone alone, as of `keras_resnet.backbone`.
         frozen: Whether the row's ``frozen_stages`` and ``frozen_batch_norm`` are kept in
             training; by default if there are weights.
-        seed: Of the draws of anchors and proposals in training.
+        seed: Of the draws of anchors and proposals in training; when losses are only
+            measured, they are always the same.
         name: Of the model.
 
     Attributes:
@@ -158,6 +160,8 @@ class FasterRCNN(Detector):
         shapes = seen["shapes"]
         found, valid = self.propose(seen, training=True, xla=self._xla)
         truth = batches.truth_of(batch)
+        # Losses that are only measured leave the draws of training as they would be.
+        draws = self.draws if training else MEASURING
         grid = ops.concatenate(seen["grid"])
         first = proposals.proposal_losses(
             self.spec.proposals,
@@ -166,10 +170,10 @@ class FasterRCNN(Detector):
             ops.concatenate(seen["offsets"], 1),
             truth,
             usable=proposals.inside(self.spec.anchors, grid, shapes),
-            seed=self.draws,
+            seed=draws,
         )
         drawn = detections.draw_proposals(
-            self.spec.box_head, found, valid, truth, self.draws
+            self.spec.box_head, found, valid, truth, draws
         )
         logits, offsets = self.regions(
             seen["maps"],

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
+from keras_resnet.detection import heads
 from keras_resnet.detection.torch_names import (
     PREDICTOR,
     to_ours,
@@ -144,6 +145,41 @@ def load_state_dict(
         values.append((variable, array))
     for variable, array in values:
         variable.assign(array)
+
+
+def copy_weights(model: FasterRCNN, source: FasterRCNN) -> None:
+    """Gives a detector what another one of ours has, but for what depends on the classes.
+
+    Args:
+        model: The one to fill. Where it has another number of classes, the two layers that
+            depend on it stay as they are.
+        source: The other.
+
+    Raises:
+        ValueError: If another layer has other weights. The model then keeps its own.
+    """
+    theirs = {
+        layer.name: layer.get_weights()
+        for layer in heads.parts(source.features, source.box_head)
+    }
+    found = []
+    for layer in heads.parts(model.features, model.box_head):
+        own, given = layer.get_weights(), theirs.pop(layer.name, [])
+        same = [one.shape for one in own] == [one.shape for one in given]
+        if same:
+            found.append((layer, given))
+        elif layer.name not in PREDICTOR:
+            raise ValueError(
+                f"The weights must be those of a detector like {model.spec.name!r}. "
+                f"Received: {source.spec.name!r}, whose layer {layer.name!r} is another."
+            )
+    if theirs:
+        raise ValueError(
+            f"The weights must be those of a detector like {model.spec.name!r}. Received: "
+            f"{source.spec.name!r}, which has more layers, such as {min(theirs)!r}."
+        )
+    for layer, given in found:
+        layer.set_weights(given)
 
 
 def _without_counters(state_dict):

@@ -28,7 +28,8 @@ from keras_resnet.runs.analyses import ANALYSES
 from keras_resnet.runs.batch_sizes import images_at_once
 from keras_resnet.runs.examples import examples_of, with_labels_of
 from keras_resnet.runs.folder import names_of
-from keras_resnet.runs.load import Run, load
+from keras_resnet.runs.load import Run
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.subjects import (
     Analysis,
     AnalysisOptions,

@@ -11,7 +11,9 @@ from keras_resnet.devices import agreement
 from keras_resnet.devices.find import Devices
 from keras_resnet.devices.host import say
 from keras_resnet.files import write_json
-from keras_resnet.runs import deciding
+from keras_resnet.runs import deciding, detector_settle
+from keras_resnet.runs.detector_choose import trains_detector
+from keras_resnet.runs.detector_job import DetectorJob
 from keras_resnet.runs.folder import check_folder, is_seen, lock_folder, take_folder
 from keras_resnet.runs.images import as_once_named, list_images
 from keras_resnet.runs.job import Job
@@ -22,8 +24,12 @@ from keras_resnet.runs.settle import as_begun, settle
 from keras_resnet.training.checkpoint_files import updates_done
 
 
-def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path]:
+def settled(
+    request: TrainRequest, hardware: Devices
+) -> tuple[Job | DetectorJob, pathlib.Path]:
     """The job that is asked for, as its run may have begun it, and the run's folder."""
+    if trains_detector(request):
+        return detector_settle.settled(request, hardware)
     job = settle(request, hardware)
     folder = as_once_called(job.request, job.name)
     job, folder = as_once_named(job, folder)
@@ -39,7 +45,9 @@ def settled(request: TrainRequest, hardware: Devices) -> tuple[Job, pathlib.Path
     return job, folder
 
 
-def taken(job: Job, folder: pathlib.Path, held: contextlib.ExitStack) -> bool:
+def taken(
+    job: Job | DetectorJob, folder: pathlib.Path, held: contextlib.ExitStack
+) -> bool:
     """Takes a folder for a run; tells whether the run is finished there.
 
     The chief alone decides: the other workers may look before it writes, or after.
@@ -81,10 +89,10 @@ class StaysThere(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, job: Job, folder: pathlib.Path, held: contextlib.ExitStack
+        self, job: Job | DetectorJob, folder: pathlib.Path, held: contextlib.ExitStack
     ) -> None:
         super().__init__()
-        self.job: Job = job
+        self.job: Job | DetectorJob = job
         self.folder: pathlib.Path = folder
         self.held: contextlib.ExitStack = held
 
@@ -103,7 +111,7 @@ class StaysThere(keras.callbacks.Callback):
         list_images(self.job, self.folder)
 
 
-def progress(job: Job, folder: pathlib.Path) -> tuple[bool, int]:
+def progress(job: Job | DetectorJob, folder: pathlib.Path) -> tuple[bool, int]:
     """How far a run is, as the chief sees it; writes nothing.
 
     Args:

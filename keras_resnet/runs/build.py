@@ -18,9 +18,10 @@ from keras_resnet.devices import distribute
 from keras_resnet.devices.host import Dataset
 from keras_resnet.devices.precision import be_deterministic, computing_in
 from keras_resnet.models import resnet
+from keras_resnet.runs.detector_job import DetectorJob
 from keras_resnet.runs.examples import has_classes
 from keras_resnet.runs.job import Job
-from keras_resnet.runs.load import load
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.training import batch_norm
 from keras_resnet.training.distillation import with_teacher
 from keras_resnet.training.fit import FitData, compile_model
@@ -35,7 +36,7 @@ COLOURS: tuple[str, ...] = ("channels", "mean", "std", "channel_order", "bit_dep
 
 
 @contextlib.contextmanager
-def scope(job: Job) -> Iterator[None]:
+def scope(job: Job | DetectorJob) -> Iterator[None]:
     """The scope of the job's devices and precision, in which to build and fit."""
     with computing_in(job.precision), distribute.distribution(job.hardware):
         yield
@@ -231,6 +232,11 @@ def validation_batches(job: Job) -> tuple[Any, int]:
         keep=True,
     ).take(count)
     return distribute.placed(batches, job.hardware), count
+
+
+def callbacks_of(job: Job) -> list[keras.callbacks.Callback]:
+    """None: `fit` measures all that the record of a classifier needs."""
+    return []
 
 
 def snapshots_of(

@@ -17,6 +17,8 @@ from keras_resnet.config.adapted import (
 from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.checks import is_integer
 from keras_resnet.config.datasets import DATA_SET, DATASETS
+from keras_resnet.config.detection_recipes import DETECTION_RECIPES
+from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.config.lookup import find
 from keras_resnet.config.preprocessing import Preprocessing, default_preprocessing
 from keras_resnet.config.recipe import Recipe
@@ -24,6 +26,8 @@ from keras_resnet.config.recipe_files import changed, read_recipe
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data import folders, sources
+from keras_resnet.data.box_folders import check_no_boxes
+from keras_resnet.data.download import not_here
 from keras_resnet.data.examples import Splits
 from keras_resnet.data.images import per_pixel_mean
 from keras_resnet.files import local_path
@@ -70,11 +74,11 @@ def asked_recipe(request: TrainRequest) -> Recipe | None:
     elif isinstance(asked, os.PathLike) or str(asked).endswith(".toml"):
         recipe = read_recipe(local_path(asked, "`recipe`"))
     else:
-        recipe = find(RECIPES, asked, kind="recipe")
-    _check_own_name(recipe, RECIPES, "recipe", "A recipe")
+        recipe = find({**RECIPES, **DETECTION_RECIPES}, asked, kind="recipe")
+    check_own_name(recipe, RECIPES, "recipe", "A recipe")
     if recipe.name not in RECIPES:
         recipe = _with_one_data_set(recipe, request)
-    _check_changes(request)
+    check_changes(request)
     if request.network is not None:
         recipe = replace(recipe, network=request.network)
     spec_of(recipe)  # Raises an error if there is no such network.
@@ -107,9 +111,7 @@ def _said_of_folder(folder: pathlib.Path) -> str:
     )
 
 
-def _check_own_name(
-    row: Any, table: Mapping[str, Any], kind: str, article: str
-) -> None:
+def check_own_name(row: Any, table: Mapping[str, Any], kind: str, article: str) -> None:
     """Raises `ValueError` if an object has the name of a row that it isn't."""
     if table.get(row.name, row) != row:
         raise ValueError(
@@ -119,8 +121,15 @@ def _check_own_name(
         )
 
 
-def _check_changes(request: TrainRequest) -> None:
-    """Raises `ValueError` if `changes` name a field that is given in another way too."""
+def check_changes(
+    request: TrainRequest, options_of: Mapping[str, tuple[str, ...]] = OPTIONS_OF
+) -> None:
+    """Raises `ValueError` if `changes` name a field that is given in another way too.
+
+    Args:
+        request: What is asked for.
+        options_of: The options that fields of the recipe have beside `changes`.
+    """
     changes = request.changes or {}
     for field, option in OPTIONS_ALONE.items():
         if field in changes:
@@ -132,7 +141,7 @@ def _check_changes(request: TrainRequest) -> None:
     given = [(name, f"`{name}`") for name in changes]
     given += [
         (field, f"`{option}` (--{option.replace('_', '-')})")
-        for field, options in OPTIONS_OF.items()
+        for field, options in options_of.items()
         for option in options
         if getattr(request, option) not in (None, False)
     ]
@@ -156,9 +165,10 @@ def spec_of(recipe: Recipe) -> ResNetSpec:
     if recipe.distillation is not None:
         find(ARCHITECTURES, recipe.distillation.teacher, kind="network as a teacher")
     if isinstance(spec, ResNetSpec):
-        _check_own_name(spec, ARCHITECTURES, "network", "A network")
+        check_own_name(spec, ARCHITECTURES, "network", "A network")
     else:
-        spec = find(ARCHITECTURES, spec, kind="network")
+        # Detectors, too, are what a name may be meant for.
+        spec = find({**DETECTORS, **ARCHITECTURES}, spec, kind="network")
     return replace(
         spec,
         zero_gamma=recipe.zero_gamma or spec.zero_gamma,
@@ -174,6 +184,7 @@ def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
         return sources.load(name, data_dir=request.data_dir)
     if not isinstance(data, os.PathLike) and not local_path(data).exists():
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
+    check_no_boxes(data)
     folders.check_val_fraction(data, request.val_fraction, request.group)
     name = request.name or run_name(request, recipe, folders.name_of(data))
     return folders.load(
@@ -190,13 +201,7 @@ def check_data_is_here(request: TrainRequest) -> None:
     data = request.data
     name = row.dataset if row is not None and data is None else where(data)
     if name in DATASETS and not sources.is_here(name, request.data_dir):
-        place = request.data_dir or "TensorFlow Datasets' folder"
-        raise FileNotFoundError(
-            f"A plan needs the data, since it measures updates on it, and downloads "
-            f"nothing: {name} is not in {place}. Name the folder of a prepared copy as "
-            "`data_dir` (--data-dir), or train for an update (--steps 1), which downloads "
-            "it."
-        )
+        raise FileNotFoundError(not_here(name, request.data_dir))
 
 
 def val_fraction(request: TrainRequest) -> float | None:

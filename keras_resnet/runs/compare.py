@@ -23,7 +23,8 @@ from keras_resnet.runs.comparison_files import SIGN, write_comparison
 from keras_resnet.runs.evaluate import read_evaluations
 from keras_resnet.runs.folder import names_of
 from keras_resnet.runs.from_record import recipe_of, target_of
-from keras_resnet.runs.load import Run, load
+from keras_resnet.runs.load import Run
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.measure import SINGLE
 from keras_resnet.runs.predictions import Predictions, kept_predictions
 from keras_resnet.runs.speed import BATCH, forward_speeds

@@ -26,7 +26,7 @@ from keras_resnet.files import local_path, replace_file, replaced
 from keras_resnet.models import saved
 from keras_resnet.models.resnet import with_channels
 from keras_resnet.runs import environment
-from keras_resnet.runs.load import load
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.targets import check_place
 from keras_resnet.weights.load import fill
 from keras_resnet.weights.notes import assumed_of, warn_if_unknown

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 
 from keras_resnet import __version__
+from keras_resnet.config.detection_recipe import DetectionRecipe
+from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import to_values
@@ -50,7 +52,7 @@ def _plain(value: Any) -> Any:
 
     What a recipe's file says is compared by `of_job`, wherever the file lies.
     """
-    if isinstance(value, Recipe | ResNetSpec):
+    if isinstance(value, Recipe | ResNetSpec | DetectionRecipe | DetectorSpec):
         return value.name
     is_path = isinstance(value, pathlib.Path) or str(value).endswith(".toml")
     return pathlib.Path(value).name if is_path else value

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Set
 from typing import Any, TypeAlias
 
+from keras_resnet.config.box_datasets import BOX_DATASETS
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.preprocessing import EARLIER
 
@@ -90,12 +91,13 @@ def _flag(name: str) -> str:
 
 def _known(data: str | None) -> str | None:
     """A data set's name; of a folder, whose images have a fingerprint, only that."""
-    return data if data is None or data in DATASETS else "a folder of images"
+    named = data is None or data in DATASETS or data in BOX_DATASETS
+    return data if named else "a folder of images"
 
 
 def _prepared_by(recipe: dict[str, Any]) -> dict[str, Any] | None:
     """A recipe's preprocessing, or else its data set's, without `PREPARING`."""
-    values = recipe["preprocessing"]
+    values = recipe.get("preprocessing")  # Recipes of detection have none.
     if values is None and recipe["dataset"] in DATASETS:
         values = json.loads(
             json.dumps(DATASETS[recipe["dataset"]].preprocessing.as_json())

@@ -14,7 +14,8 @@ from keras_resnet.evaluation.calibration import reliability
 from keras_resnet.evaluation.metrics import from_probabilities
 from keras_resnet.evaluation.statistics import paired_test
 from keras_resnet.runs.evaluate import error_interval, evaluate_and_keep
-from keras_resnet.runs.load import Run, load
+from keras_resnet.runs.load import Run
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.measure import SINGLE
 from keras_resnet.runs.predictions import Predictions
 

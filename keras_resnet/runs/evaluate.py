@@ -27,7 +27,8 @@ from keras_resnet.runs.examples import (
     examples_of,
     with_labels_of,
 )
-from keras_resnet.runs.load import Run, load
+from keras_resnet.runs.load import Run
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.measure import SINGLE, measure, protocol_named
 from keras_resnet.runs.predictions import (
     Predictions,

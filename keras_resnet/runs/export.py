@@ -27,7 +27,8 @@ from keras_resnet.export.load import load_exported
 from keras_resnet.files import local_path, to_json, write_json
 from keras_resnet.models.layers import groups_apart
 from keras_resnet.runs import environment
-from keras_resnet.runs.load import BATCH, Run, load
+from keras_resnet.runs.load import BATCH, Run
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.sample import sample_of
 from keras_resnet.targets import check_target
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from keras_resnet.config.detection_recipe import DetectionRecipe, EitherRecipe
+from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
@@ -26,8 +28,8 @@ LOCK = "lock"
 
 
 def settings(
-    recipe: Recipe,
-    spec: ResNetSpec,
+    recipe: EitherRecipe,
+    spec: ResNetSpec | DetectorSpec,
     seed: int,
     fingerprint: str,
     overrides: dict[str, Any],
@@ -238,9 +240,11 @@ def read_settings(folder: pathlib.Path) -> dict[str, Any]:
     try:
         found = read_json(path)
         # Earlier versions wrote fewer fields: theirs are the defaults.
-        found["recipe"] = to_values(from_values(Recipe, found["recipe"]))
-        if "network" in found:
-            found["network"] = to_values(from_values(ResNetSpec, found["network"]))
+        detects = "detector" in found["recipe"]
+        kinds = (DetectionRecipe, DetectorSpec) if detects else (Recipe, ResNetSpec)
+        for name, kind in zip(("recipe", "network"), kinds, strict=True):
+            if name in found:
+                found[name] = to_values(from_values(kind, found[name]))
         return json.loads(json.dumps(found))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

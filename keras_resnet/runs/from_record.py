@@ -8,7 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from keras_resnet.config.architectures import network_of
+from keras_resnet.config.box_batches import BoxBatches
 from keras_resnet.config.class_names import check_class_names, told_apart
+from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipes import RECIPES
@@ -16,7 +18,7 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values
 from keras_resnet.files import read_json
 from keras_resnet.runs.folder import read_settings
-from keras_resnet.runs.record import Record, read_record
+from keras_resnet.runs.record import Record, is_detectors, read_record
 
 EXPORTED = ("form.json", "saved_model.pb")  # What a folder that export wrote has.
 
@@ -63,11 +65,51 @@ def facts_in(
         preprocessing = Preprocessing.from_json(record["preprocessing"])
         check_class_names(told_apart(record["classes"]))
     except ValueError as error:
-        raise ValueError(
-            f"{record_in(folder)} was damaged or changed after it was written: {error} "
-            "Put a copy of it back, or undo the change."
-        ) from error
+        raise _damaged(folder, error) from error
     return spec, preprocessing
+
+
+def check_facts(record: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Raises `ValueError` if what a record tells of was damaged or edited."""
+    (detector_in if is_detectors(record) else facts_in)(record, folder)
+
+
+def check_is_classifiers(record: Mapping[str, Any], folder: pathlib.Path) -> None:
+    """Raises `ValueError` if a record is a detector's, where only classifiers will do."""
+    if is_detectors(record):
+        raise ValueError(
+            f"{folder} holds a detector, and this is for classifiers. In Python, "
+            "keras_resnet.load(folder).model is the detector: it predicts, evaluates and "
+            "saves."
+        )
+
+
+def detector_in(
+    record: Mapping[str, Any], folder: pathlib.Path
+) -> tuple[DetectorSpec, BoxBatches]:
+    """The detector, and how its images are resized, that a record tells of.
+
+    Args:
+        record: The contents of ``record.json``.
+        folder: Where that lies.
+
+    Raises:
+        ValueError: As of `facts_in`.
+    """
+    try:
+        spec = from_values(DetectorSpec, record["network_values"])
+        batches = from_values(BoxBatches, record["preprocessing"])
+        check_class_names(record["classes"])
+    except ValueError as error:
+        raise _damaged(folder, error) from error
+    return spec, batches
+
+
+def _damaged(folder, error):
+    return ValueError(
+        f"{record_in(folder)} was damaged or changed after it was written: {error} "
+        "Put a copy of it back, or undo the change."
+    )
 
 
 def recipe_of(record: Mapping[str, Any], folder: pathlib.Path) -> Recipe | None:

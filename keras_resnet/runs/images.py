@@ -22,6 +22,7 @@ from keras_resnet.data.listing import as_text
 from keras_resnet.data.splitting import POSITION, with_validation
 from keras_resnet.devices.host import say
 from keras_resnet.runs.choose import asked_recipe, val_fraction
+from keras_resnet.runs.detector_job import DetectorJob
 from keras_resnet.runs.differ import differences
 from keras_resnet.runs.folder import IMAGES, comparable, is_whole, read_settings
 from keras_resnet.runs.job import Job
@@ -30,7 +31,7 @@ from keras_resnet.runs.load import Run
 from keras_resnet.runs.settle import as_begun, decide
 
 
-def list_images(job: Job, folder: pathlib.Path) -> None:
+def list_images(job: Job | DetectorJob, folder: pathlib.Path) -> None:
     """Writes ``images.csv`` into a run's folder, which tells the side of each image.
 
     Nothing else needs the table: where it can't be written, a warning says so. There is
@@ -45,7 +46,7 @@ def list_images(job: Job, folder: pathlib.Path) -> None:
         warnings.warn(f"The images aren't listed in {path}: {error}", stacklevel=2)
 
 
-def warn_of_changes(job: Job, folder: pathlib.Path) -> None:
+def warn_of_changes(job: Job | DetectorJob, folder: pathlib.Path) -> None:
     """Warns where the images aren't those any more that the run's folder lists.
 
     Args:

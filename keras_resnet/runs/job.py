@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.config.adapted import augmentation_in_words
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
@@ -115,6 +116,12 @@ class Job:
         replicas = self.hardware.replicas
         images = self.splits.validation.size
         return equal_batches(self.micro_batch * replicas, images, replicas)
+
+    def seen(self) -> str:
+        """How the images are shown to the network, in words."""
+        height, width = self.preprocessing.size
+        changes = augmentation_in_words(self.recipe)
+        return f"Images of {height}x{width} pixels; augmentation: {changes}."
 
     def notes(self) -> list[str]:
         """How this run differs from the recipe's source, and why, in sentences."""

@@ -3,27 +3,27 @@
 import math
 from dataclasses import replace
 
-from keras_resnet.config.adapted import with_steps
-from keras_resnet.config.recipe import MOST_STEPS, Recipe
+from keras_resnet.config.adapted import AnyRecipe, with_batch_size, with_steps
+from keras_resnet.config.detection_recipe import EitherRecipe
+from keras_resnet.config.recipe import MOST_STEPS
 from keras_resnet.config.schedules import PlateauDecay
 from keras_resnet.runs.request import TrainRequest
 
 VALIDATIONS = 10  # At least, as far as there is time for them.
 
 
-def with_lengths(recipe: Recipe, examples: int, request: TrainRequest) -> Recipe:
+def with_lengths(recipe: AnyRecipe, examples: int, request: TrainRequest) -> AnyRecipe:
     """The recipe with the length, batch size and learning rate that were asked for."""
     steps = request.steps
     if request.batch_size is not None:
-        recipe = replace(recipe, batch_size=request.batch_size)
+        recipe = with_batch_size(recipe, request.batch_size)
     if request.learning_rate is not None:
         ratio = request.learning_rate / recipe.schedule.learning_rate
         warmup = recipe.warmup_learning_rate
-        recipe = replace(
-            recipe,
-            schedule=replace(recipe.schedule, learning_rate=request.learning_rate),
-            warmup_learning_rate=warmup and ratio * warmup,
-        )
+        schedule = replace(recipe.schedule, learning_rate=request.learning_rate)
+        recipe = replace(recipe, schedule=schedule)
+        if warmup is not None:
+            recipe = replace(recipe, warmup_learning_rate=ratio * warmup)
     if request.epochs is not None:
         wanted = request.epochs * examples / recipe.batch_size
         if not 0 < wanted <= MOST_STEPS:
@@ -35,7 +35,7 @@ def with_lengths(recipe: Recipe, examples: int, request: TrainRequest) -> Recipe
     return recipe if steps is None else with_steps(recipe, steps)
 
 
-def decides_validations(request: TrainRequest, recipe: Recipe) -> bool:
+def decides_validations(request: TrainRequest, recipe: EitherRecipe) -> bool:
     """Whether the number of validations may be another than the recipe's.
 
     It may where another length was asked for. A learning rate that depends on how
@@ -50,7 +50,9 @@ def decides_validations(request: TrainRequest, recipe: Recipe) -> bool:
     return other_length and not reactive and not own
 
 
-def with_validations(recipe: Recipe, images: int, request: TrainRequest) -> Recipe:
+def with_validations(
+    recipe: AnyRecipe, images: int, request: TrainRequest
+) -> AnyRecipe:
     """The recipe with more validations where its updates are few.
 
     Curves need some points. The weights stay the same to the bit.

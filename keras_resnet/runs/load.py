@@ -23,9 +23,17 @@ from keras_resnet.files import damage_of, local_path
 from keras_resnet.models.resnet import allow_depth
 from keras_resnet.pixels import as_uint8
 from keras_resnet.runs.batch_sizes import images_at_once
-from keras_resnet.runs.from_record import facts_in, record_in, record_of
+from keras_resnet.runs.detector_run import DetectorRun
+from keras_resnet.runs.from_record import (
+    check_is_classifiers,
+    detector_in,
+    facts_in,
+    record_in,
+    record_of,
+)
 from keras_resnet.runs.inputs import each_prepared
 from keras_resnet.runs.ranking import check_top, ranked
+from keras_resnet.runs.record import is_detectors
 
 BATCH = 32  # Images that are read, then predicted, at a time.
 
@@ -192,14 +200,14 @@ class Run:
 
 
 @computing_in("float32")
-def load(folder: str | os.PathLike[str]) -> Run:
+def load(folder: str | os.PathLike[str]) -> Run | DetectorRun:
     """Loads a trained run, or what `keras-resnet convert` wrote.
 
     Args:
         folder: The run's, e.g. ``"runs/quickstart_seed0"``.
 
     Returns:
-        A `Run`.
+        A `Run`, or of a detector a `DetectorRun`.
 
     Raises:
         FileNotFoundError: If there is no finished run.
@@ -207,18 +215,46 @@ def load(folder: str | os.PathLike[str]) -> Run:
     """
     folder = local_path(folder)
     record = record_of(folder)
+    loaded = _detector if is_detectors(record) else _classifier
+    return loaded(record, folder)
+
+
+@computing_in("float32")
+def load_classifier(folder: str | os.PathLike[str]) -> Run:
+    """As `load`, for what detectors don't have yet.
+
+    Raises:
+        ValueError: If the run is a detector's, too.
+    """
+    folder = local_path(folder)
+    record = record_of(folder)
+    check_is_classifiers(record, folder)
+    return _classifier(record, folder)
+
+
+def _detector(record, folder):
+    """The run of a detector."""
+    _, batches = detector_in(record, folder)
+    model = _network_in(folder)
+    _check_classes(record, folder, model.num_classes, "class")
+    if keras.backend.backend() == "tensorflow":
+        model.jit_compile = False  # As below.
+    return DetectorRun(
+        model=model,
+        classes=tuple(record["classes"]),
+        batches=batches,
+        record=record,
+        folder=folder,
+    )
+
+
+def _classifier(record, folder):
+    """The run of a classifier."""
     spec, preprocessing = facts_in(record, folder)
     if spec is not None:
         allow_depth(spec.depth)
     model = _network_in(folder)
-    count = model.output_shape[-1]
-    if len(record["classes"]) != count:
-        raise ValueError(
-            f"{record_in(folder)} was damaged or changed after it was written: `classes` "
-            f"must hold {count} names, one for each logit of {folder / 'model.keras'}. "
-            f"Received: {len(record['classes'])} names. Put a copy of it back, or undo the "
-            "change."
-        )
+    _check_classes(record, folder, model.output_shape[-1], "logit")
     model.preprocessing = preprocessing
     if keras.backend.backend() == "tensorflow":
         # On a GPU Keras would compile each size of a batch anew.
@@ -230,6 +266,16 @@ def load(folder: str | os.PathLike[str]) -> Run:
         record=record,
         folder=folder,
     )
+
+
+def _check_classes(record, folder, count, what):
+    if len(record["classes"]) != count:
+        raise ValueError(
+            f"{record_in(folder)} was damaged or changed after it was written: `classes` "
+            f"must hold {count} names, one for each {what} of {folder / 'model.keras'}. "
+            f"Received: {len(record['classes'])} names. Put a copy of it back, or undo the "
+            "change."
+        )
 
 
 def _network_in(folder):

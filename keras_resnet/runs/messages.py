@@ -3,10 +3,10 @@
 import pathlib
 import warnings
 
-from keras_resnet.config.adapted import augmentation_in_words
 from keras_resnet.devices.host import say
+from keras_resnet.runs.detector_job import DetectorJob
 from keras_resnet.runs.folder import damage_in
-from keras_resnet.runs.from_record import facts_in
+from keras_resnet.runs.from_record import check_facts
 from keras_resnet.runs.job import Job
 from keras_resnet.runs.record import read_record, summary
 from keras_resnet.runs.refused import command
@@ -15,7 +15,7 @@ from keras_resnet.training.checkpoint_files import checkpoints
 from keras_resnet.training.snapshots import snapshot_updates, snapshots_in
 
 
-def say_begins(job: Job, folder: pathlib.Path) -> None:
+def say_begins(job: Job | DetectorJob, folder: pathlib.Path) -> None:
     """Prints what is trained on which devices, and which examples are left out."""
     if not job.request.verbose:
         return
@@ -29,9 +29,7 @@ def say_begins(job: Job, folder: pathlib.Path) -> None:
         say(f"{len(names)} bad examples are left out: {', '.join(names[:10])}{more}")
     where = ", ".join(job.hardware.all_names)
     say(f"Training {job.spec.name} on {where} in {job.precision}.")
-    height, width = job.preprocessing.size
-    changes = augmentation_in_words(job.recipe)
-    say(f"Images of {height}x{width} pixels; augmentation: {changes}.")
+    say(job.seen())
 
 
 def say_finished(folder: pathlib.Path, request: TrainRequest) -> pathlib.Path:
@@ -69,6 +67,6 @@ def say_results(folder: pathlib.Path, request: TrainRequest, first: str = "") ->
         ValueError: If its record was damaged or edited.
     """
     record = read_record(folder / "record.json")
-    facts_in(record, folder)
+    check_facts(record, folder)
     if request.verbose:
         say(first + summary(record, folder))

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from keras_resnet.analysis import image_plots, plots
+from keras_resnet.config.detection_recipe import EitherRecipe
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.schedules import PlateauDecay
 from keras_resnet.data import pipelines
 from keras_resnet.data.examples import Examples
@@ -105,7 +105,7 @@ def draw(
             )
 
 
-def rates(recipe: Recipe) -> list[tuple[int, float]] | None:
+def rates(recipe: EitherRecipe) -> list[tuple[int, float]] | None:
     """The learning rates of a recipe's schedule, for a curve from the first update on.
 
     Returns:

@@ -9,6 +9,7 @@ import os
 import pathlib
 from typing import TYPE_CHECKING
 
+from keras_resnet.config.box_datasets import BOX_DATASETS
 from keras_resnet.config.datasets import DATA_SET, DATASETS
 from keras_resnet.config.lookup import find
 from keras_resnet.files import local_path
@@ -16,6 +17,8 @@ from keras_resnet.files import local_path
 if TYPE_CHECKING:
     from keras_resnet.runs.request import TrainRequest
 
+# Of images alone and of images with boxes, by their names.
+DATA_SETS = {**DATASETS, **BOX_DATASETS}
 LONGEST = 255  # Bytes of a file's or a folder's name.
 
 
@@ -36,9 +39,9 @@ def where(
         return None
     if isinstance(data, str) and data.startswith(DATA_SET):
         name = data.removeprefix(DATA_SET)
-        find(DATASETS, name, kind="data set")  # Raises an error if there is none.
+        find(DATA_SETS, name, kind="data set")  # Raises an error if there is none.
         return name
-    if isinstance(data, str) and data in DATASETS:
+    if isinstance(data, str) and data in DATA_SETS:
         if os.path.isdir(data):
             raise ValueError(
                 f"{what} must name one thing. Received: {data!r}, which is a data set, and "

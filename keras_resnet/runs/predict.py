@@ -21,7 +21,8 @@ from keras_resnet.devices.find import warn_of_unused_card
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import local_path, replace_file
-from keras_resnet.runs.load import BATCH, load
+from keras_resnet.runs.load import BATCH
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.ranking import check_top, ranked
 from keras_resnet.targets import check_place
 

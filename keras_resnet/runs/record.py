@@ -77,6 +77,15 @@ _METRICS = {  # Errors in percent.
     "loss": NUMBER,
     "n": int,
 }
+# Of a detector: average precision in percent, by VOC's rule of the area at an IoU of 0.5;
+# `None` of training, whose images are changed at random.
+_METRICS_OF_DETECTOR = {
+    "average_precision": (*NUMBER, NONE),
+    "by_class": dict,
+    "loss": NUMBER,
+    "losses": dict,
+    "n": int,
+}
 
 _SHOWN = (  # What a run leaves for people to look at.
     "curves.png",
@@ -101,11 +110,18 @@ class Record(dict[str, Any]):
             parts.append(f"from {self['source']}")
         else:
             split = "validation" if self.get("test") is None else "test"
-            error = (self.get(split) or {}).get("top1_error", math.nan)
+            what = "average_precision" if is_detectors(self) else "top1_error"
+            value = (self.get(split) or {}).get(what)
+            said = what.replace("_", " ").replace("top1", "top-1")
             parts[0] += f" on {self.get('dataset', {}).get('name')}"
             parts.append(f"seed {self.get('seed')}")
-            parts.append(f"{split} top-1 error {error:.2f} %")
+            parts.append(f"{split} {said} {math.nan if value is None else value:.2f} %")
         return f"Record({', '.join(parts)})"
+
+
+def is_detectors(record: Mapping[str, Any]) -> bool:
+    """Whether a record is that of a detector."""
+    return "detector" in record.get("recipe_values", {})
 
 
 def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -169,17 +185,18 @@ def summary(record: Mapping[str, Any], folder: pathlib.Path) -> str:
         record: As `read_record` returns it.
         folder: The run's folder.
     """
-    lines = [
-        f"{'split':12} {'top-1 error':>12} {'top-5 error':>12} {'loss':>8} {'n':>8}"
-    ]
+    shown = {"top1_error": " top-1 error", "top5_error": " top-5 error"}
+    if is_detectors(record):
+        shown = {"average_precision": "average precision"}
+    lines = [" ".join([f"{'split':12}", *shown.values(), f"{'loss':>8} {'n':>8}"])]
     for split in ("train", "validation", "test"):
         metrics = record[split]
         if metrics is None:
             continue
+        values = [f"{percent(metrics[k]):>{len(said)}}" for k, said in shown.items()]
         lines.append(
-            f"{split:12} {percent(metrics['top1_error']):>12} "
-            f"{percent(metrics['top5_error']):>12} {metrics['loss']:8.4f} "
-            f"{metrics['n']:8,}"
+            " ".join([f"{split:12}", *values, f"{metrics['loss']:8.4f}"])
+            + f" {metrics['n']:8,}"
         )
     lines += [
         "",
@@ -223,9 +240,10 @@ def _check(record, what):
     parts["hardware"] = record["hardware"]
     for key, types in _NESTED.items():
         _check_values(parts[key], types, f"{what}, `{key}`,")
+    metrics = _METRICS_OF_DETECTOR if is_detectors(record) else _METRICS
     for key in ("train", "validation", "test"):
         if record[key] is not None:
-            _check_values(record[key], _METRICS, f"{what}, `{key}`,")
+            _check_values(record[key], metrics, f"{what}, `{key}`,")
 
 
 def _check_values(values, types, what):

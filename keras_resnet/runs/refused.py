@@ -14,10 +14,13 @@ from typing import Any
 
 import keras
 
+from keras_resnet.config.detection_recipe import DetectionRecipe
+from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.data.identity import changes_in_words, files_of, read_files
 from keras_resnet.runs.choose import asked_recipe
+from keras_resnet.runs.detector_job import DetectorJob
 from keras_resnet.runs.differ import OTHER_FOLDER, Difference, differences, in_words
 from keras_resnet.runs.folder import IMAGES, is_whole
 from keras_resnet.runs.job import Job
@@ -26,7 +29,10 @@ from keras_resnet.runs.settle import as_begun, decide
 
 
 def explained(
-    job: Job, folder: pathlib.Path, found: dict[str, Any], others: list[Difference]
+    job: Job | DetectorJob,
+    folder: pathlib.Path,
+    found: dict[str, Any],
+    others: list[Difference],
 ) -> str:
     """Says how the run in a folder differs from a job, and what to do.
 
@@ -48,7 +54,7 @@ def explained(
     return f"{words}{'; ' if others else ''}{said}" if words else said
 
 
-def changed_images(job: Job, folder: pathlib.Path) -> str:
+def changed_images(job: Job | DetectorJob, folder: pathlib.Path) -> str:
     """How a job's folder of images differs from the one that a run was trained on.
 
     Returns:
@@ -61,7 +67,9 @@ def changed_images(job: Job, folder: pathlib.Path) -> str:
     return said and f"of the images in {job.splits.root}, {said}"
 
 
-def longer(job: Job, folder: pathlib.Path, found: dict[str, Any]) -> str | None:
+def longer(
+    job: Job | DetectorJob, folder: pathlib.Path, found: dict[str, Any]
+) -> str | None:
     """What to do where a finished run differs from a job by being shorter alone.
 
     Args:
@@ -74,7 +82,7 @@ def longer(job: Job, folder: pathlib.Path, found: dict[str, Any]) -> str | None:
         something else, too, or isn't shorter.
     """
     more = job.recipe.steps - found["recipe"]["steps"]
-    if more <= 0 or not is_whole(folder):
+    if more <= 0 or not is_whole(folder) or not isinstance(job, Job):
         return None
     had = {name: found["overrides"].get(name) for name in ("steps", "epochs")}
     try:
@@ -113,7 +121,8 @@ def command(request: TrainRequest, changes: dict[str, Any]) -> str:
 
     A recipe or a network that is an object can't be in a command: then it is a call.
     """
-    if isinstance(request.recipe, Recipe) or isinstance(request.network, ResNetSpec):
+    rows = Recipe | DetectionRecipe | ResNetSpec | DetectorSpec
+    if isinstance(request.recipe, rows) or isinstance(request.network, rows):
         said = ", ".join(f"{k}={v!r}" for k, v in changes.items() if v is not None)
         return f"keras_resnet.train(…, {said}), the rest as before"
     request = replace(request, **changes)

@@ -15,7 +15,12 @@ from keras_resnet.report.pixels import address
 from keras_resnet.runs.analyses import ANALYSES
 from keras_resnet.runs.analyze import FOLDER, PICTURES
 from keras_resnet.runs.evaluate import read_evaluations
-from keras_resnet.runs.from_record import recipe_of, record_of, target_of
+from keras_resnet.runs.from_record import (
+    check_is_classifiers,
+    recipe_of,
+    record_of,
+    target_of,
+)
 from keras_resnet.runs.pictures import rates
 from keras_resnet.training.history import read_history
 
@@ -38,6 +43,7 @@ def read_facts(folder: pathlib.Path) -> dict[str, Any]:
         ValueError: If a file is damaged; it names the file.
     """
     record = record_of(folder)
+    check_is_classifiers(record, folder)
     recipe = recipe_of(record, folder)
     history = folder / "history.csv"
     results = folder / "evaluation.json"

@@ -16,7 +16,8 @@ from keras_resnet.data import pipelines, sources
 from keras_resnet.data.examples import Examples, Splits, StreamedExamples
 from keras_resnet.runs.batch_sizes import images_at_once
 from keras_resnet.runs.examples import examples_of, own_data, with_labels_of
-from keras_resnet.runs.load import Run, load
+from keras_resnet.runs.load import Run
+from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.places import where
 from keras_resnet.runs.predictions import Predictions, names_of
 

@@ -13,13 +13,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any, TypeAlias
 
 from keras_resnet.config.checks import check_name, is_integer, plain_number
-from keras_resnet.config.datasets import DATA_SET, DATASETS
+from keras_resnet.config.datasets import DATA_SET
+from keras_resnet.config.detection_recipe import DetectionRecipe
+from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import to_named_values
 from keras_resnet.devices.cluster import WAIT, seconds_of
 from keras_resnet.files import local_path, sha256_of
-from keras_resnet.runs.places import network_at, where
+from keras_resnet.runs.places import DATA_SETS, network_at, where
 
 # A function that tells whether a value is possible, and what it must be, in words.
 Check: TypeAlias = tuple[Callable[[Any], bool], str]
@@ -92,7 +94,7 @@ class TrainRequest:
         ValueError: If an option has an impossible value, or two exclude each other.
     """
 
-    recipe: str | os.PathLike[str] | Recipe | None = option(
+    recipe: str | os.PathLike[str] | Recipe | DetectionRecipe | None = option(
         None,
         "recipe's name, or a .toml file of one; quickstart by default",
         group="recipe",
@@ -100,16 +102,16 @@ class TrainRequest:
     )
     data: str | os.PathLike[str] | None = option(
         None,
-        "folder with a folder of images per class, or a data set's name, to train on "
-        "instead of the recipe's data",
+        "folder with a folder of images per class, for a detector images with boxes in "
+        "VOC's or COCO's form, or a data set's name, to train on instead of the recipe's",
         group="own images",
         changes=True,
         path=True,
         metavar="DIR|NAME",
     )
-    network: str | ResNetSpec | None = option(
+    network: str | ResNetSpec | DetectorSpec | None = option(
         None,
-        "network to train, instead of the recipe's",
+        "network or detector to train, instead of the recipe's",
         group="own images",
         changes=True,
         metavar="NAME",
@@ -153,7 +155,8 @@ class TrainRequest:
     )
     size: int | None = option(
         None,
-        "side of the network's images in pixels, instead of the recipe's",
+        "side of the network's images in pixels, of a detector's the shorter side, instead "
+        "of the recipe's",
         group="own images",
         check=COUNT,
         changes=True,
@@ -342,9 +345,11 @@ class TrainRequest:
     verbose: int = option(1, "how much is printed", group="")
 
     def __post_init__(self) -> None:
-        if not isinstance(self.recipe, str | os.PathLike | Recipe | None):
+        kinds = str | os.PathLike | Recipe | DetectionRecipe | None
+        if not isinstance(self.recipe, kinds):
             raise ValueError(
-                "`recipe` must be a name, the path of a .toml file or a `Recipe`. "
+                "`recipe` must be a name, the path of a .toml file, a `Recipe` or a "
+                "`DetectionRecipe`. "
                 f"Received: recipe={self.recipe!r}."
             )
         for option in ("data", "weights", "teacher", "data_dir"):
@@ -417,7 +422,7 @@ class TrainRequest:
     def _set_data(self) -> None:
         """Decides what `data` means: a download into this folder can't change it later."""
         name = where(self.data)  # Raises an error if it has two meanings.
-        if name in DATASETS:
+        if name in DATA_SETS:
             object.__setattr__(self, "data", f"{DATA_SET}{name}")
 
     def check_val_fraction(self) -> None:
@@ -460,7 +465,7 @@ class TrainRequest:
     @property
     def has_own_images(self) -> bool:
         """Whether the data is a folder of images."""
-        return self.data is not None and where(self.data) not in DATASETS
+        return self.data is not None and where(self.data) not in DATA_SETS
 
     @property
     def changes_images(self) -> bool:
@@ -481,7 +486,7 @@ class TrainRequest:
         for name, usual in {"accumulate": 1, "bit_depth": 16}.items():
             if asked[name] == usual:
                 del asked[name]
-        if isinstance(asked["network"], ResNetSpec):
+        if isinstance(asked["network"], ResNetSpec | DetectorSpec):
             asked["network"] = asked["network"].name
         asked["data"] = where(asked["data"])
         if asked["teacher"] is not None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from keras_resnet.config.words import UNKNOWN, duration, known
+from keras_resnet.runs.record import is_detectors
 
 
 def table(records: Iterable[Mapping[str, Any]]) -> str:
@@ -17,7 +18,7 @@ def table(records: Iterable[Mapping[str, Any]]) -> str:
     top-1 error with the sample standard deviation, mean time and speed.
 
     Args:
-        records: As `record.read_record` returns them.
+        records: As `record.read_record` returns them, of classifiers.
 
     Raises:
         ValueError: If two runs of a row have the same seed, which would make the
@@ -122,10 +123,13 @@ def of_seeds(records: Sequence[Mapping[str, Any]]) -> str:
         records: As of `table`.
     """
     split = "validation" if any(r["test"] is None for r in records) else "test"
-    errors = [record[split]["top1_error"] for record in records]
-    spread = f" ± {statistics.stdev(errors):.2f}" if len(errors) > 1 else ""
+    what, said = "top1_error", "top-1 error"
+    if is_detectors(records[0]):
+        what, said = "average_precision", "average precision"
+    values = [record[split][what] for record in records]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
     seeds = ", ".join(str(record["seed"]) for record in records)
     return (
-        f"{records[0]['recipe']}, seeds {seeds}: {split} top-1 error "
-        f"{statistics.mean(errors):.2f}{spread} % (mean ± standard deviation)"
+        f"{records[0]['recipe']}, seeds {seeds}: {split} {said} "
+        f"{statistics.mean(values):.2f}{spread} % (mean ± standard deviation)"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.config.detection_recipe import EitherRecipe
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.schedules import PlateauDecay
 from keras_resnet.devices import distribute
@@ -78,7 +79,7 @@ class FitData:
 
 def fit(
     model: keras.Model,
-    recipe: Recipe,
+    recipe: EitherRecipe,
     data: FitData,
     folder: pathlib.Path,
     *,
@@ -97,12 +98,11 @@ def fit(
     Inside of `distribute.distribution`.
 
     Args:
-        model: As `compile_model` left it.
-        recipe: A `Recipe`.
+        model: As `compile_model` left it; or a detector, compiled.
+        recipe: A `Recipe` or a `DetectionRecipe`.
         data: What to train and to validate on.
         folder: The run's.
-        devices: What is computed on. Of several workers, the chief alone writes and says
-            anything.
+        devices: What is computed on. Of several workers, the chief alone writes or prints.
         before_saving: Callbacks that must act before the run is saved.
         loggers: Of `training.loggers`.
         snapshots: Keeps weights along the training, if that is asked for.
@@ -139,9 +139,9 @@ def fit(
     chosen = [
         steps,
         _stop_at_nan(steps, checkpoints, devices, epoch_ends),
+        *before_saving,
         # Before what changes the learning rate: it tells that of the last update.
         *_progress(recipe, steps, data.examples, verbose if devices.chief else 0),
-        *before_saving,
         *([log] if devices.chief else []),
         *reactive.values(),
         BeforeValidation(saving, log),
@@ -270,7 +270,7 @@ def _fit_to_the_end(model, recipe, data, steps, chosen):
 
 
 def averaging(
-    model: keras.Model, recipe: Recipe, steps: callbacks.Steps
+    model: keras.Model, recipe: EitherRecipe, steps: callbacks.Steps
 ) -> dict[str, AverageWeights]:
     """The callback that averages the weights, by its name; empty where none does."""
     if not recipe.average:
@@ -282,7 +282,7 @@ def averaging(
     return {"average": average}
 
 
-def reactive_schedules(recipe: Recipe) -> dict[str, keras.callbacks.Callback]:
+def reactive_schedules(recipe: EitherRecipe) -> dict[str, keras.callbacks.Callback]:
     """The callbacks that set the learning rate by how training goes, by name."""
     chosen = {}
     if recipe.warmup_learning_rate is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_resnet.config.recipe import Recipe
+from keras_resnet.config.detection_recipe import EitherRecipe
 from keras_resnet.config.recipe_files import said
 from keras_resnet.config.values import to_named_values
 from keras_resnet.config.words import counted
@@ -134,7 +134,7 @@ def measure(
 
 def text(
     name: str,
-    recipe: Recipe,
+    recipe: EitherRecipe,
     devices: Devices,
     measured: Measured,
     *,
@@ -177,7 +177,7 @@ def text(
     )
     done_already = f"; {counted(done, 'update is', 'updates are')} done"
     rows = {
-        "run": f"{name}: {recipe.network} on {recipe.dataset}",
+        "run": f"{name}: {recipe.network_name} on {recipe.dataset}",
         "source": recipe.source,
         "devices": f"{count}: {', '.join(devices.all_names)}; {computing}",
         "batch": f"{counted(recipe.batch_size, 'image')}, {recipe.batch_size // count} per "

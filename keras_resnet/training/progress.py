@@ -164,10 +164,14 @@ class Progress(keras.callbacks.Callback):
 
 def _named(logs: dict[str, Any]) -> list[str]:
     """Each metric with its name, the loss first, an accuracy in percent."""
-    names = sorted(logs, key=lambda name: (name != "loss", name))
     return [
-        f"{name} {100 * float(logs[name]):.2f} %"
-        if name.endswith("accuracy")
-        else f"{name} {float(logs[name]):.4f}"
-        for name in names
+        _said(name, float(logs[name]))
+        for name in sorted(logs, key=lambda name: (name != "loss", name))
     ]
+
+
+def _said(name: str, value: float) -> str:
+    if name.endswith("accuracy"):
+        return f"{name} {100 * value:.2f} %"
+    # The average precision of detectors is in percent.
+    return f"{name} {value:.2f} %" if "precision" in name else f"{name} {value:.4f}"

@@ -1,5 +1,6 @@
 """The papers' learning rates as Keras's schedules, from rows of `config/schedules.py`."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -52,13 +53,52 @@ class BurnIn(keras.optimizers.schedules.LearningRateSchedule):
         return dict(vars(self))
 
 
+@keras.saving.register_keras_serializable(package="keras_resnet")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """Another schedule's rate, of which the first updates use a share that rises to 1.
+
+    The share is ``begin + (1 - begin) * step / warmup_steps`` during the first
+    ``warmup_steps`` updates, as in torchvision's and Detectron2's linear warm-up.
+
+    Args:
+        schedule: A float, or a schedule or its configuration.
+        warmup_steps: Updates of the rise.
+        begin: The share with which it begins.
+    """
+
+    def __init__(
+        self,
+        schedule: float | keras.optimizers.schedules.LearningRateSchedule,
+        warmup_steps: int,
+        begin: float = 0.0,
+    ) -> None:
+        if isinstance(schedule, dict):  # From a file.
+            schedule = keras.saving.deserialize_keras_object(schedule)
+        self.schedule: float | keras.optimizers.schedules.LearningRateSchedule = (
+            schedule
+        )
+        self.warmup_steps: int = warmup_steps
+        self.begin: float = begin
+
+    def __call__(self, step: Any) -> Any:
+        """The learning rate of the update after ``step`` others, a scalar tensor."""
+        rate = self.schedule(step) if callable(self.schedule) else self.schedule
+        done = keras.ops.cast(step, "float32") / self.warmup_steps
+        share = self.begin + (1 - self.begin) * keras.ops.minimum(1.0, done)
+        return rate * share
+
+    def get_config(self) -> dict[str, Any]:
+        schedule = keras.saving.serialize_keras_object(self.schedule)
+        return dict(vars(self)) | {"schedule": schedule}
+
+
 def learning_rate(
     schedule: Schedule, steps: int
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
     """The learning rate for a Keras optimizer that a recipe's schedule means.
 
     Args:
-        schedule: A `StepDecay`, `CosineDecay` (with a linear warm-up, if it has one),
+        schedule: A `StepDecay` or `CosineDecay` (with a linear warm-up, if it has one),
             `PolynomialDecay` (with burn-in, if it has one) or `PlateauDecay`.
         steps: Updates in total.
 
@@ -74,6 +114,9 @@ def learning_rate(
     match schedule:
         case PlateauDecay():
             return rate
+        case StepDecay(warmup=warmup, warmup_from=share) if round(warmup * steps):
+            warmed = learning_rate(replace(schedule, warmup=0.0), steps)
+            return WarmUp(warmed, round(warmup * steps), share)
         case StepDecay(at=()):
             return rate
         case StepDecay(at=at, factor=factor):

@@ -32,6 +32,14 @@ def read_config(path: pathlib.Path) -> dict[str, Any]:
         return json.loads(archive.read("config.json"))["config"]
 
 
+def is_detector(path: pathlib.Path) -> bool:
+    """Whether a ``.keras`` file holds a detector of ours, `detection.FasterRCNN`."""
+    try:
+        return "detector" in read_config(path)
+    except (zipfile.BadZipFile, OSError, KeyError, ValueError):
+        return False  # It is something else, or damaged.
+
+
 def told_by_config(path: pathlib.Path) -> tuple[str, int | None]:
     """Reads which model a ``.keras`` file holds, without building it.
 

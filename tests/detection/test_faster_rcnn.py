@@ -91,6 +91,14 @@ def test_losses_are_kerass(detector):
     )
 
 
+def test_measuring_leaves_the_draws_of_training_alone(detector):
+    batch = as_tensors(small_batch())
+    before = values(detector.draws.state)
+    first, second = (values(detector(batch)) for _ in range(2))
+    assert first == second
+    np.testing.assert_array_equal(values(detector.draws.state), before)
+
+
 def test_a_saved_detector_is_the_same(tmp_path, detector):
     detector.class_names = ("a", "b", "c")
     detector.save(tmp_path / "detector.keras")

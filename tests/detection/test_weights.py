@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from keras_resnet.detection import FasterRCNN, weights
-from keras_resnet.detection.weights import load_state_dict, to_state_dict
+from keras_resnet.detection.torch_names import PREDICTOR
+from keras_resnet.detection.weights import (
+    copy_weights,
+    load_state_dict,
+    to_state_dict,
+)
 from tests.helpers.reference import with_random_weights
 from tests.helpers.small_detectors import small_detector, small_row
 
@@ -66,6 +71,25 @@ def test_with_other_classes_the_last_layers_stay_new():
     for key, value in found.items():
         source = kept if "box_predictor" in key else state
         np.testing.assert_array_equal(value, source[key])
+
+
+def test_a_detector_of_other_classes_gives_what_it_can():
+    source = small_detector()
+    model = small_detector(seed=1, num_classes=5)
+    own = {name: model.box_head.get_layer(name).get_weights() for name in PREDICTOR}
+    copy_weights(model, source)
+    for ours, theirs in (
+        (model.features, source.features),
+        (model.box_head, source.box_head),
+    ):
+        for layer in ours.layers:
+            given = theirs.get_layer(layer.name).get_weights()
+            for one, other in zip(
+                layer.get_weights(), own.get(layer.name, given), strict=True
+            ):
+                np.testing.assert_array_equal(one, other)
+    with pytest.raises(ValueError, match="must be those of a detector like 'small'"):
+        copy_weights(model, small_detector("fasterrcnn_resnet50_c4_detectron2"))
 
 
 def test_names_must_be_the_detectors():

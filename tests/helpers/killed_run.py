@@ -22,6 +22,7 @@ from keras_resnet.training import saving
 from tests.helpers.small_splits import small_splits
 
 STEPS = 120
+EVERY = 8  # Updates between validations.
 NAME = "killed_seed0"
 
 
@@ -40,7 +41,7 @@ def prepare():
         network="resnet8",
         batch_size=16,
         steps=STEPS,
-        validate_every=8,
+        validate_every=EVERY,
         schedule=StepDecay(learning_rate=0.05, at=(60, 100)),
         warmup_learning_rate=0.01,
         augmentation=PadCropFlip(padding=2),

@@ -15,19 +15,19 @@ import pytest
 import keras_resnet
 from keras_resnet.training.checkpoint_files import STATE, updates_done
 from keras_resnet.training.history import read_history
-from tests.helpers import killed_run
+from tests.helpers import killed_detector, killed_run
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 # Of a process until it has gone on; a machine with other work on it is slow.
 PATIENCE = 300
 
 
-def start(output_dir, devices, backend="tensorflow"):
+def start(output_dir, devices, backend="tensorflow", run=killed_run):
     """A process that begins the run, or goes on with it."""
     output_dir.mkdir(exist_ok=True)
     log = (output_dir / "log.txt").open("a")
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.helpers.killed_run", str(output_dir), devices],
+        [sys.executable, "-m", run.__name__, str(output_dir), devices],
         cwd=REPOSITORY,
         env={
             **os.environ,
@@ -74,29 +74,30 @@ def being_written(folder):
     return any(not (path / STATE).exists() for path in steps)
 
 
-def assert_equal_runs(one, other):
-    first, second = (keras_resnet.load(path / killed_run.NAME) for path in (one, other))
+def assert_equal_runs(one, other, run):
+    first, second = (keras_resnet.load(path / run.NAME) for path in (one, other))
     for a, b in zip(first.model.get_weights(), second.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     rows = [read_history(run.folder / "history.csv") for run in (first, second)]
     for row in (*rows[0], *rows[1]):
         del row["images_per_second"]
     assert rows[0] == rows[1]
-    assert [row["step"] for row in rows[0]] == list(range(8, killed_run.STEPS + 1, 8))
+    validated = range(run.EVERY, run.STEPS + 1, run.EVERY)
+    assert [row["step"] for row in rows[0]] == list(validated)
 
 
-def kill_again_and_again(tmp_path, backend, devices, kills):
+def kill_again_and_again(tmp_path, backend, devices, kills, run=killed_run):
     """Kills a run so many times, and compares its end with that of one left alone."""
-    finish(start(tmp_path / "whole", devices, backend), tmp_path / "whole")
+    finish(start(tmp_path / "whole", devices, backend, run), tmp_path / "whole")
     killed = tmp_path / "killed"
-    folder = killed / killed_run.NAME
+    folder = killed / run.NAME
     rng = random.Random(0)
     # One in each share of the run, so that all of it is met.
-    share = killed_run.STEPS // (kills + 2)
+    share = run.STEPS // (kills + 2)
     saved = []  # The last update that each start but the first has found.
     halved = False  # Whether a checkpoint was being written when one was killed.
     for kill in range(kills):
-        process = start(killed, devices, backend)
+        process = start(killed, devices, backend, run)
         target = kill * share + rng.randint(1, share)
         # At least one update behind the last, so that each start has gone on.
         found = saved[-1] if saved else 0
@@ -112,16 +113,28 @@ def kill_again_and_again(tmp_path, backend, devices, kills):
         saved.append(last_step(folder))
     assert halved
     assert not (folder / "record.json").exists()
-    finish(start(killed, devices, backend), killed)
+    finish(start(killed, devices, backend, run), killed)
     # Not from the beginning, which would end with the same bits.
     gone_on = re.findall(r"Going on from update (\d+) of", log_of(killed))
     assert list(map(int, gone_on)) == saved
-    assert_equal_runs(tmp_path / "whole", killed)
+    assert_equal_runs(tmp_path / "whole", killed, run)
 
 
 @pytest.mark.multiprocess
 def test_kills_change_nothing(tmp_path):
     kill_again_and_again(tmp_path, "tensorflow", "cpu", kills=4)
+
+
+@pytest.mark.multiprocess
+def test_kills_change_nothing_of_a_detector(tmp_path):
+    kill_again_and_again(tmp_path, "tensorflow", "cpu", kills=2, run=killed_detector)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("backend", "kills"), [("tensorflow", 10), ("jax", 4)])
+def test_many_kills_change_nothing_of_a_detector(tmp_path, backend, kills):
+    pytest.importorskip(backend)
+    kill_again_and_again(tmp_path, backend, "cpu", kills, run=killed_detector)
 
 
 @pytest.mark.exhaustive

@@ -1,0 +1,161 @@
+"""Builds a job's detector, compiled to train, and its batches."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from keras_resnet.config.detection_recipe import DetectionRecipe
+from keras_resnet.data import box_pipelines
+from keras_resnet.data.boxes import BoxedExamples
+from keras_resnet.detection import FasterRCNN
+from keras_resnet.detection.weights import copy_weights
+from keras_resnet.devices.host import Dataset
+from keras_resnet.devices.precision import be_deterministic
+from keras_resnet.runs.detector_job import DetectorJob
+from keras_resnet.runs.detector_measure import detect, precision_of
+from keras_resnet.runs.places import network_at
+from keras_resnet.training.fit import NO_DECAY, FitData
+from keras_resnet.training.optimizers import CoupledSGD
+from keras_resnet.training.schedules import learning_rate
+from keras_resnet.weights.files import read_checkpoint
+from keras_resnet.weights.keras_files import is_detector
+from keras_resnet.weights.sources import is_published
+
+
+def build(job: DetectorJob) -> tuple[DetectorJob, keras.Model, keras.Model]:
+    """Builds the detector, compiled, inside of `runs.build.scope`.
+
+    Returns:
+        The job, and the detector twice: it is what is fitted and what is saved.
+
+    Raises:
+        ValueError: If the weights don't fit the detector.
+    """
+    if job.backend == "tensorflow" and job.hardware.kind == "cpu":
+        # Else the threads of `crop_and_resize`'s gradient add to the same pixels in any
+        # order, and at the same time. Of GPUs there is no deterministic one.
+        be_deterministic()
+    keras.utils.set_random_seed(job.request.seed)
+    model = _with_weights(job)
+    model.class_names = job.splits.class_names
+    recipe = job.recipe
+    model.compile(
+        CoupledSGD(
+            learning_rate(recipe.schedule, recipe.steps),
+            momentum=recipe.momentum,
+            coupled_weight_decay=recipe.weight_decay,
+            exclude_from_decay=() if recipe.decay_all else NO_DECAY,
+            global_clipnorm=recipe.clip_norm,
+        ),
+        jit_compile=job.xla,
+    )
+    return job, model, model
+
+
+def _with_weights(job):
+    """The detector with the weights that it begins with, of its own or of its backbone."""
+    weights = job.request.weights or job.recipe.weights
+    options = {"num_classes": job.splits.classes, "seed": job.request.seed}
+    if weights is None:
+        return FasterRCNN(job.spec, **options)
+    if found := own_detector(weights):
+        source = keras.saving.load_model(found, compile=False)
+        colours = ("mean", "std", "channel_order")
+        spec = replace(
+            job.spec, **{name: getattr(source.spec, name) for name in colours}
+        )
+        model = FasterRCNN(spec, frozen=True, **options)
+        copy_weights(model, source)
+        return model
+    if of_detector(weights):
+        return FasterRCNN(job.spec, weights=weights, **options)
+    return FasterRCNN(job.spec, backbone_weights=weights, **options)
+
+
+def own_detector(weights: str | os.PathLike[str]) -> pathlib.Path | None:
+    """The ``.keras`` file of a detector at a path or in a run's folder, if that is one."""
+    path = None if is_published(weights) else network_at(weights)
+    return path if path is not None and is_detector(path) else None
+
+
+def of_detector(weights: str | os.PathLike[str]) -> bool:
+    """Whether weights in torchvision's names are a detector's, and not a backbone's."""
+    if is_published(weights):
+        return str(weights).startswith("torchvision:COCO")
+    path = pathlib.Path(weights).expanduser()
+    if path.suffix not in (".pth", ".pt", ".th", ".safetensors", ".npz"):
+        return False
+    return any(name.startswith("roi_heads.") for name in read_checkpoint(path))
+
+
+class Precision(keras.callbacks.Callback):
+    """Adds the average precision on the validation images, percent, to each validation.
+
+    Place it before what writes the results down.
+
+    Args:
+        job: What is trained.
+    """
+
+    def __init__(self, job: DetectorJob) -> None:
+        super().__init__()
+        self.job: DetectorJob = job
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Detects what is on the images, and adds to the results of the epoch."""
+        examples = self.job.splits.validation
+        found = detect(self.model, examples, self.job.recipe.batches)
+        said = precision_of(examples, found, self.job.splits.class_names)
+        if logs is not None and said["average_precision"] is not None:
+            logs["val_average_precision"] = said["average_precision"]
+
+
+def callbacks_of(job: DetectorJob) -> list[keras.callbacks.Callback]:
+    """What acts at the end of each validation."""
+    return [Precision(job)]
+
+
+def stages(recipe: DetectionRecipe, done: int = 0) -> list[tuple[int, int, int | None]]:
+    """The span of updates that is left, as of `runs.build.stages`."""
+    return [(done, recipe.steps, None)] if done < recipe.steps else []
+
+
+def batches_in_fit(job: DetectorJob, start: int = 0) -> Dataset:
+    """The batches of the updates from ``start`` on, for `fit`."""
+    return box_pipelines.training_batches(
+        job.splits.train,
+        job.recipe.batches,
+        steps=job.recipe.steps,
+        seed=job.request.seed,
+        start_step=start,
+    )
+
+
+def batches_of(job: DetectorJob, examples: BoxedExamples) -> Dataset:
+    """Batches of all of some images with their boxes, to take the losses of."""
+    batches = box_pipelines.evaluation_batches(examples, job.recipe.batches)
+    return batches.map(lambda batch, about: batch)
+
+
+def validation_batches(job: DetectorJob) -> tuple[Any, int]:
+    """The validation images as `fit` sees them, and the number of their batches."""
+    return batches_of(job, job.splits.validation), job.validation_batches()
+
+
+def snapshots_of(job: DetectorJob, network: keras.Model, folder: pathlib.Path) -> None:
+    """`None`: a detector's weights aren't kept along its training."""
+    return None
+
+
+def data_of(job: DetectorJob) -> FitData:
+    """The batches that a job's `fit` iterates over."""
+    return FitData(
+        batches=lambda done: batches_in_fit(job, done),
+        validation=validation_batches(job)[0],
+        examples=job.splits.train.size,
+    )

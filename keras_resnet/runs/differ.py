@@ -15,10 +15,10 @@ OTHER_FOLDER = (
     "Give the same again, or choose another --output-dir, --seed or --name for another "
     "run."
 )
-# Fields of recipe and network that don't change a result.
+# Fields of recipe and network, or detector, that don't change a result.
 WORDS: dict[str, tuple[str, ...]] = {
     "recipe": ("name", "source", "target", "deviations"),
-    "network": ("name", "paper", "source", "depth_counts"),
+    "network": ("name", "paper", "source", "depth_counts", "deviations"),
 }
 # Settings that aren't compared: contents stand for the options that name the files, and the
 # number of snapshots, which earlier versions wrote, changes no result.

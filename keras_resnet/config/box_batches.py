@@ -60,10 +60,11 @@ class BoxBatches:
                     f"`{name}` must be a positive integer. Received: {name}={value!r}."
                 )
         sides = self.shorter_sides
-        if not sides or not all(is_integer(side, 1) for side in sides):
+        several = isinstance(sides, tuple | list) and len(sides)
+        if not several or not all(is_integer(side, 1) for side in sides):
             raise ValueError(
-                "`shorter_sides` must be positive integers, at least one. Received: "
-                f"shorter_sides={sides!r}."
+                "`shorter_sides` must be a tuple of positive integers, at least one, such "
+                f"as (800,). Received: shorter_sides={sides!r}."
             )
         if max(sides) > self.longer_side:
             raise ValueError(

@@ -57,6 +57,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "images are turned upside down or mirrored by their EXIF orientation, and their "
         "boxes are taken to be of what viewers show",
     ),
+    "area": (
+        "object has an area that is no number of pixels, and its box's is taken",
+        "objects have areas that are no numbers of pixels, and their boxes' are taken",
+    ),
     "zero": (
         "box begins at pixel 0, though VOC counts from 1: if the program that wrote it "
         "counts from 0, load with `zero_based=True`",
@@ -72,11 +76,8 @@ KINDS: Mapping[str, tuple[str, str]] = {
         "images have no objects, and are all background",
     ),
 }
-KEPT: tuple[str | None, ...] = (
-    None,
-    "beyond",
-    "duplicate",
-)  # What an object that isn't left out can be.
+# What an object that isn't left out can be.
+KEPT: tuple[str | None, ...] = (None, "beyond", "duplicate")
 ROUNDING = 1.0  # Pixels that a box may reach over the edge without a word.
 NAMED = 3  # Of a kind's objects in a warning.
 

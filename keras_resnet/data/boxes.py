@@ -63,6 +63,11 @@ class Objects:
                 "`starts` must begin with 0 and end with the number of boxes. Received: "
                 f"{self.starts[0]} and {self.starts[-1]} for {count} boxes."
             )
+        if count and self.labels.min() < 0:
+            raise ValueError(
+                "Labels must be from 0: the background has none, and padding must be left "
+                f"out. Received: {self.labels.min()}."
+            )
 
     @property
     def counts(self) -> np.ndarray:
@@ -194,7 +199,7 @@ class BoxedSplits:
         test: The same, or `None` where nobody set images apart for a test.
         class_names: One name per label.
         name, version: Of the data set.
-        sha256: Fingerprint of images, boxes, labels and flags.
+        sha256: Fingerprint of images, boxes, labels, flags and areas.
         category_ids: COCO's number of each class, for its form of results; else 1, 2, …
         skipped: The images that were left out, each with the reason.
         problems: What `box_checks` found in the others, in sentences.
@@ -273,6 +278,7 @@ def with_fingerprint(
             (objects.labels, "<i4"),
             (objects.difficult, "u1"),
             (objects.crowd, "u1"),
+            (objects.areas, "<f4"),
         ):
             digest.update(values.astype(kind).tobytes())
     return replace(splits, sha256=digest.hexdigest())

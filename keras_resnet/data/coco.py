@@ -7,6 +7,7 @@ and its siblings with the images in ``train2017``, ``images/train2017`` or ``ima
 
 from __future__ import annotations
 
+import math
 import os
 import pathlib
 import re
@@ -103,7 +104,22 @@ def read(file: pathlib.Path, images: pathlib.Path | None = None) -> dict[str, An
                     + (f" with {' and '.join(fields)}" if fields else "")
                     + f". Received: {row!r}."
                 )
+            if fields and not (_is_key(row["id"]) and _is_key(row[fields[1]])):
+                raise ValueError(
+                    f"Each of the {key} of {as_text(file)} must have a number as `id` and "
+                    f"text as `{fields[1]}`. Received: {row!r}."
+                )
     return {**values, "folder": images or _image_folder(file, values["images"])}
+
+
+def _is_key(value):
+    """Whether a value can number something; some programs number by text."""
+    return isinstance(value, int | str)
+
+
+def _key(row, name):
+    """The number of what an object belongs to; `None` where there is none."""
+    return row[name] if _is_key(row.get(name)) else None
 
 
 def _get(values, key):
@@ -136,9 +152,15 @@ def categories_of(values: dict[str, Any], file: pathlib.Path) -> dict[str, int]:
     """COCO's numbers of the classes of a file by name, in the order of the numbers.
 
     Raises:
-        ValueError: If two have one number or one name.
+        ValueError: If two have one number or one name, or some numbers are texts.
     """
-    rows = sorted((row["id"], str(row["name"])) for row in values["categories"])
+    rows = [(row["id"], str(row["name"])) for row in values["categories"]]
+    if len({isinstance(number, str) for number, _ in rows}) > 1:
+        raise ValueError(
+            f"The categories of {as_text(file)} must be numbered by numbers alone. "
+            f"Received: {[number for number, _ in rows]}."
+        )
+    rows.sort()
     ids, names = (
         (tuple(column) for column in zip(*rows, strict=True)) if rows else ((), ())
     )
@@ -169,7 +191,7 @@ def annotations(values: dict[str, Any], file: pathlib.Path) -> list[Annotation]:
     names = {row["id"]: str(row["name"]) for row in values["categories"]}
     by_image = defaultdict(list)
     for row in values["annotations"]:
-        by_image[row.get("image_id")].append(row)
+        by_image[_key(row, "image_id")].append(row)
     found, known = [], set()
     for image in values["images"]:
         if image["id"] in known:
@@ -190,11 +212,12 @@ def annotations(values: dict[str, Any], file: pathlib.Path) -> list[Annotation]:
 
 
 def _annotation(image, rows, names, values):
-    file = as_text(str(image["file_name"]))
+    name = str(image["file_name"])
+    file = as_text(name)
     size = (image.get("height"), image.get("width"))
     found = Annotation(
         id=image["id"],
-        image=os.path.join(values["folder"], image["file_name"]),
+        image=os.path.join(values["folder"], name),
         file=file,
         size=size if all(isinstance(n, int | float) and n > 0 for n in size) else None,
         names=[],
@@ -203,18 +226,30 @@ def _annotation(image, rows, names, values):
     boxes, crowd, areas = [], [], []
     for row in rows:
         box = _box(row.get("bbox"))
-        if box is None or row.get("category_id") not in names:
-            said = f"object {row.get('id')}"
+        said = f"object {row.get('id')}"
+        if box is None or _key(row, "category_id") not in names:
             found.problems.append(Problem("unreadable", file, said))
             continue
+        area = _area(row)
+        if area is None:
+            found.problems.append(Problem("area", file, f"{said}: {row['area']!r}"))
         found.names.append(names[row["category_id"]])
         found.numbers.append(row.get("id"))
         boxes.append(box)
         crowd.append(bool(row.get("iscrowd", 0)))
-        areas.append(float(row.get("area") or (box[2] - box[0]) * (box[3] - box[1])))
+        areas.append(area or (box[2] - box[0]) * (box[3] - box[1]))
     found.boxes = np.reshape(np.array(boxes, float), (-1, 4))
     found.flags = {"crowd": np.array(crowd, bool), "areas": np.array(areas, float)}
     return found
+
+
+def _area(row):
+    """An object's area; 0.0 where its row has none, `None` where that is no number."""
+    try:
+        area = float(row.get("area") or 0)
+    except (TypeError, ValueError):
+        return None
+    return area if math.isfinite(area) and area >= 0 else None
 
 
 def _box(values):

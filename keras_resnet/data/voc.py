@@ -106,28 +106,31 @@ def _xml_files(folder):
 
 
 def _beside(folder):
-    """Pairs of XML file and image in one folder."""
+    """Pairs of XML file and images in one folder."""
     return _pairs(_xml_files(folder), _by_stem(contents(folder).images))
 
 
 def _pairs(files, images):
-    """Pairs of XML file and image, and of nothing and an image that has none."""
-    pairs = [(file, images.pop(file.stem, None)) for file in files]
-    return pairs + [(None, image) for image in images.values()]
+    """Pairs of XML file and images, and of nothing and images that have none."""
+    pairs = [(file, images.pop(file.stem, [])) for file in files]
+    return pairs + [(None, paths) for paths in images.values()]
 
 
 def _by_stem(paths):
-    """Paths of images by their names without suffix."""
-    return {path.stem: path for path in paths}
+    """Paths of images by their names without suffix: 1.jpg and 1.png have one name."""
+    found = {}
+    for path in paths:
+        found.setdefault(path.stem, []).append(path)
+    return found
 
 
 def _in_lists(root):
-    """Pairs of XML file and image of each split, by VOC's lists of names."""
+    """Pairs of XML file and images of each split, by VOC's lists of names."""
     images = _by_stem(list_images(root / IMAGES).files)
 
     def pairs(names):
         return [
-            (root / ANNOTATIONS / f"{name}.xml", images.get(name)) for name in names
+            (root / ANNOTATIONS / f"{name}.xml", images.get(name, [])) for name in names
         ]
 
     lists = _lists(root / LISTS / "Main", _by_stem(_xml_files(root / ANNOTATIONS)))
@@ -151,7 +154,13 @@ def _lists(folder, annotated):
         split = next((s for s, names in SPLITS.items() if name in names), None)
         if split is None and name != "trainval":
             continue  # VOC's lists of one class each, such as cat_train.txt.
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+        try:
+            lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{as_text(path)} must be a list of names in UTF-8. Received: {error}. "
+                "Save it in UTF-8."
+            ) from error
         names = ((_without_suffix(x), x.split()[0]) for x in lines if x)
         found[split or name] = list(
             dict.fromkeys(
@@ -169,21 +178,41 @@ def _without_suffix(name):
 
 def _read_all(pairs, zero_based):
     found = Read()
-    for file, image in pairs:
+    for file, images in pairs:
         if file is None:
-            found.problems.append(Problem("unannotated", as_text(image.name), ""))
+            found.problems += _unannotated(images)
             continue
         name = as_text(file.name)
-        if image is None:
+        if not images:
             found.broken.append(f"{name} (there is no image {as_text(file.stem)!r})")
             continue
         try:
+            image = _image_of(file, images)
             found.annotations.append(annotation(file, image, zero_based=zero_based))
         except FileNotFoundError:
             found.broken.append(f"{name} (there is no such file)")
-        except (OSError, ValueError, ElementTree.ParseError) as error:
+        # Python doesn't know every encoding that an XML file may state.
+        except (OSError, ValueError, LookupError, ElementTree.ParseError) as error:
             found.broken.append(f"{name} ({error})")
+        else:
+            found.problems += _unannotated(path for path in images if path != image)
     return found
+
+
+def _unannotated(images):
+    return [Problem("unannotated", as_text(path.name), "") for path in images]
+
+
+def _image_of(file, images):
+    """The image of an XML file: of several with its name, the one that it says."""
+    if len(images) == 1:
+        return images[0]
+    said = ElementTree.parse(file).getroot().findtext("filename")
+    named = [path for path in images if said and path.name == said.strip()]
+    if len(named) != 1:
+        paths = " and ".join(as_text(path.name) for path in images)
+        raise ValueError(f"there are {paths}, and its <filename> is {said!r}")
+    return named[0]
 
 
 def annotation(

@@ -9,6 +9,7 @@ import pytest
 
 from keras_resnet.data import box_checks, image_sizes
 from keras_resnet.data.box_folders import form_of, load
+from keras_resnet.data.box_loading import load_boxes
 from keras_resnet.data.image_sizes import Seen
 from tests.helpers.boxed_folders import (
     coco_file,
@@ -122,6 +123,24 @@ def test_xml_files_may_lie_beside_their_images_in_folders_of_splits(tmp_path):
         ("b",),
         ("c",),
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "said"),
+    [
+        (
+            "tfds:voc2007",
+            {"zero_based": True},
+            "`zero_based` must be left out.* a folder",
+        ),
+        ("tfds:voc1066", {}, "Unknown data set of detection 'voc1066'"),
+        ("voc2007", {}, "The data set of this name is 'tfds:voc2007'"),
+        (".", {"data_dir": "x"}, "`data_dir` must be left out"),
+    ],
+)
+def test_options_that_go_with_other_data_are_refused(path, options, said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        load_boxes(path, **options)
 
 
 # --- What is wrong with boxes -----------------------------------------------------
@@ -280,6 +299,33 @@ def test_the_fingerprint_covers_boxes_and_flags(tmp_path):
     assert len({known, flagged, load(tmp_path).sha256}) == 3
 
 
+@pytest.mark.parametrize("lists", [None, {"train": ["a", "b"]}])
+def test_of_two_images_of_one_name_the_annotation_says_which(tmp_path, lists):
+    voc_folder(tmp_path, {"a": [CAT, DOG], "b": [DOG, CAT]}, lists)
+    write_image(tmp_path / "JPEGImages/a.bmp", picture_of("other"))
+    with pytest.raises(
+        ValueError, match=r"a.bmp and a.png, and its <filename> is None"
+    ):
+        load(tmp_path, val_fraction=0)
+    named = xml([CAT, DOG], more="<filename>a.png</filename>")
+    (tmp_path / "Annotations/a.xml").write_text(named)
+    with pytest.warns(UserWarning, match=r"1 image has no XML file.* \(a.bmp\)"):
+        found = load(tmp_path, val_fraction=0)
+    assert found.train.images[0].endswith("a.png")
+
+
+def test_a_list_that_is_no_utf8_and_an_unknown_encoding_are_named(tmp_path):
+    voc_folder(tmp_path, THREE, LISTS)
+    (tmp_path / "ImageSets/Main/val.txt").write_bytes(b"b\xe9")
+    with pytest.raises(ValueError, match=r"val.txt must be a list of names in UTF-8"):
+        load(tmp_path)
+    (tmp_path / "ImageSets/Main/val.txt").write_text("b")
+    text = "<?xml version='1.0' encoding='klingon'?>" + xml(THREE["a"])
+    (tmp_path / "Annotations/a.xml").write_text(text)
+    with pytest.raises(ValueError, match=r"a.xml \(unknown encoding"):
+        load(tmp_path)
+
+
 # --- COCO's JSON ------------------------------------------------------------------
 
 COCO = {
@@ -364,9 +410,42 @@ def test_objects_of_no_image_or_category_and_missing_images_are_named(tmp_path):
         load(path, val_fraction=0)
 
 
+@pytest.mark.parametrize("area", ["about 9", [9], float("nan"), -1])
+def test_an_area_that_is_no_number_is_named_and_the_boxes_is_taken(tmp_path, area):
+    images = {"a": [(3, 10, 5, 20, 30, {"area": area})], "b": COCO["b"]}
+    path = coco_file(tmp_path / "boxes.json", images)
+    with pytest.warns(
+        UserWarning, match=r"1 object has an area that .*\(a.png, object 1"
+    ):
+        found = load(path, val_fraction=0)
+    assert found.train.objects.areas.tolist() == [600, 16]
+
+
+def test_the_fingerprint_covers_areas(tmp_path):
+    found = {
+        load(coco_file(tmp_path / "boxes.json", {"a": [row]}), val_fraction=0).sha256
+        for row in ((3, 10, 5, 20, 30), (3, 10, 5, 20, 30, {"area": 7}))
+    }
+    assert len(found) == 2
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_an_object_with_a_list_for_a_number_is_named(tmp_path, key):
+    images = {"a": COCO["a"], "b": [(1, 1, 1, 4, 8, {key: [1]})]}
+    path = coco_file(tmp_path / "boxes.json", images)
+    with pytest.warns(UserWarning, match=r"1 object has no name .*object 3"):
+        load(path, val_fraction=0)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"images": [{"id": [1], "file_name": "a.png"}]}, "a number as `id` and text"),
+        ({"categories": [{"id": 1, "name": None}]}, "categories of .* text as `name`"),
+        (
+            {"categories": [{"id": 1, "name": "x"}, {"id": "2", "name": "y"}]},
+            "by numbers alone",
+        ),
         ({"images": []}, "must have COCO's lists"),
         ({"annotations": None}, "without annotations"),
         ({"images": [{"id": 1}]}, "must be an object of JSON with id and file_name"),

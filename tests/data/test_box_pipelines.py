@@ -266,6 +266,7 @@ def test_canvases_are_no_larger_than_their_images():
     [
         {"batch_size": 0},
         {"shorter_sides": ()},
+        {"shorter_sides": 800},
         {"shorter_sides": (800, 1400)},
         {"max_boxes": 0},
         {"rounding": "up"},

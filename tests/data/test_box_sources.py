@@ -15,6 +15,7 @@ from keras_resnet.config.box_datasets import (
     VOC_CLASSES,
 )
 from keras_resnet.data import box_sources
+from keras_resnet.data.box_loading import load_boxes
 from keras_resnet.data.box_pipelines import evaluation_batches
 from tests.helpers.boxed_folders import photograph
 from tests.helpers.photos import encoded
@@ -135,6 +136,13 @@ def test_coco_is_streamed_with_its_numbers_crowds_and_areas(load):
     assert len(seen) == 3
     assert all(value == number - 100 for number, (value, _) in seen.items())
     assert all(size == [*SIZES[number - 100]] for number, (_, size) in seen.items())
+
+
+def test_a_data_set_is_loaded_by_its_name_after_a_word(load):
+    load("voc2007", voc_record)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert load_boxes("tfds:voc2007").name == "voc2007"
 
 
 def test_two_years_of_voc_are_joined(load):

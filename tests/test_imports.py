@@ -35,7 +35,9 @@ MAY_IMPORT = {
     "callbacks.py": {"training"},
     "layers.py": {"data", "models", "training"},
     "applications.py": BELOW | {"models", "weights"},
-    "detection": BELOW | {"applications", "data", "models", "weights"},
+    # Its callbacks draw pictures.
+    "detection": BELOW
+    | {"analysis", "applications", "data", "devices", "models", "weights"},
     "runs": BELOW
     | {
         "__version__",

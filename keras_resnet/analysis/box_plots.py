@@ -77,6 +77,37 @@ def boxes_side_by_side(
         return figures.save(figure, path)
 
 
+def boxes_on_image(
+    image: np.ndarray,
+    detections: Mapping[str, np.ndarray],
+    class_names: Sequence[str],
+    path: str | os.PathLike[str],
+    *,
+    title: str = "",
+) -> pathlib.Path:
+    """Draws an image with what was detected in it: boxes, names and scores.
+
+    Args:
+        image: uint8 ``(height, width, 1 or 3)``.
+        detections: ``boxes``, ``classes`` and ``scores``, as of `boxes_side_by_side`.
+        class_names: One per label.
+        path: File to write, as PNG, PDF or SVG by its suffix.
+        title: Said above the image, such as its name, before the number of detections.
+
+    Returns:
+        `pathlib.Path` of the file, written in one move.
+    """
+    with figures.plain_text([title, *class_names]) as readable:
+        names = [readable(name) for name in class_names]
+        height = WIDTH * image.shape[0] / image.shape[1]
+        figure = figures.new_figure((WIDTH, height + 0.35))
+        axis = figure.subplots()
+        said = _count(detections, "detection", "wrong")
+        _show(axis, image, f"{readable(title)}: {said}" if title else said, grey=False)
+        _draw(axis, detections, detections["classes"], names, "wrong")
+        return figures.save(figure, path)
+
+
 def _count(boxes, noun, mistake):
     count = len(boxes["boxes"])
     said = f"{count} {noun}{'s' * (count != 1)}"
@@ -85,10 +116,11 @@ def _count(boxes, noun, mistake):
     return said
 
 
-def _show(axis, image, said):
-    # Grey, so that the colours of boxes are told from the photograph's.
-    grey = image[..., :3].mean(axis=-1) if image.ndim == 3 else image
-    axis.imshow(grey, cmap="gray", vmin=0, vmax=255, alpha=0.75)
+def _show(axis, image, said, grey=True):
+    if grey or image.shape[-1] == 1:
+        # Grey, so that the colours of boxes are told from the photograph's.
+        image = image[..., :3].mean(axis=-1) if image.ndim == 3 else image
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255, alpha=0.75 if grey else 1.0)
     axis.set_xlim(-0.5, image.shape[1] - 0.5)
     axis.set_ylim(image.shape[0] - 0.5, -0.5)
     axis.set_xticks([])

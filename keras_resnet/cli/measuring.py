@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from keras_resnet.cli.options import add_common, command
+from keras_resnet.config.box_protocols import BOX_PROTOCOLS
 from keras_resnet.config.protocols import NOISE, PROTOCOLS, Protocol
 from keras_resnet.config.words import counted
 
@@ -40,8 +41,8 @@ def add_evaluate(subparsers: Any) -> None:
     sub.add_argument(
         "--batch-size",
         type=int,
-        default=256,
-        help="images of the network's own size at a time (256)",
+        help="images at a time (256 of the network's own size; of a detector as many as "
+        "in training)",
     )
     add_protocol(sub)
     add_common(sub)
@@ -54,9 +55,10 @@ def add_protocol(sub: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--protocol",
-        choices=tuple(PROTOCOLS),
+        choices=(*PROTOCOLS, *BOX_PROTOCOLS),
         metavar="NAME",
-        help=f"one of {', '.join(PROTOCOLS)} (single_crop)",
+        help=f"one of {', '.join(PROTOCOLS)} (single_crop); of a detector one of "
+        f"{', '.join(BOX_PROTOCOLS)} (voc)",
     )
     group.add_argument(
         "--scales",
@@ -133,6 +135,11 @@ def _evaluate_one(options, protocol):
 
     with progress(f"Measuring {options.runs[0]}") as seen:
         result = evaluate(options.runs[0], seen=seen, **_data(options, protocol))
+    if "by_class" in result:
+        from keras_resnet.runs.detector_evaluate import as_table
+
+        print(f"{result['data']} {result['split']}: {as_table(result)}")
+        return
     # Of five classes and fewer there is no top-5 error.
     top5 = result["top5_error"]
     said = "" if top5 is None else f"top-5 error {top5:.2f} %, "

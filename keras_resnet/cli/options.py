@@ -56,3 +56,17 @@ def add_common(sub: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also print TensorFlow's start-up messages",
     )
+
+
+def refuse(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Raises `ValueError` where options are given that the network doesn't go with.
+
+    Args:
+        options: As parsed.
+        names: Of the options, which are `None` if nobody gave them.
+        why: What the network does, for the message.
+    """
+    given = [name for name in names if getattr(options, name) is not None]
+    if given:
+        said = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(f"{options.run} {why}: leave {said} out.")

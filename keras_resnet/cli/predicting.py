@@ -8,8 +8,11 @@ import pathlib
 import sys
 from typing import Any
 
-from keras_resnet.cli.options import add_common, command
+from keras_resnet.cli import detecting
+from keras_resnet.cli.options import add_common, command, refuse
 from keras_resnet.config.words import counted
+
+TOP = 3  # Classes to name, where nobody says how many.
 
 
 def add_predict(subparsers: Any) -> None:
@@ -18,7 +21,8 @@ def add_predict(subparsers: Any) -> None:
         subparsers,
         "predict",
         predict,
-        "Classify images; the exit code is 1 if some can't be read.",
+        "Classify images, or detect objects on them; the exit code is 1 if some can't be "
+        "read.",
         "keras-resnet predict runs/quickstart_seed0 shoe.png\n"
         "  keras-resnet predict runs/quickstart_seed0/onnx_int8 photos "
         "--output photos.csv",
@@ -26,11 +30,18 @@ def add_predict(subparsers: Any) -> None:
     )
     sub.add_argument("run", metavar="RUN", help="folder of a run or of an export")
     sub.add_argument("images", nargs="+", metavar="IMAGE", help="file or folder")
-    sub.add_argument("--top", type=int, default=3, help="classes to name (3)")
+    sub.add_argument("--top", type=int, help="classes to name (3); not of a detector")
     sub.add_argument(
         "--output", metavar="FILE", help=".csv or .json file to write instead"
     )
     sub.add_argument("--overwrite", action="store_true", help="replace that file")
+    group = sub.add_argument_group("detectors")
+    group.add_argument(
+        "--score", type=float, help="least score of a detection, from 0 to 1 (0.5)"
+    )
+    group.add_argument(
+        "--pictures", metavar="FOLDER", help="where to draw each image with its boxes"
+    )
     add_common(sub)
 
 
@@ -44,19 +55,24 @@ def predict(options: argparse.Namespace) -> int:
     from rich.progress import track
 
     from keras_resnet.runs.predict import (
+        Classifier,
         check_table,
         files,
-        load_classifier,
+        load_predictor,
         predict,
         write_table,
     )
 
     if options.output is not None:
         check_table(options.output, options.overwrite)
-    classifier = load_classifier(options.run)
+    classifier = load_predictor(options.run)
+    if not isinstance(classifier, Classifier):
+        return detecting.predict(options, classifier)
+    refuse(options, ("score", "pictures"), "classifies whole images")
     images = files(options.images)
     answers, unread = [], 0
-    answered = predict(classifier, images, top=options.top)
+    top = TOP if options.top is None else options.top
+    answered = predict(classifier, images, top=top)
     if options.output is not None:
         console = Console(stderr=True)
         answered = track(

@@ -69,7 +69,7 @@ def load_boxes(
         return box_sources.load(
             name.removeprefix(DATA_SET), data_dir=data_dir, bad_share=bad_share
         )
-    if name in BOX_DATASETS and not os.path.exists(name):
+    if isinstance(name, str) and name in BOX_DATASETS and not os.path.exists(name):
         raise FileNotFoundError(
             f"There is no folder {name!r}. The data set of this name is "
             f"{DATA_SET + name!r}."

@@ -59,6 +59,16 @@ def read_image(
         IsADirectoryError: If it is a folder.
         ValueError: If it can't be decoded.
     """
+    return decoded(contents_of(path), preprocessing, as_text(local_path(path)))
+
+
+def contents_of(path: str | os.PathLike[str]) -> bytes:
+    """The bytes of an image file, which may still be no image.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: As of `read_image`.
+        ValueError: If it is large, and can't be one.
+    """
     path = local_path(path)
     if path.is_dir():
         raise IsADirectoryError(
@@ -74,7 +84,7 @@ def read_image(
         raise ValueError(
             f"{as_text(path)} must be a {NAMES} image. Received: {reason}."
         )
-    return decoded(path.read_bytes(), preprocessing, as_text(path))
+    return path.read_bytes()
 
 
 def decoded(contents: bytes, preprocessing: Preprocessing, name: str) -> np.ndarray:

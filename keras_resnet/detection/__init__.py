@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from keras_resnet.lazy import names_from
 
 if TYPE_CHECKING:
-    from keras_resnet.data.box_folders import load as load_boxes
+    from keras_resnet.data.box_loading import load_boxes
     from keras_resnet.data.box_pipelines import evaluation_batches, training_batches
     from keras_resnet.data.boxes import BoxedExamples, BoxedSplits, Objects, of_images
     from keras_resnet.data.canvases import per_image, to_original
@@ -19,20 +19,27 @@ if TYPE_CHECKING:
         VocPrecision,
         voc_precision,
     )
+    from keras_resnet.detection.callbacks import AveragePrecision, DetectionPictures
     from keras_resnet.detection.coco import CocoPrecision, coco_precision, coco_results
     from keras_resnet.detection.ensemble import Ensemble
+    from keras_resnet.detection.evaluation import evaluate_detector, measure_detections
     from keras_resnet.detection.faster_rcnn import FasterRCNN
+    from keras_resnet.detection.inference import detect_files, detections_in
     from keras_resnet.detection.misses import Misses, misses_by_image
     from keras_resnet.detection.multi_scale import MultiScale
+    from keras_resnet.detection.pictures import draw_worst
+    from keras_resnet.detection.prediction import draw_detections, write_detections
     from keras_resnet.detection.refinement import Refined
     from keras_resnet.detection.roi_pooling import roi_align
     from keras_resnet.detection.suppression import nms
 
 __all__ = [
+    "AveragePrecision",
     "BoxedExamples",
     "BoxedSplits",
     "ClassPrecision",
     "CocoPrecision",
+    "DetectionPictures",
     "Ensemble",
     "FasterRCNN",
     "Misses",
@@ -42,8 +49,14 @@ __all__ = [
     "VocPrecision",
     "coco_precision",
     "coco_results",
+    "detect_files",
+    "detections_in",
+    "draw_detections",
+    "draw_worst",
+    "evaluate_detector",
     "evaluation_batches",
     "load_boxes",
+    "measure_detections",
     "misses_by_image",
     "nms",
     "of_images",
@@ -52,14 +65,17 @@ __all__ = [
     "to_original",
     "training_batches",
     "voc_precision",
+    "write_detections",
 ]
 
-# Where each name is, and what it is called there if that is something else.
+# Where each name is.
 _HOMES = {
+    "AveragePrecision": "detection.callbacks",
     "BoxedExamples": "data.boxes",
     "BoxedSplits": "data.boxes",
     "ClassPrecision": "detection.average_precision",
     "CocoPrecision": "detection.coco",
+    "DetectionPictures": "detection.callbacks",
     "Ensemble": "detection.ensemble",
     "FasterRCNN": "detection.faster_rcnn",
     "Misses": "detection.misses",
@@ -69,8 +85,14 @@ _HOMES = {
     "VocPrecision": "detection.average_precision",
     "coco_precision": "detection.coco",
     "coco_results": "detection.coco",
+    "detect_files": "detection.inference",
+    "detections_in": "detection.inference",
+    "draw_detections": "detection.prediction",
+    "draw_worst": "detection.pictures",
+    "evaluate_detector": "detection.evaluation",
     "evaluation_batches": "data.box_pipelines",
-    "load_boxes": "data.box_folders:load",
+    "load_boxes": "data.box_loading",
+    "measure_detections": "detection.evaluation",
     "misses_by_image": "detection.misses",
     "nms": "detection.suppression",
     "of_images": "data.boxes",
@@ -79,6 +101,7 @@ _HOMES = {
     "to_original": "data.canvases",
     "training_batches": "data.box_pipelines",
     "voc_precision": "detection.average_precision",
+    "write_detections": "detection.prediction",
 }
 
 

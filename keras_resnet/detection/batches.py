@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -92,6 +93,55 @@ def truth_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
     classes = ops.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
     real = (classes >= 0) & usable_boxes(boxes, 0.0)
     return {"boxes": boxes, "classes": classes, "real": real}
+
+
+def unknown_classes(
+    truth: dict[str, Tensor], num_classes: int, *, xla: bool
+) -> Tensor | None:
+    """Raises an error where a true box is of a class that the detector doesn't have.
+
+    What is compiled, on JAX and by XLA, can't raise any.
+
+    Args:
+        truth: What `truth_of` returned; where no error can be raised, its classes are made
+            such as there are.
+        num_classes: Number of classes.
+        xla: Whether TensorFlow compiles with XLA.
+
+    Returns:
+        Where no error can be raised, whether there is such a box, a scalar bool; else
+        `None`.
+
+    Raises:
+        ValueError: If there is one, of tensors whose values are known.
+        tf.errors.InvalidArgumentError: The same, in a graph of TensorFlow's.
+    """
+    most = ops.max(ops.where(truth["real"], truth["classes"], -1))
+    said = (
+        f"Classes must be from 0 to {num_classes - 1}, as the detector has {num_classes}; "
+        "the background is not among them."
+    )
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        if not tf.executing_eagerly() and not xla:
+            tf.debugging.assert_less(most, num_classes, said)
+            return None
+        known = tf.executing_eagerly()
+    elif backend == "jax":
+        import jax
+
+        known = not isinstance(most, jax.core.Tracer)
+    else:
+        known = getattr(most, "device", None) is None or most.device.type != "meta"
+    if not known:
+        # No gradient may come from beyond the last class.
+        truth["classes"] = ops.minimum(truth["classes"], num_classes - 1)
+        return most >= num_classes
+    if int(most) >= num_classes:
+        raise ValueError(f"{said} Received: class {int(most)}.")
+    return None
 
 
 def per_channel(mean: Sequence[Any]) -> tuple[float, ...]:

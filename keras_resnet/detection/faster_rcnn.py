@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_resnet.applications import Weights
@@ -37,7 +38,9 @@ class FasterRCNN(Detector):
       Smaller images are filled up at the bottom and on the right;
     - ``"bounding_boxes"``: a dict of ``"boxes"``, ``x1, y1, x2, y2`` in pixels,
       ``(batch, n, 4)``, and ``"classes"``, from 0, ``(batch, n)``. Images with fewer boxes
-      are filled up with -1 in both. A box without a width or a height is left out;
+      are filled up with -1 in both. A box without a width or a height is left out. A class
+      of ``num_classes`` or more is an error; what is compiled on JAX or by XLA can raise
+      none, and gives losses of NaN, which nothing is learned from;
     - ``"image_shapes"``: heights and widths of the images in the batch before they were
       filled up, ``(batch, 2)``. It may be left out if none was.
 
@@ -160,6 +163,7 @@ class FasterRCNN(Detector):
         shapes = seen["shapes"]
         found, valid = self.propose(seen, training=True, xla=self._xla)
         truth = batches.truth_of(batch)
+        unknown = batches.unknown_classes(truth, self.num_classes, xla=self._xla)
         # Losses that are only measured leave the draws of training as they would be.
         draws = self.draws if training else MEASURING
         grid = ops.concatenate(seen["grid"])
@@ -184,6 +188,8 @@ class FasterRCNN(Detector):
         )
         second = detections.detection_losses(self.spec.box_head, logits, offsets, drawn)
         losses = dict(zip(LOSSES, (*first, *second), strict=True))
+        if unknown is not None:  # Seen in the loss, and nothing is learned from it.
+            losses = {k: ops.where(unknown, np.nan, v) for k, v in losses.items()}
         self.add_loss(list(losses.values()))
         return losses
 

@@ -13,11 +13,12 @@ from keras_resnet.config.detection_recipe import DetectionRecipe
 from keras_resnet.data import box_pipelines
 from keras_resnet.data.boxes import BoxedExamples
 from keras_resnet.detection import FasterRCNN
+from keras_resnet.detection.inference import detections_in
 from keras_resnet.detection.weights import copy_weights
 from keras_resnet.devices.host import Dataset
 from keras_resnet.devices.precision import be_deterministic
 from keras_resnet.runs.detector_job import DetectorJob
-from keras_resnet.runs.detector_measure import detect, precision_of
+from keras_resnet.runs.detector_measure import precision_of
 from keras_resnet.runs.places import network_at
 from keras_resnet.training.fit import NO_DECAY, FitData
 from keras_resnet.training.optimizers import CoupledSGD
@@ -109,7 +110,7 @@ class Precision(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Detects what is on the images, and adds to the results of the epoch."""
         examples = self.job.splits.validation
-        found = detect(self.model, examples, self.job.recipe.batches)
+        found = detections_in(self.model, examples, self.job.recipe.batches)
         said = precision_of(examples, found, self.job.splits.class_names)
         if logs is not None and said["average_precision"] is not None:
             logs["val_average_precision"] = said["average_precision"]

@@ -19,12 +19,13 @@ from keras_resnet.config.values import to_values
 from keras_resnet.data.boxes import BoxedExamples
 from keras_resnet.detection import FasterRCNN, heads
 from keras_resnet.detection.faster_rcnn import LOSSES
+from keras_resnet.detection.inference import detections_in
 from keras_resnet.devices import distribute
 from keras_resnet.files import replace_file
 from keras_resnet.models import saved
 from keras_resnet.runs.detector_build import batches_in_fit, batches_of
 from keras_resnet.runs.detector_job import DetectorJob
-from keras_resnet.runs.detector_measure import detect, precision_of
+from keras_resnet.runs.detector_measure import precision_of
 from keras_resnet.runs.detector_pictures import draw_predictions
 from keras_resnet.runs.images import warn_of_changes
 from keras_resnet.runs.pictures import rates
@@ -53,7 +54,7 @@ def finish(
         final, compiled = as_float32(job, network), as_float32(job, network)
         compiled.compile(jit_compile=job.xla)  # The other one is saved as it is.
         found = {
-            split: detect(compiled, examples, job.recipe.batches)
+            split: detections_in(compiled, examples, job.recipe.batches)
             for split, examples in measured_splits(job).items()
         }
         results = measured(compiled, job, found, history)

@@ -13,7 +13,7 @@ from keras_resnet.config.protocols import Protocol
 from keras_resnet.evaluation.calibration import reliability
 from keras_resnet.evaluation.metrics import from_probabilities
 from keras_resnet.evaluation.statistics import paired_test
-from keras_resnet.runs.evaluate import error_interval, evaluate_and_keep
+from keras_resnet.runs.evaluate import BATCH, error_interval, evaluate_and_keep
 from keras_resnet.runs.load import Run
 from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.measure import SINGLE
@@ -27,7 +27,7 @@ def evaluate_several(
     data_dir: str | os.PathLike[str] | None = None,
     split: str | None = None,
     protocol: str | Protocol = SINGLE,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     seen: Callable[[float], Any] | None = None,
 ) -> dict[str, Any]:
     """Measures runs, their ensemble, and of two runs whether they differ.
@@ -41,8 +41,8 @@ def evaluate_several(
         data_dir: Where TensorFlow Datasets keeps its data.
         split: ``"test"`` (the default) or ``"validation"``; not with another folder.
         protocol: Name of a row of `config.PROTOCOLS`, or a `Protocol`.
-        batch_size: Images at a time, of the network's own size; fewer where the memory
-            holds fewer.
+        batch_size: Images at a time, of the network's own size (256); fewer where the
+            memory holds fewer.
         seen: Called after each batch with the number of images in it.
 
     Returns:
@@ -54,7 +54,7 @@ def evaluate_several(
         ValueError: If there is one run only, or they have other classes or, where no data
             is named, other data.
     """
-    runs = [run if isinstance(run, Run) else load(run) for run in runs]
+    runs = [run if hasattr(run, "model") else load(run) for run in runs]
     _check(runs)
     results, predictions = zip(
         *(
@@ -64,7 +64,7 @@ def evaluate_several(
                 data_dir=data_dir,
                 split=split,
                 protocol=protocol,
-                batch_size=batch_size,
+                batch_size=BATCH if batch_size is None else batch_size,
                 seen=seen,
             )
             for run in runs

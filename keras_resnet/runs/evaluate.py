@@ -21,14 +21,14 @@ from keras_resnet.devices.precision import computing_in
 from keras_resnet.evaluation.calibration import reliability
 from keras_resnet.evaluation.statistics import accuracy_interval
 from keras_resnet.files import read_json, write_json
-from keras_resnet.runs import environment
+from keras_resnet.runs import detector_evaluate, environment
+from keras_resnet.runs.detector_run import DetectorRun
 from keras_resnet.runs.examples import (
     count_of_training,
     examples_of,
     with_labels_of,
 )
-from keras_resnet.runs.load import Run
-from keras_resnet.runs.load import load_classifier as load
+from keras_resnet.runs.load import Run, load
 from keras_resnet.runs.measure import SINGLE, measure, protocol_named
 from keras_resnet.runs.predictions import (
     Predictions,
@@ -37,7 +37,8 @@ from keras_resnet.runs.predictions import (
     write_predictions,
 )
 
-NUMBERS = ("top1_error", "loss", "n")  # Of each result.
+NUMBERS = ("top1_error", "loss", "n")  # Of each result of a classifier.
+BATCH = 256  # Images at a time of a classifier, where nobody says how many.
 
 
 def evaluate(
@@ -47,7 +48,7 @@ def evaluate(
     data_dir: str | os.PathLike[str] | None = None,
     split: str | None = None,
     protocol: str | Protocol = SINGLE,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     seen: Callable[[float], Any] | None = None,
 ) -> dict[str, Any]:
     """Measures a run on a split, and keeps the result in ``evaluation.json``.
@@ -68,9 +69,9 @@ def evaluate(
         data_dir: Where TensorFlow Datasets keeps its data.
         split: ``"test"`` (the default) or ``"validation"``; not with another folder.
         protocol: Name of a row of `config.PROTOCOLS`, or a `Protocol`: crops, sizes and
-            scales.
-        batch_size: Images at a time, of the network's own size; fewer where the memory
-            holds fewer.
+            scales. Of a detector ``"voc"`` (the default), ``"voc07"`` or ``"coco"``.
+        batch_size: Images at a time, of the network's own size (256, of a detector as many
+            as in training); fewer where the memory holds fewer.
         seen: Called after each batch with the number of images in it, a fraction where
             each has several views.
 
@@ -83,21 +84,42 @@ def evaluate(
         and fewer), ``loss``, ``n``; ``top1_interval``, within which the top-1 error
         lies in 95 % of bootstrap resamples; ``ece``, the expected calibration error (15
         bins, from 0 to 1); ``predictions_sha256``, of what is predicted of each image;
-        ``versions``.
+        ``versions``. Of a detector it is what `detector_evaluate.measure` gives.
 
     Raises:
         ValueError: If the data has other classes than the run, or no such split, or
             ``evaluation.json`` is damaged.
     """
+    run = run if hasattr(run, "model") else load(run)
+    if isinstance(run, DetectorRun):
+        return _evaluate_detector(
+            run,
+            data=data,
+            data_dir=data_dir,
+            split=split,
+            protocol=protocol,
+            batch_size=batch_size,
+            seen=seen,
+        )
     return evaluate_and_keep(
         run,
         data=data,
         data_dir=data_dir,
         split=split,
         protocol=protocol,
-        batch_size=batch_size,
+        batch_size=BATCH if batch_size is None else batch_size,
         seen=seen,
     )[0]
+
+
+def _evaluate_detector(run, **options):
+    path = run.folder / "evaluation.json"
+    _earlier(path)  # As below.
+    result, detections = detector_evaluate.measure(run, **options)
+    if _keep_result(path, result):
+        file = detector_evaluate.path_of(run.folder, result)
+        _keep("What is detected", detector_evaluate.write_results, file, detections)
+    return result
 
 
 @computing_in("float32")
@@ -115,7 +137,12 @@ def evaluate_and_keep(
     onednn.warn_if_late()
     warn_of_unused_card()
     name, protocol = protocol_named(protocol)
-    run = run if isinstance(run, Run) else load(run)
+    run = run if hasattr(run, "model") else load(run)
+    if isinstance(run, DetectorRun):
+        raise ValueError(
+            f"{run.folder} holds a detector, which has no probabilities of classes: it is "
+            "measured alone, by `keras-resnet evaluate`, and has no report yet."
+        )
     path = run.folder / "evaluation.json"
     _earlier(path)  # Raises an error where it is damaged, before minutes of measuring.
     splits, split, examples = examples_of(run, data, data_dir, split)
@@ -146,9 +173,7 @@ def evaluate_and_keep(
         "predictions_sha256": predictions.digest(),
         "versions": environment.versions(),
     }
-    # Read now: another process may have measured the run meanwhile.
-    others = [one for one in _earlier(path) if _what(one) != _what(result)]
-    if _keep("The result", write_json, path, {"results": [*others, result]}):
+    if _keep_result(path, result):
         path = path_of(run.folder, result)
         _keep("What is predicted of each image", write_predictions, path, predictions)
     return result, predictions
@@ -157,6 +182,13 @@ def evaluate_and_keep(
 def _earlier(path):
     """The results of a run that are kept already."""
     return read_evaluations(path) if path.exists() else []
+
+
+def _keep_result(path, result):
+    """Puts a result in the place of an earlier one of the same; whether it could."""
+    # Read now: another process may have measured the run meanwhile.
+    others = [one for one in _earlier(path) if _what(one) != _what(result)]
+    return _keep("The result", write_json, path, {"results": [*others, result]})
 
 
 def _keep(what, write, path, values):
@@ -168,7 +200,7 @@ def _keep(what, write, path, values):
     try:
         write(path, values)
     except OSError as error:
-        warnings.warn(f"{what} isn't kept in {path}: {error}", stacklevel=5)
+        warnings.warn(f"{what} isn't kept in {path}: {error}", stacklevel=6)
         return False
     return True
 
@@ -199,7 +231,7 @@ def read_evaluations(path: pathlib.Path) -> list[dict[str, Any]]:
         results = [{"protocol": SINGLE, **one} for one in results]
         for one in results:
             _what(one)
-            for key in NUMBERS:
+            for key in ("n",) if "by_class" in one else NUMBERS:
                 if not isinstance(one[key], int | float):
                     raise TypeError(
                         f"{key!r} must be a number. Received: {one[key]!r}."

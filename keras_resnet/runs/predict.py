@@ -21,8 +21,9 @@ from keras_resnet.devices.find import warn_of_unused_card
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import local_path, replace_file
-from keras_resnet.runs.load import BATCH
-from keras_resnet.runs.load import load_classifier as load
+from keras_resnet.runs.detector_data import Detector, as_predictor
+from keras_resnet.runs.detector_run import DetectorRun
+from keras_resnet.runs.load import BATCH, load
 from keras_resnet.runs.ranking import check_top, ranked
 from keras_resnet.targets import check_place
 
@@ -59,8 +60,20 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
         A `Classifier`.
 
     Raises:
-        FileNotFoundError, ValueError: As `runs.load.load` and `export.load.load_exported`.
+        FileNotFoundError, ValueError: As `runs.load.load` and `export.load.load_exported`;
+            or if it is a detector.
     """
+    found = load_predictor(path)
+    if isinstance(found, Detector):
+        raise ValueError(
+            f"{path} must hold a network that classifies images. Received: a detector, "
+            "which `keras-resnet predict` and `evaluate` take."
+        )
+    return found
+
+
+def load_predictor(path: str | os.PathLike[str]) -> Classifier | Detector:
+    """Loads what `load_classifier` does, or the run of a detector."""
     try:
         find_exported(path)
     except FileNotFoundError:
@@ -71,6 +84,8 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
                 f"{path} must hold a finished run, or an exported form of one: {error}"
             ) from error
         warn_of_unused_card()
+        if isinstance(run, DetectorRun):
+            return as_predictor(run)
         return Classifier(run.scores, run.classes, run.preprocessing)
     exported = load_exported(path)
     try:

@@ -103,7 +103,7 @@ def load(
         root = root if root.is_dir() else root.parent
         names = tuple(class_names or known)
         numbers = _numbers(names, known)
-    _check_names(names)
+    _check_names(names, reads["train"].broken)
     what = as_text(root)
     splits, skipped, problems = {}, (), []
     for split, found in reads.items():
@@ -221,10 +221,13 @@ def _root(root, splits):
     return pathlib.Path(os.path.commonpath([root, *folders]))
 
 
-def _check_names(names):
+def _check_names(names, broken):
     if not names:
+        said = ", ".join(broken[:3]) + ", …" * (len(broken) > 3)
         raise ValueError(
-            "There must be a class to train on. Received: no object in any training image."
+            "There must be a class to train on. Received: no object in any training image"
+            + f"; these can't be used: {said}" * bool(broken)
+            + "."
         )
     bad = [name for name in names if name.splitlines() != [name]]
     twice = sorted({name for name in names if names.count(name) > 1})

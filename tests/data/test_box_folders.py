@@ -423,7 +423,10 @@ def test_an_area_that_is_no_number_is_named_and_the_boxes_is_taken(tmp_path, are
 
 def test_the_fingerprint_covers_areas(tmp_path):
     found = {
-        load(coco_file(tmp_path / "boxes.json", {"a": [row]}), val_fraction=0).sha256
+        load(
+            coco_file(tmp_path / "boxes.json", {"a": [row], "b": COCO["b"]}),
+            val_fraction=0,
+        ).sha256
         for row in ((3, 10, 5, 20, 30), (3, 10, 5, 20, 30, {"area": 7}))
     }
     assert len(found) == 2
@@ -431,9 +434,9 @@ def test_the_fingerprint_covers_areas(tmp_path):
 
 @pytest.mark.parametrize("key", ["image_id", "category_id"])
 def test_an_object_with_a_list_for_a_number_is_named(tmp_path, key):
-    images = {"a": COCO["a"], "b": [(1, 1, 1, 4, 8, {key: [1]})]}
+    images = {"a": [*COCO["a"], (1, 1, 1, 4, 8)], "b": [(1, 1, 1, 4, 8, {key: [1]})]}
     path = coco_file(tmp_path / "boxes.json", images)
-    with pytest.warns(UserWarning, match=r"1 object has no name .*object 3"):
+    with pytest.warns(UserWarning, match=r"1 object has no name .*object 4"):
         load(path, val_fraction=0)
 
 
@@ -441,9 +444,9 @@ def test_an_object_with_a_list_for_a_number_is_named(tmp_path, key):
     ("change", "said"),
     [
         ({"images": [{"id": [1], "file_name": "a.png"}]}, "a number as `id` and text"),
-        ({"categories": [{"id": 1, "name": None}]}, "categories of .* text as `name`"),
+        ({"categories": [(1, None)]}, "categories of .* text as `name`"),
         (
-            {"categories": [{"id": 1, "name": "x"}, {"id": "2", "name": "y"}]},
+            {"categories": [(1, "x"), ("2", "y")]},
             "by numbers alone",
         ),
         ({"images": []}, "must have COCO's lists"),
@@ -462,7 +465,7 @@ def test_an_object_with_a_list_for_a_number_is_named(tmp_path, key):
             "a number `id` of its own",
         ),
         (
-            {"categories": [{"id": 1, "name": "x"}, {"id": 2, "name": "x"}]},
+            {"categories": [(1, "x"), (2, "x")]},
             "of their own",
         ),
     ],

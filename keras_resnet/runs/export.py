@@ -26,7 +26,8 @@ from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import load_exported
 from keras_resnet.files import local_path, to_json, write_json
 from keras_resnet.models.layers import groups_apart
-from keras_resnet.runs import environment
+from keras_resnet.runs import detector_export, environment
+from keras_resnet.runs.detector_load import Detector, is_detector, load_detector
 from keras_resnet.runs.load import BATCH, Run, load
 from keras_resnet.runs.sample import sample_of
 from keras_resnet.targets import check_target
@@ -38,7 +39,7 @@ AGREEMENT = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 5e-2, "int8": 1.0}
 
 @computing_in("float32")
 def export(
-    run: str | os.PathLike[str] | Run,
+    run: str | os.PathLike[str] | Run | Detector,
     *,
     format: str = "saved_model",
     precision: str = "float32",
@@ -51,7 +52,8 @@ def export(
     """Writes a run in a form that serves, and compares it with the run.
 
     Args:
-        run: The run's folder, or the run as `load` returns it.
+        run: The run's folder, or the run as `load` returns it; detectors are exported by
+            `detector_export.export`.
         format: ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``.
         precision: One of the format's in `converters.PRECISIONS`; a SavedModel is
             float32.
@@ -77,6 +79,16 @@ def export(
         RuntimeError: If the exported network does not answer as the run, or can't be
             written on this backend.
     """
+    if isinstance(run, Detector) or (not isinstance(run, Run) and is_detector(run)):
+        return detector_export.export(
+            run if isinstance(run, Detector) else load_detector(run),
+            format=format,
+            precision=precision,
+            data=data,
+            output=output,
+            version=version,
+            overwrite=overwrite,
+        )
     _check_form(format, precision, version)
     run = run if isinstance(run, Run) else load(run)
     name = format if format == "saved_model" else f"{format}_{precision}"

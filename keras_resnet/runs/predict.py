@@ -21,12 +21,13 @@ from keras_resnet.devices.find import warn_of_unused_card
 from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import local_path, replace_file
+from keras_resnet.runs import detector_serve
 from keras_resnet.runs.load import BATCH, load
 from keras_resnet.runs.ranking import check_top, ranked
 from keras_resnet.targets import check_place
 
 if TYPE_CHECKING:  # It imports LitServe.
-    from keras_resnet.serving.worker import Servable
+    from keras_resnet.serving.servables import AnyServable
 
 TABLES = (".csv", ".json")
 # Of an image, class names and probabilities; or why it can't be read.
@@ -82,16 +83,18 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
     return Classifier(exported.scores, exported.class_names, preprocessing)
 
 
-def servable(folder: str | os.PathLike[str]) -> Servable:
+def servable(folder: str | os.PathLike[str]) -> AnyServable:
     """Loads a run, or an exported form of one, for `serving.server.serve`.
 
     Args:
-        folder: As of `load_classifier`.
+        folder: As of `load_classifier`, or a detector's.
 
     Returns:
-        A `worker.Servable`.
+        A `servables.Servable`, or of a detector a `servables.DetectorServable`.
     """
-    from keras_resnet.serving.worker import Servable
+    if detector_serve.serves_detector(folder):
+        return detector_serve.servable(folder)
+    from keras_resnet.serving.servables import Servable
 
     found = load_classifier(folder)
     preprocessing = found.preprocessing

@@ -22,15 +22,10 @@ from keras_resnet.runs.convert import convert
 from keras_resnet.runs.evaluate import evaluate
 from keras_resnet.runs.export import export
 from keras_resnet.runs.places import folder_of, where
-from keras_resnet.runs.predict import (
-    check_table,
-    files,
-    load_classifier,
-    servable,
-    write_table,
-)
+from keras_resnet.runs.predict import check_table, files, load_classifier, write_table
 from keras_resnet.runs.record import read_record, write_record
 from keras_resnet.runs.request import TrainRequest
+from keras_resnet.runs.servable import servable
 from keras_resnet.training import loggers
 from keras_resnet.weights.files import read_checkpoint
 from keras_resnet.weights.load import load_weights

@@ -29,7 +29,9 @@ def add_convert(subparsers: Any) -> None:
         help="folder, or .keras, .weights.h5, .safetensors, .npz or .pth file",
     )
     sub.add_argument(
-        "--network", metavar="NAME", help="network, where SOURCE doesn't say it"
+        "--network",
+        metavar="NAME",
+        help="network or detector, where SOURCE doesn't say it",
     )
     sub.add_argument(
         "--to",

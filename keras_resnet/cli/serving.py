@@ -12,7 +12,7 @@ from keras_resnet.cli.startup import import_frameworks
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
-    from keras_resnet.serving.worker import Servable
+    from keras_resnet.serving.servables import AnyServable
 
 
 def add_serve(subparsers: Any) -> None:
@@ -113,8 +113,8 @@ def _is_servable(folder: pathlib.Path) -> bool:
     return any((folder / name).is_file() for name in names) or any(versions)
 
 
-def servable(folder: str, quiet: bool) -> Servable:
-    """`runs.predict.servable` for the server's workers: only they import Keras.
+def servable(folder: str, quiet: bool) -> AnyServable:
+    """`runs.servable.servable` for the server's workers: only they import Keras.
 
     Args:
         folder: Of a run or of an export.
@@ -122,6 +122,6 @@ def servable(folder: str, quiet: bool) -> Servable:
     """
     if quiet:
         import_frameworks("keras", "tensorflow", look_for_gpus=True)
-    from keras_resnet.runs.predict import servable
+    from keras_resnet.runs.servable import servable
 
     return servable(folder)

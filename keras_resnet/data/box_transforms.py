@@ -11,8 +11,8 @@ import numpy as np
 from keras_resnet.config.box_batches import BoxBatches
 from keras_resnet.config.words import counted
 from keras_resnet.data import canvases, order
+from keras_resnet.data.box_inputs import decode_upright, resize
 from keras_resnet.data.boxes import BoxedExamples, Objects, area
-from keras_resnet.data.decoding import decode
 from keras_resnet.data.large_images import one_at_a_time
 from keras_resnet.devices.host import tensorflow
 
@@ -83,9 +83,7 @@ def one_image(
 
     @one_at_a_time
     def pixels(contents, size, flips):
-        image = decode(contents, 3, exif_orientation=True)
-        # Not antialiased, as in torchvision's detectors.
-        image = tf.image.resize(tf.cast(image, tf.float32), size)
+        image = resize(decode_upright(contents), size)
         return tf.reverse(image, tf.where(flips)[:, 0])
 
     def load(position, record):

@@ -63,10 +63,10 @@ class FasterRCNN(Detector):
             `config.detectors.NECKS`.
         num_classes: Number of classes, without the background. By default those of the
             published detector.
-        weights: `None`, ``"torchvision:COCO_V1"``, a file, or a state dict of
-            torchvision's detector; see `detection.weights.load_weights`. With another
-            ``num_classes``, or for a row with context, the last two layers stay new;
-            ``.keras`` and ``.weights.h5`` files must be of as many classes.
+        weights: `None`, ``"torchvision:COCO_V1"``, a file, the folder of a run, or a state
+            dict of torchvision's detector; see `detection.weights.load_weights`. With
+            another ``num_classes``, or for a row with context, the last two layers stay
+            new.
         backbone_weights: Of the backbone alone, as of `keras_resnet.backbone`.
         frozen: Whether the row's ``frozen_stages`` and ``frozen_batch_norm`` are kept in
             training; by default if there are weights.

@@ -1,4 +1,4 @@
-"""Weights of detectors: torchvision's state dicts, read and written.
+"""Weights of detectors: torchvision's state dicts, read and written; files of ours, read.
 
 `torch_names` has their names and layouts. The published weights of
 ``fasterrcnn_resnet50_fpn`` are for batch norms without an ε (pytorch/vision#2940).
@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_resnet.detection import heads
+from keras_resnet.detection.own_files import OWN, read_detector
 from keras_resnet.detection.torch_names import (
     PREDICTOR,
     to_ours,
@@ -22,6 +24,7 @@ from keras_resnet.detection.torch_names import (
     variables,
 )
 from keras_resnet.files import local_path
+from keras_resnet.weights.checkpoints import weights_in
 from keras_resnet.weights.conventions import State
 from keras_resnet.weights.download import HASH, download, refuse
 from keras_resnet.weights.files import as_array, check_weights, read_checkpoint
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
 
 EPSILON = 1e-5  # Of our batch norms, and of torchvision's unless weights say otherwise.
 WITHOUT_EPSILON = "258fb6c6"  # How the SHA-256 of these weights begins.
-OWN = (".keras", ".h5")
 
 # Names of before torchvision 0.13, and what they are now.
 EARLIER = {
@@ -53,16 +55,18 @@ def load_weights(
         model: A `FasterRCNN`.
         weights: ``"torchvision:COCO_V1"``; the path of a file of PyTorch, safetensors or
             NumPy with a state dict of torchvision's detector, or of a ``.keras`` or
-            ``.weights.h5`` file of ours; or a state dict.
-        classes_may_differ: As of `load_state_dict`. Files of ours must be of as many
-            classes as the model.
+            ``.weights.h5`` file of ours; the folder of a run or of a converted detector;
+            or a state dict.
+        classes_may_differ: As of `load_state_dict`.
+
+    Names of classes come with published weights, ``.keras`` files and folders, where they
+    are as many as the model's classes.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ConnectionError: If published weights can't be downloaded.
         ImportError: If the library that publishes or reads them isn't installed.
-        ValueError: If names or shapes don't fit the model, which then keeps its weights;
-            of a file of ours it may have taken some before.
+        ValueError: If names or shapes don't fit the model, which then keeps its weights.
     """
     epsilon, names = EPSILON, None
     if isinstance(weights, str) and weights.startswith("torchvision:"):
@@ -71,10 +75,14 @@ def load_weights(
         state = weights
     else:
         path = local_path(weights)
+        path = path / "model.keras" if path.is_dir() else path
         if path.suffix in OWN:
-            model.load_weights(path)
+            source = read_detector(path, model, classes_may_differ)
+            copy_weights(model, source)
+            if source.class_names and source.num_classes == model.num_classes:
+                model.class_names = source.class_names
             return
-        state = read_checkpoint(path)
+        state = state_dict_in(path)
         found = HASH.search(path.name)
         epsilon = 0.0 if found and found[1] == WITHOUT_EPSILON else EPSILON
     load_state_dict(
@@ -82,6 +90,29 @@ def load_weights(
     )
     if names is not None and len(names) == model.num_classes:
         model.class_names = names
+
+
+def state_dict_in(path: pathlib.Path) -> State:
+    """The state dict in a file, also where a trainer saved other things beside it.
+
+    Args:
+        path: Of PyTorch's, safetensors' or NumPy's file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If there is none in it.
+    """
+
+    def fits(state):
+        return sum(key.startswith(("backbone.", "rpn.", "roi_heads.")) for key in state)
+
+    found = weights_in(read_checkpoint(path), fits)
+    if not found.state:
+        raise ValueError(
+            f"{path} must hold a state dict, of tensors by their names. Received: none in "
+            "it."
+        )
+    return found.state
 
 
 def _published(weights, name):
@@ -180,6 +211,16 @@ def copy_weights(model: FasterRCNN, source: FasterRCNN) -> None:
         )
     for layer, given in found:
         layer.set_weights(given)
+
+
+def classes_of(state_dict: State) -> int | None:
+    """The number of classes of torchvision's state dict, `None` if it doesn't tell.
+
+    Args:
+        state_dict: From name to tensor or array.
+    """
+    logits = state_dict.get("roi_heads.box_predictor.cls_score.bias")
+    return None if logits is None else len(logits) - 1
 
 
 def _without_counters(state_dict):

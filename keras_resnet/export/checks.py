@@ -27,10 +27,24 @@ def check_classifier(model: keras.Model, class_names: Sequence[str]) -> None:
             "The model must give one row of classes per image. "
             f"Received: outputs of shape {model.output_shape}."
         )
-    if len(class_names) != model.output_shape[-1]:
+    check_names(class_names, model.output_shape[-1])
+    check_layers(model)
+
+
+def check_names(class_names: Sequence[str], classes: int) -> None:
+    """Checks that each of a model's classes has a name, one line of text.
+
+    Args:
+        class_names: Their names.
+        classes: How many classes the model has.
+
+    Raises:
+        ValueError: If not.
+    """
+    if len(class_names) != classes:
         raise ValueError(
             "`class_names` must hold one name per class of the model. Received: "
-            f"{len(class_names)} names, {model.output_shape[-1]} classes."
+            f"{len(class_names)} names, {classes} classes."
         )
     several = [name for name in class_names if name.splitlines() != [name]]
     if several:  # They are written one a line.
@@ -38,6 +52,17 @@ def check_classifier(model: keras.Model, class_names: Sequence[str]) -> None:
             "The name of a class must be one line of text. "
             f"Received: {several[0]!r}. Rename it."
         )
+
+
+def check_layers(model: keras.Model) -> None:
+    """Checks that all of a model's layers are float32 and channels last.
+
+    Args:
+        model: The model.
+
+    Raises:
+        ValueError: If one isn't.
+    """
     for layer in _layers(model):
         _check_layer(layer)
 

@@ -14,7 +14,7 @@ import os
 import pathlib
 import tempfile
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -122,7 +122,7 @@ def export_classifier(
     graph = _graph(model, normalize)
     with replaced(target, FORM) as folder:
         folder.mkdir()
-        with _quiet():
+        with quiet():
             file = folder / FILES[form.format]
             _WRITERS[form.format](graph, file, form.precision, calibration)
         labels = "".join(f"{name}\n" for name in class_names)
@@ -150,7 +150,7 @@ def check(form: Form) -> None:
             f"backend={keras.backend.backend()!r}. A saved model loads on every backend: "
             "load it with KERAS_BACKEND=tensorflow and export there."
         )
-    with _quiet():  # NNCF says hello.
+    with quiet():  # NNCF says hello.
         if form.format == "onnx":
             import onnxruntime  # noqa: F401
             import tf2onnx  # noqa: F401
@@ -287,7 +287,7 @@ def _batches(images, size):
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet() -> Iterator[None]:
     """Keeps what converters tell of themselves out of our output."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)

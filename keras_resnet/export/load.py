@@ -181,15 +181,24 @@ def _open_saved_model(folder, precision):
     return run
 
 
-def _open_onnx(folder, precision):
+def onnx_session(folder: pathlib.Path) -> Any:
+    """ONNX Runtime's `InferenceSession` of an exported network, on the CPU.
+
+    Args:
+        folder: In which the network lies.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # Errors.
     options.intra_op_num_threads = _threads()
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         str(folder / FILES["onnx"]), options, providers=["CPUExecutionProvider"]
     )
+
+
+def _open_onnx(folder, precision):
+    session = onnx_session(folder)
     return lambda images: session.run(["scores"], {"images": images})[0]
 
 

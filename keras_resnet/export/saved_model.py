@@ -7,6 +7,7 @@ import logging
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -92,6 +93,26 @@ def export_saved_model(
     _check(model, class_names, version)
     check_target(target, GRAPH, overwrite)
     archive = _archive(model, decode, normalize, class_names)
+    write_version(archive, target, class_names, files, finish)
+    return target
+
+
+def write_version(
+    archive: keras.export.ExportArchive,
+    target: pathlib.Path,
+    class_names: Sequence[str],
+    files: Mapping[str, str] | None,
+    finish: Callable[[pathlib.Path], object] | None,
+) -> None:
+    """Writes a version's folder: the graph, and beside it what belongs to it.
+
+    Args:
+        archive: The graph, with its endpoints.
+        target: The version's folder.
+        class_names: As of `export_saved_model`, as are ``files`` and ``finish``.
+        files: Texts by file name.
+        finish: Called with the folder before it appears.
+    """
     with replaced(target, GRAPH) as folder:
         with _without_information():
             archive.write_out(str(folder), verbose=False)
@@ -104,7 +125,6 @@ def export_saved_model(
         write_warm_up(folder)
         if finish:
             finish(folder)
-    return target
 
 
 @contextlib.contextmanager
@@ -166,10 +186,23 @@ def _archive(model, decode, normalize, class_names):
         (images, decoded),
         (features, decoded),
     ):
-        traced = tf.function(function, input_signature=[spec])
-        traced.get_concrete_function()  # Keras takes only functions already traced.
-        archive.add_endpoint(function.__name__, traced)
+        add_endpoint(archive, function, spec)
     return archive
+
+
+def add_endpoint(
+    archive: keras.export.ExportArchive, function: Callable[..., object], spec: Any
+) -> None:
+    """Adds a function in TensorFlow operations as a signature of its name.
+
+    Args:
+        archive: Where it is added.
+        function: Of one tensor, to a dict of tensors.
+        spec: The tensor's `tf.TensorSpec`.
+    """
+    traced = tensorflow().function(function, input_signature=[spec])
+    traced.get_concrete_function()  # Keras takes only functions already traced.
+    archive.add_endpoint(function.__name__, traced)
 
 
 def _network_function(archive, model):
@@ -197,8 +230,17 @@ def _check(model, class_names, version):
             f"Received: backend={keras.backend.backend()!r}. A saved model loads on "
             "every backend: load it with KERAS_BACKEND=tensorflow and export there."
         )
+    check_version(version)
+    check_classifier(model, class_names)
+
+
+def check_version(version: int) -> None:
+    """Checks the name of a version's folder.
+
+    Raises:
+        ValueError: If it is no positive integer.
+    """
     if type(version) is not int or version < 1:
         raise ValueError(
             f"`version` must be a positive integer. Received: version={version!r}."
         )
-    check_classifier(model, class_names)

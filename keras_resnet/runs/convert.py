@@ -7,9 +7,8 @@ from, their SHA-256, the preprocessing that they need and the names of their cla
 
 import json
 import os
-import pathlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import keras
@@ -17,17 +16,18 @@ import numpy as np
 
 from keras_resnet import applications
 from keras_resnet.config.architectures import ARCHITECTURES
-from keras_resnet.config.class_names import check_class_names, named_classes, told_apart
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
 from keras_resnet.data.images import normalize, resize_and_crop
 from keras_resnet.devices.precision import computing_in
-from keras_resnet.files import local_path, replace_file, replaced
+from keras_resnet.files import local_path
 from keras_resnet.models import saved
 from keras_resnet.models.resnet import with_channels
-from keras_resnet.runs import environment
+from keras_resnet.runs import detector_convert, environment
+from keras_resnet.runs.converted import Converted, comparison, named, write
 from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.targets import check_place
+from keras_resnet.weights.files import write_state_dict
 from keras_resnet.weights.load import fill
 from keras_resnet.weights.notes import assumed_of, warn_if_unknown
 from keras_resnet.weights.read import read
@@ -37,29 +37,6 @@ from keras_resnet.weights.to_torch import to_state_dict
 
 STATE_DICTS = (".safetensors", ".npz", ".pth")
 IMAGES = 4  # The number of images on which logits are compared.
-
-
-@dataclass(frozen=True, kw_only=True)
-class Converted:
-    """What `convert` did.
-
-    Attributes:
-        path: The file or folder that was written.
-        network: Name of the network.
-        assumed: Whose preprocessing the network has, where its source tells none; `None`
-            where it does.
-        library: The library whose logits were compared with ours; `None` if no library
-            with this network is installed.
-        difference: The greatest difference of a logit from the library's.
-        largest: The greatest absolute value of the library's logits.
-    """
-
-    path: pathlib.Path
-    network: str
-    assumed: str | None = None
-    library: str | None = None
-    difference: float | None = None
-    largest: float | None = None
 
 
 @computing_in("float32")
@@ -80,9 +57,10 @@ def convert(
         out: A ``.keras``, ``.weights.h5``, ``.safetensors``, ``.npz`` or ``.pth`` file;
             without ``to`` the last three hold our own names. Or a folder for
             `runs.load.load`: any path without a suffix.
-        network: Name of the network, if the source doesn't tell it.
+        network: Name of the network, or of a detector, if the source doesn't tell it.
         to: ``"torchvision"`` or ``"timm"``, to write a state dict in the library's names,
-            which it loads with ``strict=True``.
+            which it loads with ``strict=True``. Those of detectors are always in
+            torchvision's.
         classes: Names of the classes for the folder, in the order of the logits:
             ``"imagenet"``, ``"cifar10"``, a text file with one name a line, or a list of
             names. By default those that the source is known to have, or else numbers.
@@ -108,9 +86,11 @@ def convert(
             "`classes` (--classes) goes into a folder; a file of weights has no names of "
             f"classes. Received: classes={classes!r}, out={str(out)!r}."
         )
+    if detector_convert.means_detector(source, network):
+        return detector_convert.convert(source, out, network, to, classes)
     found, model = _loaded(source, network)
     if classes is not None:
-        found = replace(found, classes=_named(classes, model.output_shape[-1]))
+        found = replace(found, classes=named(classes, model.output_shape[-1]))
     state, reference = None, found.reference()
     if to is not None:
         state = to_state_dict(model, found.spec, to)
@@ -120,27 +100,12 @@ def convert(
     done = Converted(path=out, network=found.network, assumed=assumed_of(found))
     if reference is not None:
         done = _compared(done, model, reference)
-    if out.suffix:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(out, lambda path: _write_file(model, state, path))
-    else:
-        with replaced(out, "source.json") as folder:
-            folder.mkdir()
-            _write_folder(found, model, done, folder)
+    write(
+        out,
+        lambda path: _write_file(model, state, path),
+        lambda folder: _write_folder(found, model, done, folder),
+    )
     return done
-
-
-def _named(classes, number):
-    """The names of the classes, which must be as many as the logits."""
-    is_list = not isinstance(classes, (str, os.PathLike))
-    names = told_apart(classes) if is_list else named_classes(classes)
-    check_class_names(names)
-    if len(names) != number:
-        raise ValueError(
-            f"`classes` (--classes) must name the {number} classes of the network, in the "
-            f"order of its logits. Received: {len(names)} names, {names[:3]}…."
-        )
-    return names
 
 
 def _loaded(source, network):
@@ -232,26 +197,13 @@ def _write_file(model, state, path):
     elif path.name.endswith(".weights.h5"):
         model.save_weights(path)
     else:
-        _write_state_dict(own_state(model) if state is None else state, path)
+        write_state_dict(own_state(model) if state is None else state, path)
 
 
 def own_state(model: keras.Model) -> dict[str, np.ndarray]:
     """Returns the weights of a model by our own names, in Keras's layout."""
     names = ("/".join(w.path.split("/")[-2:]) for w in model.weights)
     return dict(zip(names, model.get_weights(), strict=True))
-
-
-def _write_state_dict(state, path):
-    if path.suffix == ".npz":
-        np.savez(path, **state)
-    elif path.suffix == ".safetensors":
-        from safetensors.numpy import save
-
-        path.write_bytes(save(state))  # Its `save_file` lets nobody else read the file.
-    else:
-        import torch
-
-        torch.save({name: torch.tensor(array) for name, array in state.items()}, path)
 
 
 def _write_folder(found, model, done, folder):
@@ -263,8 +215,7 @@ def _write_folder(found, model, done, folder):
         "source": found.name,
         "origin": found.origin,
         "sha256": found.sha256,
-        "compared_with": done.library,
-        "greatest_difference": done.difference,
+        **comparison(done),
         "preprocessing": model.preprocessing.as_json(),
         "preprocessing_assumed": assumed_of(found),
         "classes": list(classes),

@@ -26,9 +26,10 @@ from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import load_exported
 from keras_resnet.files import local_path, to_json, write_json
 from keras_resnet.models.layers import groups_apart
-from keras_resnet.runs import environment
-from keras_resnet.runs.load import BATCH, Run
-from keras_resnet.runs.load import load_classifier as load
+from keras_resnet.runs import detector_export, environment
+from keras_resnet.runs.detector_load import is_detector
+from keras_resnet.runs.detector_run import DetectorRun
+from keras_resnet.runs.load import BATCH, Run, load, load_classifier
 from keras_resnet.runs.sample import sample_of
 from keras_resnet.targets import check_target
 
@@ -39,7 +40,7 @@ AGREEMENT = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 5e-2, "int8": 1.0}
 
 @computing_in("float32")
 def export(
-    run: str | os.PathLike[str] | Run,
+    run: str | os.PathLike[str] | Run | DetectorRun,
     *,
     format: str = "saved_model",
     precision: str = "float32",
@@ -52,7 +53,8 @@ def export(
     """Writes a run in a form that serves, and compares it with the run.
 
     Args:
-        run: The run's folder, or the run as `load` returns it.
+        run: The run's folder, or the run as `load` returns it; detectors are exported by
+            `detector_export.export`.
         format: ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``.
         precision: One of the format's in `converters.PRECISIONS`; a SavedModel is
             float32.
@@ -78,8 +80,18 @@ def export(
         RuntimeError: If the exported network does not answer as the run, or can't be
             written on this backend.
     """
+    if isinstance(run, DetectorRun) or (not isinstance(run, Run) and is_detector(run)):
+        return detector_export.export(
+            run if isinstance(run, DetectorRun) else load(run),
+            format=format,
+            precision=precision,
+            data=data,
+            output=output,
+            version=version,
+            overwrite=overwrite,
+        )
     _check_form(format, precision, version)
-    run = run if isinstance(run, Run) else load(run)
+    run = run if isinstance(run, Run) else load_classifier(run)
     name = format if format == "saved_model" else f"{format}_{precision}"
     target = local_path(run.folder / name if output is None else output)
     # The run's own export is a copy of its model: writing it again loses nothing.

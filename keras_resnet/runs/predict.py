@@ -1,4 +1,4 @@
-"""Names what is on image files, by a run or an exported form of one; and serves it."""
+"""Names what is on image files, by a run or an exported form of one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,10 +14,8 @@ import numpy as np
 from keras_resnet.config.image_formats import SUFFIXES
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.image_files import read_image
-from keras_resnet.data.images import prepare
 from keras_resnet.data.listing import as_text, by_reason, list_images, say_left_out
 from keras_resnet.devices.find import warn_of_unused_card
-from keras_resnet.devices.host import plain_message, tensorflow
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import local_path, replace_file
 from keras_resnet.runs.detector_data import Detector, as_predictor
@@ -28,7 +25,7 @@ from keras_resnet.runs.ranking import check_top, ranked
 from keras_resnet.targets import check_place
 
 if TYPE_CHECKING:  # It imports LitServe.
-    from keras_resnet.serving.worker import Servable
+    pass
 
 TABLES = (".csv", ".json")
 # Of an image, class names and probabilities; or why it can't be read.
@@ -96,41 +93,6 @@ def load_predictor(path: str | os.PathLike[str]) -> Classifier | Detector:
             f"{error}. Export it again."
         ) from error
     return Classifier(exported.scores, exported.class_names, preprocessing)
-
-
-def servable(folder: str | os.PathLike[str]) -> Servable:
-    """Loads a run, or an exported form of one, for `serving.server.serve`.
-
-    Args:
-        folder: As of `load_classifier`.
-
-    Returns:
-        A `worker.Servable`.
-    """
-    from keras_resnet.serving.worker import Servable
-
-    found = load_classifier(folder)
-    preprocessing = found.preprocessing
-    shape = (*preprocessing.size, preprocessing.channels)
-    return Servable(found.scores, _decoder(preprocessing), found.classes, shape)
-
-
-def _decoder(preprocessing):
-    """A function from an image file's bytes to uint8 of the model's size, in a graph."""
-    tf = tensorflow()
-    graph = tf.function(
-        partial(prepare, preprocessing=preprocessing),
-        input_signature=[tf.TensorSpec([], tf.string)],
-    )
-
-    def from_bytes(contents):
-        try:
-            with tf.device("CPU"):
-                return graph(contents).numpy()
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(plain_message(error)) from error
-
-    return from_bytes
 
 
 def files(paths: Iterable[str | os.PathLike[str]]) -> list[pathlib.Path]:

@@ -121,7 +121,8 @@ class Record(dict[str, Any]):
 
 def is_detectors(record: Mapping[str, Any]) -> bool:
     """Whether a record is that of a detector."""
-    return "detector" in record.get("recipe_values", {})
+    values = record.get("network_values")
+    return isinstance(values, Mapping) and "neck" in values
 
 
 def write_record(record: Mapping[str, Any], path: str | os.PathLike[str]) -> None:

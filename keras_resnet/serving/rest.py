@@ -13,8 +13,9 @@ import base64
 import binascii
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -225,40 +226,51 @@ def _pixels(values):
         raise Refused(400, str(error)) from None
 
 
-def answer(scores: np.ndarray, class_names: Sequence[str], rows: bool) -> bytes:
+def answer(columns: Mapping[str, Sequence[Any]], rows: bool) -> bytes:
     """Makes the body that answers a request.
 
     Args:
-        scores: Probabilities, float32 ``(n, classes)``.
-        class_names: Names in the order of the scores.
+        columns: By name, as in the SavedModel, a value of JSON for each image.
         rows: Whether the request came row by row.
 
     Returns:
         Bytes of JSON: ``predictions``, a list of objects; or ``outputs``, an object of
-        lists. Each has ``classes``, ``probabilities`` and ``scores``, as the SavedModel.
+        lists.
     """
-    # Equal ones in their order, as `tf.math.top_k` has them.
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
-    columns = {
-        "classes": [[class_names[i] for i in row] for row in best],
-        "probabilities": _short(np.take_along_axis(scores, best, 1)),
-        "scores": _short(scores),
-    }
     if rows:
         lists = zip(*columns.values(), strict=True)
-        result = {
+        result: dict[str, Any] = {
             "predictions": [dict(zip(columns, row, strict=True)) for row in lists]
         }
     else:
-        result = {"outputs": columns}
+        result = {"outputs": dict(columns)}
     return json.dumps(result, ensure_ascii=False).encode()
 
 
-def _short(values):
+def named(scores: np.ndarray, class_names: Sequence[str]) -> dict[str, list[Any]]:
+    """What is answered of a classifier's scores, for `answer`.
+
+    Args:
+        scores: Probabilities, float32 ``(n, classes)``.
+        class_names: Names in the order of the scores.
+
+    Returns:
+        ``classes``, ``probabilities`` and ``scores``, as of the SavedModel.
+    """
+    # Equal ones in their order, as `tf.math.top_k` has them.
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
+    return {
+        "classes": [[class_names[i] for i in row] for row in best],
+        "probabilities": short(np.take_along_axis(scores, best, 1)),
+        "scores": short(scores),
+    }
+
+
+def short(values: np.ndarray) -> list[Any]:
     """Float32 as lists of the numbers with the fewest digits that give them again."""
     # `tolist` alone would write 0.1 as 0.10000000149011612.
-    texts = values.astype(np.float32).astype("U")
-    return [[float(text) for text in row] for row in texts]
+    texts = np.asarray(values, np.float32).astype("U")
+    return texts.astype(np.float64).tolist()
 
 
 def error(message: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Serves a classifier over HTTP as TensorFlow Serving does, by LitServe.
+"""Serves a classifier or detector over HTTP as TensorFlow Serving does, by LitServe.
 
 Three processes: one reads and answers requests, one (or more) decodes and computes, and
 one passes on between them. Only the second imports TensorFlow. Why LitServe, and what it
@@ -24,14 +24,15 @@ from starlette.middleware.cors import CORSMiddleware
 from keras_resnet.serving.connections import bounded_headers
 from keras_resnet.serving.endpoints import TensorFlowServing
 from keras_resnet.serving.rest import RequestLimits
-from keras_resnet.serving.worker import Loop, Servable, Worker
+from keras_resnet.serving.servables import AnyServable
+from keras_resnet.serving.worker import Loop, Worker
 
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # Those that LitServe takes.
 STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(
-    load: Callable[[], Servable],
+    load: Callable[[], AnyServable],
     *,
     name: str,
     host: str = "127.0.0.1",
@@ -42,14 +43,15 @@ def serve(
     limits: RequestLimits | None = None,
     cors: Sequence[str] = (),
 ) -> None:
-    """Serves a classifier until SIGINT or SIGTERM.
+    """Serves a classifier or a detector until SIGINT or SIGTERM.
 
     Handlers that the program has for these come back afterwards, and its processes of
     `multiprocessing` that were there before live on.
 
     Args:
-        load: Function without arguments that gives a `worker.Servable`. It is sent to
-            the workers by pickle, and called there.
+        load: Function without arguments that gives a `servables.Servable`, or of a
+            detector a `servables.DetectorServable`. It is sent to the workers by pickle,
+            and called there.
         name: Of the model, in the paths.
         host: ``"127.0.0.1"``, ``"0.0.0.0"`` or ``"::"``.
         port: From 1024 to 65535.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import logging
 import os
 import signal
@@ -16,7 +17,6 @@ from multiprocessing import parent_process
 from queue import Empty
 from typing import Any
 
-import numpy as np
 from litserve import LitAPI
 from litserve.loops.simple_loops import BatchedLoop
 from PIL import Image
@@ -25,25 +25,7 @@ from keras_resnet.devices import limits
 from keras_resnet.devices.host import plain_message
 from keras_resnet.serving import rest
 from keras_resnet.serving.rest import Query, Refused
-
-
-@dataclass(frozen=True)
-class Servable:
-    """A classifier, as it is served.
-
-    Attributes:
-        scores: Function from uint8 ``(n, *shape)`` to probabilities, float32
-            ``(n, classes)``.
-        prepare: Function from the bytes of an image file to uint8 of ``shape``; raises
-            `ValueError` if they can't be decoded. Called in several threads.
-        class_names: In the order of the scores.
-        shape: Height, width and channels of the images.
-    """
-
-    scores: Callable[[np.ndarray], np.ndarray]
-    prepare: Callable[[bytes], np.ndarray]
-    class_names: tuple[str, ...]
-    shape: tuple[int, int, int]
+from keras_resnet.serving.servables import AnyServable
 
 
 @dataclass(frozen=True)
@@ -64,83 +46,79 @@ class Reply:
 class Worker(LitAPI):
     """Answers the requests of a batch, in a worker."""
 
-    def __init__(self, *, load: Callable[[], Servable], **options: Any) -> None:
+    def __init__(self, *, load: Callable[[], AnyServable], **options: Any) -> None:
         super().__init__(**options)
-        self.load: Callable[[], Servable] = load
+        self.load: Callable[[], AnyServable] = load
 
     def setup(self, device: str) -> None:
         """Loads the model; LitServe calls it in each worker."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with_parent, daemon=True).start()
         try:
-            self.classifier: Servable = self.load()
-            # The first calls trace and compile; JAX does for each power of two.
-            self.classifier.prepare(_picture())
-            for power in range((self.max_batch_size - 1).bit_length() + 1):
-                count = min(2**power, self.max_batch_size)
-                black = np.zeros((count, *self.classifier.shape), np.uint8)
-                self.classifier.scores(black)
+            self.servable: AnyServable = self.load()
+            if not self.servable.in_batches:
+                self.max_batch_size: int = 1  # `Loop` gathers as many.
+            self.servable.warm_up(_picture(), self.max_batch_size)
         except Exception as error:
             print(f"keras-resnet: {plain_message(error)}", file=sys.stderr, flush=True)
             logging.getLogger("litserve").setLevel(logging.CRITICAL)  # No traceback.
             raise
         self.pool: ThreadPoolExecutor = ThreadPoolExecutor(limits.cores())
 
-    def batch(self, inputs: list[Query]) -> list[tuple[np.ndarray | Reply, bool]]:
+    def batch(self, inputs: list[Query]) -> list[tuple[list[Any] | Reply, bool]]:
         """Prepares the images of queries.
 
         Args:
             inputs: Queries.
 
         Returns:
-            For each its images, uint8 ``(n, *shape)``, or the `Reply` to one that can't
-            be answered; and whether it came row by row.
+            For each its images, as the servable prepares them, or the `Reply` to one that
+            can't be answered; and whether it came row by row.
         """
         return [self._prepare(query) for query in inputs]
 
-    def predict(self, x: list[tuple[np.ndarray | Reply, bool]]) -> list[Reply]:
+    def predict(self, x: list[tuple[list[Any] | Reply, bool]]) -> list[Reply]:
         """Computes a `Reply` for each of the queries that `batch` prepared."""
         good = [images for images, _ in x if not isinstance(images, Reply)]
         if not good:
             return [reply for reply, _ in x]
-        together = np.concatenate(good)
+        together = list(itertools.chain.from_iterable(good))
         try:
-            parts = [
-                self.classifier.scores(together[at : at + self.max_batch_size])
-                for at in range(0, len(together), self.max_batch_size)
-            ]
+            columns = self._columns(together)
         except Exception as error:  # No memory on the GPU, and the like.
             logging.exception("The computation failed.")
             failed = Reply(
                 500, rest.error(f"The computation failed: {plain_message(error)}")
             )
             return [i if isinstance(i, Reply) else failed for i, _ in x]
-        names = self.classifier.class_names
-        scores = np.concatenate(parts) if parts else np.zeros((0, len(names)))
         replies, at, batch = [], 0, len(together)
         for images, rows in x:
             if isinstance(images, Reply):
                 replies.append(images)
                 continue
             count = len(images)
-            body = rest.answer(scores[at : at + count], names, rows)
-            replies.append(Reply(200, body, count, batch))
+            own = {name: values[at : at + count] for name, values in columns.items()}
+            replies.append(Reply(200, rest.answer(own, rows), count, batch))
             at, batch = at + count, 0
         return replies
 
+    def _columns(self, images):
+        """What is answered for each image, by name, of batches one after the other."""
+        size = self.max_batch_size
+        starts = range(0, max(1, len(images)), size)
+        parts = [self.servable.columns(images[at : at + size]) for at in starts]
+        return {
+            name: list(itertools.chain.from_iterable(part[name] for part in parts))
+            for name in parts[0]
+        }
+
     def _prepare(self, query):
-        shape = self.classifier.shape
         try:
             images = query.images
             if isinstance(images, list):
                 prepared = list(self.pool.map(self._decode, range(len(images)), images))
-                images = np.stack(prepared) if images else np.zeros((0, *shape), "u1")
-            if images.shape[1:] != shape:
-                raise Refused(
-                    400,
-                    f"'images' must be of shape {('n', *shape)}. Received: "
-                    f"{images.shape}.",
-                )
+            else:
+                prepared = self.servable.prepare_pixels(images)
         except Refused as refused:
             return Reply(refused.status, rest.error(refused.message)), query.rows
         except Exception as error:
@@ -148,11 +126,11 @@ class Worker(LitAPI):
             return Reply(
                 500, rest.error(f"Preparing an image failed: {plain_message(error)}")
             ), False
-        return images, query.rows
+        return prepared, query.rows
 
     def _decode(self, index, file):
         try:
-            return np.asarray(self.classifier.prepare(file))
+            return self.servable.prepare(file)
         except ValueError as error:
             raise Refused(400, f"Image {index} can't be decoded: {error}") from None
 

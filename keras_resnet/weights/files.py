@@ -1,4 +1,4 @@
-"""Reads state dicts, names and arrays, from files of PyTorch, NumPy and safetensors.
+"""Reads and writes files of state dicts, names and arrays, of PyTorch, NumPy, safetensors.
 
 Reading never executes a pickle: `torch_files` says how PyTorch's files are read, NumPy
 reads ``.npz`` files without objects, and ``.safetensors`` files can't hold code.
@@ -6,7 +6,7 @@ reads ``.npz`` files without objects, and ``.safetensors`` files can't hold code
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -144,3 +144,25 @@ def check_weights(array: np.ndarray, name: str, variable: str) -> None:
             f"{name!r} with {negative} of {np.size(array)} values below 0, the smallest "
             f"{array.min():.3g}. The file is damaged: make or download it again."
         )
+
+
+def write_state_dict(state: Mapping[str, np.ndarray], path: pathlib.Path) -> None:
+    """Writes a state dict as a file of NumPy, safetensors or, by PyTorch, any other one.
+
+    Args:
+        state: From name to array.
+        path: A file that ends in ``.npz``, ``.safetensors``, or for PyTorch's in ``.pth``.
+
+    Raises:
+        ImportError: If the package that writes it isn't installed.
+    """
+    if path.suffix == ".npz":
+        np.savez(path, **state)
+    elif path.suffix == ".safetensors":
+        from safetensors.numpy import save
+
+        path.write_bytes(save(state))  # Its `save_file` lets nobody else read the file.
+    else:
+        import torch
+
+        torch.save({name: torch.tensor(array) for name, array in state.items()}, path)

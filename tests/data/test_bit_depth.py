@@ -26,7 +26,7 @@ from keras_resnet.data.decoding import decode, decode_window
 from keras_resnet.data.image_files import decoded, read_image
 from keras_resnet.data.images import prepare
 from keras_resnet.data.pipelines import evaluation_batches, training_batches
-from keras_resnet.runs.predict import _decoder
+from keras_resnet.runs.servable import _decoder
 from tests.helpers.deep import deep_png, of_bits
 from tests.helpers.photos import encoded, scene
 
@@ -166,7 +166,8 @@ def test_prediction(prepared, tmp_path):
 )
 def test_served_graphs_and_the_server(splits, tmp_path):
     from keras_resnet.runs.export import export_model
-    from keras_resnet.runs.predict import load_classifier, servable
+    from keras_resnet.runs.predict import load_classifier
+    from keras_resnet.runs.servable import servable
     from tests.helpers.served import Served
 
     keras.utils.set_random_seed(0)

@@ -125,7 +125,8 @@ def test_served_graphs_and_the_server(splits, tmp_path):
     import pathlib
 
     from keras_resnet.runs.export import export_model
-    from keras_resnet.runs.predict import load_classifier, servable
+    from keras_resnet.runs.predict import load_classifier
+    from keras_resnet.runs.servable import servable
     from tests.helpers.served import Served
 
     keras.utils.set_random_seed(0)

@@ -122,3 +122,68 @@ def test_published_weights_bring_their_classes_and_have_no_epsilon(
         FasterRCNN(row, weights="torchvision:COCO_V2")
     with pytest.raises(ValueError, match="torchvision doesn't have this detector"):
         FasterRCNN(small_row(), weights="torchvision:COCO_V1")
+
+
+# --- Files of ours ----------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["model.keras", "detector.weights.h5"])
+def test_files_of_ours_may_be_for_other_classes(file, tmp_path):
+    source = with_random_weights(small_detector(num_classes=5, seed=1))
+    source.class_names = tuple("abcde")
+    path = tmp_path / file
+    source.save(path) if file == "model.keras" else source.save_weights(path)
+    same = small_detector(num_classes=5, weights=path)
+    other = small_detector(num_classes=4)
+    kept = to_state_dict(other)
+    weights.load_weights(other, path, classes_may_differ=True)
+    expected, found = to_state_dict(source), to_state_dict(other)
+    for key, value in to_state_dict(same).items():
+        np.testing.assert_array_equal(value, expected[key])
+        wanted = kept if "box_predictor" in key else expected
+        np.testing.assert_array_equal(found[key], wanted[key])
+    assert same.class_names == (source.class_names if file == "model.keras" else None)
+    assert other.class_names is None
+    with pytest.raises(ValueError, match="must be of as many classes"):
+        weights.load_weights(other, path)
+    np.testing.assert_array_equal(to_state_dict(other)[key], found[key])
+
+
+@pytest.mark.slow
+def test_a_folder_stands_for_its_detector(tmp_path):
+    source = with_random_weights(small_detector())
+    source.save(tmp_path / "model.keras")
+    expected = to_state_dict(source)
+    for key, value in to_state_dict(small_detector(seed=1, weights=tmp_path)).items():
+        np.testing.assert_array_equal(value, expected[key])
+
+
+@pytest.mark.slow
+def test_a_file_of_something_else_is_refused(tmp_path):
+    detector = small_detector()
+    path = tmp_path / "model.keras"
+    with pytest.raises(FileNotFoundError, match="a detector's weights"):
+        weights.load_weights(detector, path)
+    inputs = keras.Input((2,))
+    keras.Model(inputs, keras.layers.Dense(1)(inputs)).save(path)
+    with pytest.raises(ValueError, match="must hold a detector"):
+        weights.load_weights(detector, path)
+    small_detector("fasterrcnn_resnet50_c4_detectron2").save(path)
+    with pytest.raises(ValueError, match="must be those of a detector like 'small'"):
+        weights.load_weights(detector, path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ValueError, match="can't be used"):
+        weights.load_weights(detector, path)
+
+
+@pytest.mark.slow
+def test_a_trainers_checkpoint_holds_its_weights(tmp_path):
+    source = with_random_weights(small_detector())
+    state = to_state_dict(source)
+    path = tmp_path / "checkpoint.npz"
+    np.savez(path, **{f"module.{key}": value for key, value in state.items()})
+    detector = small_detector(seed=1)
+    weights.load_weights(detector, path)
+    for key, value in to_state_dict(detector).items():
+        np.testing.assert_array_equal(value, state[key])

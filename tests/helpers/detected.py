@@ -1,8 +1,12 @@
-"""Objects and detections written by hand, and devkit-like ones drawn at random."""
+"""Objects and detections written by hand, drawn at random, or as Keras finds them."""
+
+import io
 
 import numpy as np
 
-from keras_resnet.data.boxes import of_images
+from keras_resnet.data.box_pipelines import evaluation_batches
+from keras_resnet.data.boxes import boxed, of_images
+from keras_resnet.data.canvases import per_image, to_original
 
 
 def objects(*images):
@@ -60,3 +64,24 @@ def drawn(seed, images=12, classes=3):
                     )
         seen.append(rows)
     return there, seen
+
+
+def by_predict(model, file, settings):
+    """What a detector finds on an image file, by the batches that evaluation takes.
+
+    Returns:
+        ``boxes`` in pixels of the upright image, ``scores`` and ``classes``.
+    """
+    from PIL import Image, ImageOps
+
+    width, height = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).size
+    nothing = of_images([{"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}])
+    examples = boxed([file], [(height, width)], nothing, [0])
+    [(batch, about)] = evaluation_batches(examples, settings)
+    shown = {name: np.asarray(batch[name]) for name in ("images", "image_shapes")}
+    found = model.predict_on_batch(shown)
+    found = {name: np.asarray(values) for name, values in found.items()}
+    found["boxes"] = to_original(
+        found["boxes"], shown["image_shapes"], about["original_shapes"]
+    )
+    return per_image(found, found.pop("valid"))[0]

@@ -40,7 +40,7 @@ def scores(images):
 
 def load():
     """What is served."""
-    from keras_resnet.serving.worker import Servable
+    from keras_resnet.serving.servables import Servable
 
     return Servable(scores, prepare, ("red", "grün", "blue"), SHAPE)
 

@@ -8,6 +8,7 @@ import numpy as np
 from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.config.spec import ResNetSpec, doubling
 from keras_resnet.detection import FasterRCNN
+from tests.helpers.reference import with_random_weights
 
 BACKBONE = ResNetSpec(
     name="narrow",
@@ -75,3 +76,8 @@ def small_batch(images=2, height=64, width=96, boxes=3):
 def as_tensors(batch):
     """The arrays of a batch as tensors of Keras's backend."""
     return keras.tree.map_structure(keras.ops.convert_to_tensor, batch)
+
+
+def noticing_detector(seed=0, **options):
+    """One whose random weights find objects of several classes on most images."""
+    return with_random_weights(small_detector(seed=seed, **options), seed)

@@ -119,7 +119,7 @@ def test_evaluate_tells_it_as_well(folder, tmp_path):
 
 @pytest.mark.exhaustive
 def test_a_run_keeps_it_in_all_that_comes_after(folder, tmp_path, capsys):
-    from keras_resnet.runs.predict import servable
+    from keras_resnet.runs.servable import servable
     from tests.helpers.served import Served
 
     options = {

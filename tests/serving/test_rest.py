@@ -243,27 +243,28 @@ def test_images_within_the_limit_pass(file):
 def test_answers_are_those_of_the_saved_model():
     names = ["cat", "dog", "Käfer", "ship", "truck", "frog", "deer"]
     scores = np.array([[0.1, 0.2, 0.1, 0.3, 0.1, 0.2, 0.0], np.eye(7)[6]], np.float32)
-    rows = json.loads(rest.answer(scores, names, rows=True))
+    rows = json.loads(rest.answer(rest.named(scores, names), rows=True))
     assert rows["predictions"][0] == {
         "classes": ["ship", "dog", "frog", "cat", "Käfer"],
         "probabilities": [0.3, 0.2, 0.2, 0.1, 0.1],
         "scores": [0.1, 0.2, 0.1, 0.3, 0.1, 0.2, 0.0],
     }
     assert rows["predictions"][1]["classes"] == ["deer", "cat", "dog", "Käfer", "ship"]
-    columns = json.loads(rest.answer(scores, names, rows=False))["outputs"]
+    columns = json.loads(rest.answer(rest.named(scores, names), rows=False))["outputs"]
     for key, values in columns.items():
         assert values == [row[key] for row in rows["predictions"]]
 
 
 def test_scores_keep_all_their_digits():
+    names = [str(i) for i in range(50)]
     scores = np.random.default_rng(1).random((3, 50), np.float32) ** 9
-    answer = json.loads(rest.answer(scores, [str(i) for i in range(50)], rows=False))
+    answer = json.loads(rest.answer(rest.named(scores, names), rows=False))
     again = np.array(answer["outputs"]["scores"], np.float32)
     np.testing.assert_array_equal(again, scores)
 
 
 def test_few_classes_are_all_named():
-    answer = json.loads(rest.answer(np.eye(2, dtype="f4"), ["a", "b"], rows=True))
+    answer = json.loads(rest.answer(rest.named(np.eye(2, dtype="f4"), "ab"), rows=True))
     assert answer["predictions"][1]["classes"] == ["b", "a"]
 
 

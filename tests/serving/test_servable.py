@@ -1,4 +1,4 @@
-"""What `runs.predict.servable` gives to the server: scores, and its way with files."""
+"""What `runs.servable.servable` gives to the server: scores, and its way with files."""
 
 import keras
 import numpy as np
@@ -8,7 +8,7 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.image_files import read_image
 from keras_resnet.runs import predict
 from keras_resnet.runs.load import Run
-from keras_resnet.runs.predict import servable
+from keras_resnet.runs.servable import servable
 from tests.conftest import REPOSITORY
 from tests.helpers.bad_requests import FILES, real_picture
 

@@ -18,6 +18,7 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
 from keras_resnet.detection import anchors, batches, detections, heads, proposals
 from keras_resnet.detection.boxes import Tensor
+from keras_resnet.detection.checks import CheckedModel
 from keras_resnet.detection.roi_pooling import roi_align
 from keras_resnet.detection.weights import load_weights
 
@@ -25,17 +26,19 @@ LOSSES = ("rpn_classes", "rpn_boxes", "classes", "boxes")
 
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
-class FasterRCNN(keras.Model):
+class FasterRCNN(CheckedModel):
     """A detector: proposes regions, then classifies each and moves its box.
 
     Ren et al. 2015, with residual networks as in He et al. 2016a, appendix A. A batch
     to train or evaluate on is a dict of
 
-    - ``"images"``: RGB, any dtype, values from 0 to 255, ``(batch, height, width, 3)``.
-      Smaller images are filled up at the bottom and on the right;
+    - ``"images"``: RGB, any dtype, values from 0 to 255, ``(batch, height, width, 3)``,
+      or grey, ``(batch, height, width, 1)``. Smaller images are filled up at the bottom
+      and on the right;
     - ``"bounding_boxes"``: a dict of ``"boxes"``, ``x1, y1, x2, y2`` in pixels,
       ``(batch, n, 4)``, and ``"classes"``, from 0, ``(batch, n)``. Images with fewer boxes
-      are filled up with -1 in both. A box without a width or a height is left out;
+      are filled up with -1 in both. Boxes are cut off at the edges of their images; one
+      without a width or a height there is left out;
     - ``"image_shapes"``: heights and widths of the images in the batch before they were
       filled up, ``(batch, 2)``. It may be left out if none was.
 
@@ -48,6 +51,11 @@ class FasterRCNN(keras.Model):
     Proposals and detector are trained together, with the proposals taken as constants
     ("approximate joint training", Girshick's py-faster-rcnn). Boxes, logits, offsets and
     ROIAlign are computed in float32 whatever Keras's dtype policy is.
+
+    `fit` and `evaluate` check the values of arrays and of a `tf.data.Dataset`, whose boxes
+    may be ragged (`detection.checks`). On several of TensorFlow's devices, in the scope of
+    a `tf.distribute.MirroredStrategy`, losses are means over the images of all of them;
+    XLA and clipped gradients are refused there.
 
     Args:
         detector: Name of a row of `config.detectors.DETECTORS`, such as
@@ -170,7 +178,7 @@ class FasterRCNN(keras.Model):
             return detections.detect(
                 self.spec.box_head, found, valid, logits, offsets, shapes, xla=self._xla
             )
-        truth = batches.truth_of(batch)
+        truth = batches.truth_of(batch, shapes, self.num_classes)
         grid = ops.concatenate(grid)
         first = proposals.proposal_losses(
             self.spec.proposals,

@@ -311,6 +311,44 @@ def landscape():
     )
 
 
+def detection():
+    """Faster R-CNN beside torchvision's."""
+    if not (RESULTS / "detection.json").exists():
+        return "Not measured yet.\n"
+    result = load("detection")
+    tasks = [task for task in ("training", "inference") if task in result]
+    head, sentences = ["`fasterrcnn_resnet50_fpn`"], []
+    for task in tasks:
+        of = result[task]
+        images = "one image" if of["images"] == 1 else f"{of['images']} images"
+        size = f"{images} of {of['height']}×{of['width']}"
+        head += [f"{task}, {size}, s", "peak memory, GiB"]
+        sentences.append(
+            f"In {task} our better setting, {of['best']['ours']}, is "
+            f"{of['times_as_fast']:.2f} × as fast as their better one, "
+            f"{of['best']['theirs']}."
+        )
+    rows = [
+        [name]
+        + [
+            text
+            for task in tasks
+            for text in (
+                f"{result[task]['seconds'][name]:.2f}",
+                f"{result[task]['peak_gib'][name]:.1f}",
+            )
+        ]
+        for name in result[tasks[0]]["seconds"]
+    ]
+    return (
+        f"{markdown(head, rows)}\n"
+        f"{' '.join(sentences)} Required {result['goals']['required']:g} ×, wanted "
+        f"{result['goals']['wanted']:g} ×. Medians of {result[tasks[0]]['rounds']} "
+        f"interleaved rounds with {result['threads']} threads, `benchmarks/detection.py`; "
+        f"an update, and the detection on an image. {beside_torch(result[tasks[0]])}.\n"
+    )
+
+
 # The generated parts of each page, by the names in its `<!-- begin NAME -->`.
 PARTS = {
     "README.md": {"results": results, "families": catalogue.family_table},
@@ -320,6 +358,7 @@ PARTS = {
         "benchmarks": benchmarks,
         "serving": serving,
         "landscape": landscape,
+        "detection": detection,
     },
     "docs/networks.md": {"networks": catalogue.networks},
     "docs/recipes.md": {

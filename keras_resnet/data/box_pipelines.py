@@ -87,7 +87,8 @@ def training_batches(
     load = one_image(examples, objects, groups, settings, seed)
     batches = _batched(numbered, load, batch_size, share, drop_remainder=True)
     if augment is not None:
-        change = augmented(augment, settings.max_boxes)
+        sizes = {canvases.canvas(examples.sizes[group], settings) for group in groups}
+        change = augmented(augment, settings.max_boxes, sorted(sizes))
         batches = batches.map(change, num_parallel_calls=threads.batches_at_a_time())
     batches = batches.map(lambda batch, about: batch)
     return finished(batches, steps - start_step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -164,7 +165,9 @@ def _filled_up(values, most, axis=0):
 
 
 def augmented(
-    augment: Callable[[dict[str, Any]], dict[str, Any]], most: int | None
+    augment: Callable[[dict[str, Any]], dict[str, Any]],
+    most: int | None,
+    sizes: Sequence[tuple[int, int]],
 ) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
     """Makes a function that has ``augment`` change a batch, in our form.
 
@@ -172,6 +175,7 @@ def augmented(
         augment: As of `box_pipelines.training_batches`.
         most: Places for boxes, which the first ones of each image get; `None` for as many
             as there are.
+        sizes: Heights and widths that batches can have.
     """
     tf = tensorflow()
 
@@ -191,14 +195,25 @@ def augmented(
             for key, values in boxes.items()
         }
 
+    def at(size, batch):
+        # Each size in a graph of its own, where it is known: Mosaic has to know it.
+        images = tf.ensure_shape(batch["images"], (None, *size, 3))
+        boxes = batch["bounding_boxes"]
+        changed = augment({"images": images, "bounding_boxes": boxes})
+        boxes = of_one_length(changed["bounding_boxes"])
+        return tf.cast(changed["images"], tf.float32), boxes["boxes"], boxes["classes"]
+
     def change(batch, about):
-        given = {key: batch[key] for key in ("images", "bounding_boxes")}
-        changed = augment(given)
-        images = changed["images"]
+        found = tf.shape(batch["images"])[1:3]
+        same = tf.reduce_all(found == tf.constant(sizes), axis=1)
+        images, boxes, classes = tf.switch_case(
+            tf.argmax(tf.cast(same, tf.int32), output_type=tf.int32),
+            [functools.partial(at, size, batch) for size in sizes],
+        )
         shape = tf.shape(images)
         return {
-            "images": tf.cast(images, tf.float32),
-            "bounding_boxes": of_one_length(changed["bounding_boxes"]),
+            "images": images,
+            "bounding_boxes": {"boxes": boxes, "classes": classes},
             # What was padding may lie anywhere now.
             "image_shapes": tf.tile(shape[tf.newaxis, 1:3], [shape[0], 1]),
         }, about

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
 from keras_resnet.config.detector import DetectorSpec
-from keras_resnet.detection.boxes import Tensor, usable_boxes
+from keras_resnet.detection import checks
+from keras_resnet.detection.boxes import Tensor, clip, sides
 
 # Sides of what a pyramid is built on are multiples of this, as in torchvision and
 # Detectron2: else anchors, whose distances are whole numbers of pixels, lie elsewhere than
@@ -23,14 +23,19 @@ def normalized(batch: Mapping[str, Any], spec: DetectorSpec) -> tuple[Tensor, Te
     Detectron2.
 
     Args:
-        batch: ``"images"`` ``(batch, height, width, 3)``, RGB from 0 to 255, and perhaps
+        batch: ``"images"`` ``(batch, height, width, 3)``, RGB from 0 to 255, or
+            ``(batch, height, width, 1)``, grey, and perhaps
             ``"image_shapes"`` ``(batch, 2)``.
         spec: The detector's row.
 
     Returns:
         Float32 images, for a pyramid with sides of multiples of `MULTIPLE`, and their
         heights and widths before they were filled up, float32 ``(batch, 2)``.
+
+    Raises:
+        ValueError: If the tensors don't have these axes.
     """
+    checks.check_shapes(batch)
     images = ops.cast(batch["images"], "float32")
     if spec.channel_order == "bgr":
         images = ops.flip(images, axis=-1)
@@ -76,72 +81,35 @@ def inside(shapes: Tensor, height: Any, width: Any) -> Tensor:
     return rows[:, :, None] & columns[:, None]
 
 
-def truth_of(batch: Mapping[str, Any]) -> dict[str, Tensor]:
+def truth_of(
+    batch: Mapping[str, Any], shapes: Tensor, num_classes: int
+) -> dict[str, Tensor]:
     """The true boxes of a batch, with one more row, so that there is one at least.
+
+    Boxes are cut off at the edges of their images, as torchvision's and Detectron2's
+    training does (references/detection/coco_utils.py; data/detection_utils.py).
 
     Args:
         batch: ``"bounding_boxes"``, a dict of ``"boxes"`` ``(batch, n, 4)`` and
             ``"classes"`` ``(batch, n)``.
+        shapes: Height and width of each image, ``(batch, 2)``.
+        num_classes: Number of classes, without the background.
 
     Returns:
         ``"boxes"`` float32 ``(batch, n + 1, 4)``, ``"classes"`` int32 and ``"real"`` bool
-        ``(batch, n + 1)``: the others have the class -1, or no area.
+        ``(batch, n + 1)``: the others have no such class, or no area in their image, and
+        are -1.
     """
     boxes = ops.cast(batch["bounding_boxes"]["boxes"], "float32")
     classes = ops.cast(batch["bounding_boxes"]["classes"], "int32")
     boxes = ops.pad(boxes, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)
     classes = ops.pad(classes, [[0, 0], [0, 1]], constant_values=-1)
-    real = (classes >= 0) & usable_boxes(boxes, 0.0)
-    return {"boxes": boxes, "classes": classes, "real": real}
-
-
-def unknown_classes(
-    truth: dict[str, Tensor], num_classes: int, *, xla: bool
-) -> Tensor | None:
-    """Raises an error where a true box is of a class that the detector doesn't have.
-
-    What is compiled, on JAX and by XLA, can't raise any.
-
-    Args:
-        truth: What `truth_of` returned; where no error can be raised, its classes are made
-            such as there are.
-        num_classes: Number of classes.
-        xla: Whether TensorFlow compiles with XLA.
-
-    Returns:
-        Where no error can be raised, whether there is such a box, a scalar bool; else
-        `None`.
-
-    Raises:
-        ValueError: If there is one, of tensors whose values are known.
-        tf.errors.InvalidArgumentError: The same, in a graph of TensorFlow's.
-    """
-    most = ops.max(ops.where(truth["real"], truth["classes"], -1))
-    said = (
-        f"Classes must be from 0 to {num_classes - 1}, as the detector has {num_classes}; "
-        "the background is not among them."
-    )
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        if not tf.executing_eagerly() and not xla:
-            tf.debugging.assert_less(most, num_classes, said)
-            return None
-        known = tf.executing_eagerly()
-    elif backend == "jax":
-        import jax
-
-        known = not isinstance(most, jax.core.Tracer)
-    else:
-        known = getattr(most, "device", None) is None or most.device.type != "meta"
-    if not known:
-        # No gradient may come from beyond the last class.
-        truth["classes"] = ops.minimum(truth["classes"], num_classes - 1)
-        return most >= num_classes
-    if int(most) >= num_classes:
-        raise ValueError(f"{said} Received: class {int(most)}.")
-    return None
+    finite = ops.all(ops.isfinite(boxes), axis=-1)
+    boxes = clip(boxes, shapes)
+    real = finite & (classes >= 0) & (classes < num_classes) & (sides(boxes) > 0)
+    # What isn't real has a weight of 0, by which not even infinity may be multiplied.
+    boxes = ops.where(real[..., None], boxes, -1.0)
+    return {"boxes": boxes, "classes": ops.where(real, classes, -1), "real": real}
 
 
 def per_channel(mean: Sequence[Any]) -> tuple[float, ...]:

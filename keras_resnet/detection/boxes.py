@@ -51,7 +51,9 @@ def decode(offsets: Tensor, anchors: Tensor, weights: Sequence[float]) -> Tensor
         weights: As of `encode`.
     """
     most = [math.inf, math.inf, math.log(MOST_GROWTH), math.log(MOST_GROWTH)]
-    offsets = ops.minimum(offsets / ops.convert_to_tensor(list(weights)), most)
+    offsets = ops.minimum(
+        offsets / ops.convert_to_tensor(list(weights), "float32"), most
+    )
     return keras.utils.bounding_boxes.decode_deltas_to_boxes(
         anchors,
         offsets,

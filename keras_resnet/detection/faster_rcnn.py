@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_resnet.applications import Weights
@@ -19,7 +18,7 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import from_values, to_values
 from keras_resnet.detection import anchors, batches, detections, heads, proposals
 from keras_resnet.detection.boxes import Tensor
-from keras_resnet.detection.detector import Detector
+from keras_resnet.detection.checks import CheckedModel
 from keras_resnet.detection.regions import RegionNetwork
 from keras_resnet.detection.weights import load_weights
 
@@ -28,19 +27,19 @@ LOSSES = ("rpn_classes", "rpn_boxes", "classes", "boxes")
 
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
-class FasterRCNN(Detector):
+class FasterRCNN(CheckedModel):
     """A detector: proposes regions, then classifies each and moves its box.
 
     Ren et al. 2015, with residual networks as in He et al. 2016a, appendix A. A batch
     to train or evaluate on is a dict of
 
-    - ``"images"``: RGB, any dtype, values from 0 to 255, ``(batch, height, width, 3)``.
-      Smaller images are filled up at the bottom and on the right;
+    - ``"images"``: RGB, any dtype, values from 0 to 255, ``(batch, height, width, 3)``,
+      or grey, ``(batch, height, width, 1)``. Smaller images are filled up at the bottom
+      and on the right;
     - ``"bounding_boxes"``: a dict of ``"boxes"``, ``x1, y1, x2, y2`` in pixels,
       ``(batch, n, 4)``, and ``"classes"``, from 0, ``(batch, n)``. Images with fewer boxes
-      are filled up with -1 in both. A box without a width or a height is left out. A class
-      of ``num_classes`` or more is an error; what is compiled on JAX or by XLA can raise
-      none, and gives losses of NaN, which nothing is learned from;
+      are filled up with -1 in both. Boxes are cut off at the edges of their images; one
+      without a width or a height there is left out;
     - ``"image_shapes"``: heights and widths of the images in the batch before they were
       filled up, ``(batch, 2)``. It may be left out if none was.
 
@@ -53,6 +52,11 @@ class FasterRCNN(Detector):
     Proposals and detector are trained together, with the proposals taken as constants
     ("approximate joint training", Girshick's py-faster-rcnn). Boxes, logits, offsets and
     ROIAlign are computed in float32 whatever Keras's dtype policy is.
+
+    `fit` and `evaluate` check the values of arrays and of a `tf.data.Dataset`, whose boxes
+    may be ragged (`detection.checks`). On several of TensorFlow's devices, in the scope of
+    a `tf.distribute.MirroredStrategy`, losses are means over the images of all of them;
+    XLA and clipped gradients are refused there.
 
     Args:
         detector: Name of a row of `config.detectors.DETECTORS`, such as
@@ -162,8 +166,7 @@ class FasterRCNN(Detector):
         seen = self.look(batch, training)
         shapes = seen["shapes"]
         found, valid = self.propose(seen, training=True, xla=self._xla)
-        truth = batches.truth_of(batch)
-        unknown = batches.unknown_classes(truth, self.num_classes, xla=self._xla)
+        truth = batches.truth_of(batch, shapes, self.num_classes)
         # Losses that are only measured leave the draws of training as they would be.
         draws = self.draws if training else MEASURING
         grid = ops.concatenate(seen["grid"])
@@ -188,8 +191,6 @@ class FasterRCNN(Detector):
         )
         second = detections.detection_losses(self.spec.box_head, logits, offsets, drawn)
         losses = dict(zip(LOSSES, (*first, *second), strict=True))
-        if unknown is not None:  # Seen in the loss, and nothing is learned from it.
-            losses = {k: ops.where(unknown, np.nan, v) for k, v in losses.items()}
         self.add_loss(list(losses.values()))
         return losses
 

@@ -1,5 +1,6 @@
 """The losses of boxes that were drawn, and their means."""
 
+import keras
 from keras import ops
 
 from keras_resnet.detection.boxes import Tensor
@@ -24,6 +25,9 @@ def smooth_l1(difference: Tensor, beta: float) -> Tensor:
 def means(classes: Tensor, boxes: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor]:
     """The means of two losses over the boxes that were drawn, of all images together.
 
+    On several of TensorFlow's devices, whose losses Keras averages, these are the images
+    of all devices: otherwise a box would count more where fewer were drawn.
+
     Args:
         classes: Loss of each box, ``(batch, n)``.
         boxes: Likewise.
@@ -33,5 +37,27 @@ def means(classes: Tensor, boxes: Tensor, drawn: Tensor) -> tuple[Tensor, Tensor
         Two scalars, 0 if none was drawn.
     """
     weight = ops.cast(drawn, "float32")
-    count = ops.maximum(ops.sum(weight), 1.0)
+    count = ops.maximum(_over_replicas(ops.sum(weight)), 1.0) / replicas()
     return ops.sum(classes * weight) / count, ops.sum(boxes * weight) / count
+
+
+def replicas() -> int:
+    """How many of TensorFlow's devices a model is trained on together."""
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def _over_replicas(count):
+    """The sum over all of them."""
+    if replicas() == 1:
+        return count
+    import tensorflow as tf
+
+    # There is none while Keras only traces the model.
+    context = tf.distribute.get_replica_context()
+    if context is None:
+        return count
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, count)

@@ -65,7 +65,8 @@ def roi_align(
     if method == "dense":
         return _dense(maps[0], boxes, strides[0], size, sampling_ratio, aligned)
     levels = _levels(boxes, strides)
-    scale = ops.take(ops.convert_to_tensor([1 / one for one in strides]), levels)
+    scales = ops.convert_to_tensor([1 / one for one in strides], "float32")
+    scale = ops.take(scales, levels)
     edges = boxes * scale[..., None] - (0.5 if aligned else 0.0)
     y, x = (
         _points(edges[..., axis], edges[..., axis + 2], size, sampling_ratio, aligned)

@@ -235,6 +235,40 @@ def test_another_layer_changes_whole_batches(examples):
         )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["JitteredResize", "Mosaic"])
+def test_keras_cvs_layers_move_boxes_with_their_images(examples, name):
+    reason = "needs keras-cv: pip install '.[detection]'"
+    keras_cv = pytest.importorskip("keras_cv", reason=reason)
+    layer = {
+        "JitteredResize": lambda: keras_cv.layers.JitteredResize(
+            target_size=(64, 64), scale_factor=(0.8, 1.25), bounding_box_format="xyxy"
+        ),
+        "Mosaic": lambda: keras_cv.layers.Mosaic(bounding_box_format="xyxy"),
+    }[name]()
+    # Canvases of two sizes; Mosaic must know each one's.
+    settings = replace(SETTINGS, max_boxes=4, longer_side=96)
+    batches = training_batches(examples, settings, steps=6, seed=3, augment=layer)
+    whole = 0
+    for batch in batches.as_numpy_iterator():
+        truth = batch["bounding_boxes"]
+        assert truth["boxes"].shape == (4, 4, 4) and truth["classes"].shape == (4, 4)
+        assert np.isfinite(batch["images"]).all() and np.isfinite(truth["boxes"]).all()
+        for image, boxes, classes in zip(
+            batch["images"], truth["boxes"], truth["classes"], strict=True
+        ):
+            covered = np.zeros(image.shape[:2], bool)
+            for x1, y1, x2, y2 in np.round(boxes[classes >= 0]).astype(int):
+                covered[y1:y2, x1:x2] = True
+            # White is what boxes hold, but for a pixel of interpolation at their edges.
+            white = image[..., 0] > 127
+            inner = white[1:-1, 1:-1] & white[2:, 1:-1] & white[:-2, 1:-1]
+            inner &= white[1:-1, 2:] & white[1:-1, :-2]
+            assert not (inner & ~covered[1:-1, 1:-1]).any()
+            whole += covered.any() and white[covered].mean() > 0.7
+    assert whole > 12  # Of 24 images.
+
+
 # --- Sizes ------------------------------------------------------------------------
 
 

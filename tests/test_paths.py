@@ -14,11 +14,13 @@ from keras_resnet.analysis import plots
 from keras_resnet.callbacks import HistoryLog, Resume, read_history
 from keras_resnet.config.recipe_files import read_recipe
 from keras_resnet.data import folders, image_files, sources
+from keras_resnet.detection import draw_detections, load_boxes, write_detections
 from keras_resnet.export import load as exported
 from keras_resnet.export.converters import export_classifier
 from keras_resnet.export.saved_model import export_saved_model
 from keras_resnet.files import local_path, sha256_of
 from keras_resnet.runs.convert import convert
+from keras_resnet.runs.detector_predict import check_folder
 from keras_resnet.runs.evaluate import evaluate
 from keras_resnet.runs.export import export
 from keras_resnet.runs.places import folder_of, where
@@ -73,6 +75,10 @@ READERS = {
         None, path, None, normalize=None, class_names=(), preprocessing={}
     ),
     "a folder of images": folders.load,
+    "images with boxes": load_boxes,
+    "detections": lambda path: write_detections(f"{path}.csv", [], ()),
+    "pictures of detections": lambda path: draw_detections([], (), path),
+    "a folder of pictures to check": check_folder,
     "an image": lambda path: image_files.read_image(path, None),
     "a hash": sha256_of,
     "curves": lambda path: plots.training_curves(ROWS, path, title=""),

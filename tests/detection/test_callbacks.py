@@ -110,7 +110,7 @@ def fitted(measured):
     detector = small_detector()
     detector.compile(keras.optimizers.SGD(0.001))
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("error", "The picture", UserWarning)
         looking = [
             AveragePrecision(examples, SETTINGS),
             DetectionPictures(examples, SETTINGS, NAMES, folder, updates=2),

@@ -161,6 +161,7 @@ def benchmarks():
     tables = (
         akamaster_table(),
         training_table(load("training")),
+        first_update_table(load("first_update")),
         input_table(load("input")),
         build_table(load("build")),
     )
@@ -219,6 +220,43 @@ def training_table(training):
                 f"interleaved rounds, `benchmarks/training.py`. {beside_torch(result)}.\n\n"
             )
     return text.removesuffix("\n")
+
+
+def first_update_table(networks):
+    """Seconds to the end of the first update, and the memory it takes."""
+    rows = []
+    for network, result in networks.items():
+        for variant, processes in result["variants"].items():
+            if not processes:
+                continue
+            middle = {
+                name: statistics.median(of[name] for of in processes)
+                for name in processes[0]
+            }
+            count = middle.get("operations")
+            rows.append(
+                (
+                    f"{network}, {variant}",
+                    f"{middle['seconds']:.3g}",
+                    f"{middle['later_seconds']:.2f}",
+                    f"{middle['memory_gib']:.1f}",
+                    f"{count:,}" if count else "–",
+                    len(processes),
+                )
+            )
+    head = [
+        "batch 16 at 32x32, float32, on a CPU",
+        "`fit` to the end of update 1, s",
+        "an update after it, s",
+        "memory, GiB",
+        "operations of a step's graph",
+        "processes",
+    ]
+    return (
+        f"{markdown(head, rows)}\n"
+        "Medians over processes that took turns. `benchmarks/first_update.py`. "
+        f"{beside_torch(result)}.\n"
+    )
 
 
 def input_table(result):

@@ -26,8 +26,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     Keras 3 takes the moments and normalizes in operations of their own, in float32
     whatever the images are in. This is one operation forward and one backward, which
-    reads bfloat16 as it is; docs/LOG.md says how much faster it is. It is for batches of
-    images with their channels last. On other backends it is Keras's layer.
+    reads bfloat16 as it is; docs/LOG.md says how much faster it is. The moving averages
+    are taken in it, too. It is for batches of images with their channels last. On other
+    backends it is Keras's layer.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -36,23 +37,25 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
+        # The operation's variance is the unbiased one; Keras keeps the batch's own.
+        count = inputs.shape[:-1].num_elements()
+        if count is None:
+            count = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], "float32")
+            unbiased = count / tf.maximum(count - 1, 1)
+        else:
+            unbiased = count / max(count - 1, 1)
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
             x=inputs,
             scale=self.gamma,
             offset=self.beta,
-            mean=[],
-            variance=[],
+            mean=self.moving_mean,
+            variance=self.moving_variance * unbiased,
             epsilon=self.epsilon,
+            exponential_avg_factor=1 - self.momentum,
             is_training=True,
         )
-        # The operation's variance is the unbiased one; Keras keeps the batch's own.
-        count = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], "float32")
-        variance = variance * (count - 1) / count
-        for moving, batch in (
-            (self.moving_mean, mean),
-            (self.moving_variance, variance),
-        ):
-            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        self.moving_mean.assign(mean)
+        self.moving_variance.assign(variance / unbiased)
         return outputs
 
 

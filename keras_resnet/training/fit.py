@@ -60,6 +60,16 @@ def compile_model(
         jit_compile=xla,
         steps_per_execution=steps_per_execution,
     )
+    _build_loss_and_metrics(model, recipe)
+
+
+def _build_loss_and_metrics(model, recipe):
+    """Makes what Keras would trace the whole network once more for, when `fit` begins."""
+    logits = keras.ops.zeros((1, model.output_shape[-1]))
+    labels = logits if recipe.soft_labels else keras.ops.zeros((1,), "int32")
+    with keras.StatelessScope():  # Nothing is counted.
+        model.compute_metrics(None, labels, logits)
+        model.compute_loss(None, labels, logits)
 
 
 @dataclass(frozen=True)
@@ -136,12 +146,13 @@ def fit(
 
     in_epoch = () if epoch_ends(steps.done) else metrics
     saving = Checkpoint(checkpoints, stateful, steps, epoch_ends, in_epoch, devices)
+    shown = _progress(recipe, steps, data.examples, verbose if devices.chief else 0)
     chosen = [
         steps,
         _stop_at_nan(steps, checkpoints, devices, epoch_ends),
         *before_saving,
         # Before what changes the learning rate: it tells that of the last update.
-        *_progress(recipe, steps, data.examples, verbose if devices.chief else 0),
+        *shown,
         *([log] if devices.chief else []),
         *reactive.values(),
         BeforeValidation(saving, log),
@@ -157,6 +168,8 @@ def fit(
         _validate_the_last(model, recipe, data, log, chosen)
         _fit_to_the_end(model, recipe, data, steps, chosen)
     finally:
+        for progress in shown:
+            progress.close()
         saving.release()
         for logger in loggers:
             logger.end()

@@ -64,16 +64,78 @@ class CoupledSGD(keras.optimizers.SGD):
     def update_step(
         self, gradient: Any, variable: keras.Variable, learning_rate: Any
     ) -> None:
-        if (
-            self.coupled_weight_decay
-            and self._decays[self._get_variable_index(variable)]
-        ):
+        if self.momentum and _fit_one_operation(gradient, variable):
+            rate = keras.ops.cast(learning_rate, "float32")
+            self._in_one_operation(
+                gradient, variable, rate, self.momentum, self.coupled_weight_decay
+            )
+            return
+        if self._decays_variable(variable):
             weight = keras.ops.convert_to_tensor(variable)
             gradient = gradient + self.coupled_weight_decay * weight
         super().update_step(gradient, variable, learning_rate)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        """All variables' updates, on TensorFlow without a detour where nothing is reduced.
+
+        Keras takes the gradients through `tf.distribute` on one device too, and makes
+        the same constants for each variable. The method is private to Keras: one that
+        calls another trains by `update_step`, with the same results.
+        """
+        if keras.backend.backend() != "tensorflow" or _distributed():
+            super()._backend_update_step(grads, trainable_variables, learning_rate)
+            return
+        rate, momentum, decay = (
+            keras.ops.convert_to_tensor(number, "float32")
+            for number in (learning_rate, self.momentum, self.coupled_weight_decay)
+        )
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            if self.momentum and _fit_one_operation(gradient, variable):
+                self._in_one_operation(gradient, variable, rate, momentum, decay)
+            else:
+                self.update_step(gradient, variable, learning_rate)
+
+    def _in_one_operation(self, gradient, variable, rate, momentum, decay):
+        """Updates a variable by TensorFlow's operation: Keras's own is a dozen to trace.
+
+        Momentum and decay are numbers, or tensors of them that variables share.
+        """
+        import tensorflow as tf
+
+        if self._decays_variable(variable):
+            gradient = gradient + decay * keras.ops.convert_to_tensor(variable)
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=self.momentums[self._get_variable_index(variable)].handle,
+            lr=rate,
+            grad=gradient,
+            momentum=momentum,
+            use_nesterov=self.nesterov,
+        )
+
+    def _decays_variable(self, variable):
+        decays = self._decays[self._get_variable_index(variable)]
+        return self.coupled_weight_decay and decays
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "coupled_weight_decay": self.coupled_weight_decay,
             "exclude_from_decay": self.exclude_from_decay,
         }
+
+
+def _distributed():
+    """Whether TensorFlow trains under a strategy."""
+    import tensorflow as tf
+
+    return tf.distribute.has_strategy()
+
+
+def _fit_one_operation(gradient, variable):
+    """Whether TensorFlow's operation for momentum takes a gradient and its variable."""
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    dense = isinstance(gradient, tf.Tensor)
+    return dense and gradient.dtype == variable.dtype == tf.float32

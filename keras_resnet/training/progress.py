@@ -1,6 +1,7 @@
 """A callback that prints one readable line on how training goes."""
 
 import datetime
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -20,6 +21,7 @@ from keras_resnet.training.line import Line
 
 SECONDS_BETWEEN = 0.5  # Of a line that redraws itself.
 SECONDS_BETWEEN_LINES = 60.0  # Of lines in a file or over a slow connection.
+SECONDS_IN_SILENCE = 3.0  # Before the first update: a small network needs no line.
 
 
 class Progress(keras.callbacks.Callback):
@@ -27,8 +29,10 @@ class Progress(keras.callbacks.Callback):
 
     Loss and metrics are running means over the epoch; the speed is that of the last
     seconds. The time left includes validation, and where the images change their size
-    it takes an update to last as long as it has pixels. Pass ``verbose=0`` to `fit`, or
-    Keras prints its own line as well.
+    it takes an update to last as long as it has pixels. Where the first update, for which
+    the network is traced and compiled, takes more than a few seconds, a line says so and
+    another how long it took. Pass ``verbose=0`` to `fit`, or Keras prints its own line
+    as well.
 
     Args:
         steps: `Steps` that count the updates; `None` asks the optimizer.
@@ -72,9 +76,42 @@ class Progress(keras.callbacks.Callback):
         self.drawn: float = 0.0
         self.drawn_at: int = 0
         self.last: tuple[dict[str, Any], float] = {}, 0.0
+        self.updated: bool = False  # Since it was made, over all calls of `fit`.
+        self.waits_since: float = 0.0
+        self.timer: threading.Timer | None = None
 
     def on_train_begin(self, logs: Logs = None) -> None:
         self.first, self.began = None, None
+        if not self.updated:
+            self.waits_since = time.monotonic()
+            self.timer = threading.Timer(SECONDS_IN_SILENCE, self._say_it_prepares)
+            self.timer.daemon = True
+            self.timer.start()
+
+    def on_test_begin(self, logs: Logs = None) -> None:
+        self.close()  # A validation that an earlier process left comes first.
+
+    def on_train_end(self, logs: Logs = None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Says nothing more by itself, as when training ends with an error."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer.join()  # Lest its line comes after the next one.
+            self.timer = None
+
+    def _say_it_prepares(self) -> None:
+        self.line.draw(
+            "Preparing the first update, which takes longer than the others."
+        )
+
+    def _say_it_is_prepared(self, now: float) -> None:
+        self.close()
+        self.updated = True
+        if now - self.waits_since > SECONDS_IN_SILENCE:
+            seconds = round(now - self.waits_since)
+            self.line.end(f"The first update took {seconds} s.")
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.epoch = epoch
@@ -88,6 +125,8 @@ class Progress(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         now = time.monotonic()
         self.last = logs or {}, now
+        if not self.updated:
+            self._say_it_is_prepared(now)
         if self.began is None:  # The first update also traces and compiles.
             done = updates_done(self.steps, self.model)
             self.began, self.first = now, done

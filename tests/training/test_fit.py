@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -383,3 +384,24 @@ def test_a_full_disk_costs_weights_and_no_checkpoint(
         assert f"after update {update} aren't kept in" in message
     assert kept(tmp_path) == {}
     assert updates_done(tmp_path / "checkpoints") == RECIPE.steps
+
+
+def test_fit_traces_the_network_once(tmp_path):
+    import tensorflow as tf
+
+    traced = []
+
+    class Noting(keras.layers.Layer):
+        def call(self, x, training=False):
+            traced.append(training)
+            return x
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(Noting()(inputs)))
+    recipe = replace(RECIPE, steps=2, validate_every=2, average=None)
+    compile_model(model, recipe, xla=False)
+    batches = tf.data.Dataset.from_tensor_slices(numbers(2 * SIZE, 0)).batch(SIZE)
+    traced.clear()
+    data = FitData(batches=lambda done: batches, validation=batches, examples=SIZE)
+    fit(model, recipe, data, tmp_path, verbose=0)
+    assert traced == [True, False]  # To train and to validate.

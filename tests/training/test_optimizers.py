@@ -70,6 +70,64 @@ def test_the_two_decays_exclude_each_other():
         CoupledSGD(0.1, coupled_weight_decay=-1)
 
 
+class ByKeras(CoupledSGD):
+    """The same by Keras's own operations."""
+
+    _backend_update_step = keras.optimizers.SGD._backend_update_step
+
+    def update_step(self, gradient, variable, learning_rate):
+        if self._decays[self._get_variable_index(variable)]:
+            gradient = gradient + self.coupled_weight_decay * variable
+        keras.optimizers.SGD.update_step(self, gradient, variable, learning_rate)
+
+
+def updating(kind, nesterov, count=2):
+    """A function that updates variables, and these with the optimizer's."""
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    variables = [
+        keras.Variable(rng.normal(size=(3, 500)).astype("float32"), name=name)
+        for name in ["gamma", *["kernel"] * (count - 1)]
+    ]
+    schedule = learning_rate(CosineDecay(learning_rate=0.1, warmup=0.2), 9)
+    optimizer = kind(
+        schedule,
+        momentum=0.9,
+        nesterov=nesterov,
+        coupled_weight_decay=0.01,
+        exclude_from_decay=("gamma",),
+    )
+    optimizer.build(variables)
+    update = tf.function(lambda gradients: optimizer.apply(gradients, variables))
+    return update, variables + optimizer.variables
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_one_operation_gives_the_bits_of_keras_own(nesterov):
+    update, variables = updating(CoupledSGD, nesterov)
+    update_by_keras, expected = updating(ByKeras, nesterov)
+    rng = np.random.default_rng(1)
+    for _ in range(4):
+        gradients = [rng.normal(size=(3, 500)).astype("float32") for _ in range(2)]
+        update(gradients)
+        update_by_keras(gradients)
+    for one, other in zip(variables, expected, strict=True):
+        assert one.path == other.path
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def test_a_variables_update_is_few_operations():
+    gradients = [np.zeros((3, 500), "float32")] * 20
+    counts = [
+        len(update.get_concrete_function(gradients[:n]).graph.get_operations())
+        for n in (10, 20)
+        for update, _ in [updating(CoupledSGD, True, n)]
+    ]
+    # The gradient's and the variables' places, a read, the decay and the update.
+    assert counts[1] - counts[0] <= 10 * 7
+
+
 def rate_at(schedule, step):
     return float(keras.ops.convert_to_numpy(schedule(step)))
 

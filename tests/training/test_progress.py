@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import time
 import tracemalloc
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from tests.helpers.terminal import Terminal, rows_of
 def written(monkeypatch, redraw, terminal=None):
     for name in ("SECONDS_BETWEEN", "SECONDS_BETWEEN_LINES"):
         monkeypatch.setattr(progress, name, 0.0)
+    monkeypatch.setattr(progress, "SECONDS_IN_SILENCE", 600)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(16)])
     model.compile(
         keras.optimizers.SGD(0.1),
@@ -57,6 +59,32 @@ def test_a_file_gets_no_line_twice(monkeypatch):
     text = written(monkeypatch, redraw=False)
     assert "\r" not in text
     assert text.count("\n") == 5 + 2  # The first update compiles.
+
+
+def test_a_long_first_update_is_told_of(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_IN_SILENCE", 0.05)
+    file = io.StringIO()
+    line = progress.Progress(Steps(6), redraw=False, file=file)
+    line.on_train_begin()
+    time.sleep(0.2)
+    line._say_it_is_prepared(line.waits_since + 25)
+    assert file.getvalue() == (
+        "Preparing the first update, which takes longer than the others.\n"
+        "The first update took 25 s.\n"
+    )
+    line.on_train_begin()  # Another call of `fit`, for which nothing is traced.
+    assert line.timer is None
+
+
+def test_an_end_before_the_first_update_is_silent(monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_IN_SILENCE", 0.2)
+    file = io.StringIO()
+    for end in ("on_train_end", "on_test_begin", "close"):
+        line = progress.Progress(file=file)
+        line.on_train_begin()
+        getattr(line, end)()
+    time.sleep(0.4)
+    assert file.getvalue() == ""
 
 
 def test_the_time_left_heeds_the_size_of_images():

@@ -94,8 +94,9 @@ def train(
     Args:
         recipe: Key of `RECIPES`, a `Recipe`, or the path of a TOML file of one.
             By default ``"quickstart"``, unless ``data`` is given.
-        data: Folder with a folder of images per class, or key of `DATASETS`, to train
-            on instead of the recipe's data, for as many epochs as the recipe has there.
+        data: Folder with a folder of images per class, or that TensorFlow Datasets wrote,
+            or key of `DATASETS`, to train on instead of the recipe's data, for as many
+            epochs as the recipe has there.
             Without a recipe, ``network`` is trained by one of ours. Where a name could
             be both, ``"./cifar10"`` is the folder, ``"tfds:cifar10"`` the data set.
         network: Key of `ARCHITECTURES`, or a `ResNetSpec`, instead of the recipe's.

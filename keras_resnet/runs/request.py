@@ -100,8 +100,8 @@ class TrainRequest:
     )
     data: str | os.PathLike[str] | None = option(
         None,
-        "folder with a folder of images per class, or a data set's name, to train on "
-        "instead of the recipe's data",
+        "folder with a folder of images per class, or that TensorFlow Datasets wrote, or "
+        "a data set's name, to train on instead of the recipe's data",
         group="own images",
         changes=True,
         path=True,

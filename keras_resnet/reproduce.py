@@ -87,9 +87,10 @@ def train(
     Args:
         recipe: Key of `RECIPES` or `DETECTION_RECIPES`, a `Recipe` or `DetectionRecipe`,
             or the path of a TOML file of one. ``"quickstart"``, unless ``data`` is given.
-        data: Folder with a folder of images per class (for a detector, as of
-            `detection.load_boxes`), or key of `DATASETS` or `BOX_DATASETS`, to train on
-            instead of the recipe's data, for as many epochs as the recipe has there.
+        data: Folder with a folder of images per class, or that TensorFlow Datasets wrote
+            (for a detector, as of `detection.load_boxes`), or key of `DATASETS` or
+            `BOX_DATASETS`, to train on instead of the recipe's data, for as many epochs as
+            the recipe has there.
             Without a recipe, ``network`` is trained by one of ours. Where a name could
             be both, ``"./cifar10"`` is the folder, ``"tfds:cifar10"`` the data set.
         network: Key of `ARCHITECTURES` or `DETECTORS`, a `ResNetSpec` or a

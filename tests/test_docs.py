@@ -36,7 +36,7 @@ PUBLIC_MODULES = (
     "keras_resnet.evaluation",
     "keras_resnet.runs.report",
 )
-TESTED_ELSEWHERE = {"serving", "your_own_loop"}
+TESTED_ELSEWHERE = {"many_images", "serving", "your_own_loop"}
 
 
 def public_names():

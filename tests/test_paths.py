@@ -19,12 +19,13 @@ from keras_resnet.export import load as exported
 from keras_resnet.export.converters import export_classifier
 from keras_resnet.export.saved_model import export_saved_model
 from keras_resnet.files import local_path, sha256_of
+from keras_resnet.runs.answers import check_table, write_table
 from keras_resnet.runs.convert import convert
 from keras_resnet.runs.detector_predict import check_folder
 from keras_resnet.runs.evaluate import evaluate
 from keras_resnet.runs.export import export
 from keras_resnet.runs.places import folder_of, where
-from keras_resnet.runs.predict import check_table, files, load_classifier, write_table
+from keras_resnet.runs.predict import files, load_classifier
 from keras_resnet.runs.record import read_record, write_record
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.servable import servable

@@ -29,6 +29,7 @@ def predict(options: argparse.Namespace, detector: Any) -> int:
 
     from keras_resnet.runs.detector_predict import (
         check_folder,
+        check_suffix,
         detect_files,
         draw_detections,
         write_detections,
@@ -36,6 +37,8 @@ def predict(options: argparse.Namespace, detector: Any) -> int:
     from keras_resnet.runs.predict import files
 
     refuse(options, ("top",), "detects objects")
+    if options.output is not None:
+        check_suffix(options.output)
     if options.pictures is not None:
         check_folder(options.pictures, options.overwrite)
     images = files(options.images)

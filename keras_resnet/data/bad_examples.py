@@ -75,13 +75,17 @@ def bad_records(
     """Finds the records of a streamed split that can't be trained on.
 
     Args:
-        records: `tf.data.Dataset` of (encoded image, label).
-        count: How many there are.
+        records: `tf.data.Dataset` of (encoded image, label) that ends, whatever can't be
+            read of it.
+        count: How many there must be.
         channels: 1 or 3.
         classes: Number of classes.
 
     Returns:
         A dictionary from the positions of the bad to the reason.
+
+    Raises:
+        tf.errors.OpError: If a file is damaged or lacks records.
     """
     tf = tensorflow()
     from keras_resnet.data.decoding import decode
@@ -100,8 +104,10 @@ def bad_records(
     positions = np.flatnonzero(~good)
     if not len(positions):
         return {}
+    # What is wrong with the files themselves is an error here.
+    whole = records.apply(tf.data.experimental.assert_cardinality(count))
     suspects = threads.without_autotuning(
-        records.enumerate().filter(
+        whole.enumerate().filter(
             lambda index, record: tf.reduce_any(index == positions)
         )
     )

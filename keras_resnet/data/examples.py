@@ -67,11 +67,16 @@ class StreamedExamples:
         size: Number of examples of that data set.
         shuffle_buffer: Examples that are held to draw the next one from. 8,192 JPEG
             files of ImageNet's 110 kB take 0.9 GB.
+        at: Where the files can be read in any order, a function, for graphs of this
+            process, from positions in that data set, int64 ``(n,)``, to encoded images,
+            string ``(n,)``, and labels, int64 ``(n,)``. Then nothing is held, and every
+            epoch is a permutation of all examples.
     """
 
     read: Callable[[], Any]
     size: int
     shuffle_buffer: int = 8_192
+    at: Callable[[Any], tuple[Any, Any]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +93,12 @@ class Splits:
             order, the pixels or encoded images; of files, what
             `identity.fingerprint_of_files` says (of a split by position, as of earlier
             versions, path and size alone); of streamed examples, the names and sizes of
-            the TFRecord files and the number of examples. Empty where `folders.load`
+            their files and the number of examples. Empty where `folders.load`
             was told to split none off.
         skipped: What was left out, an undecodable image or a label out of range: path
             or split and position, and why.
-        root: The folder that paths are relative to; `None` of a data set by name.
+        root: The folder that paths are relative to; `None` of a data set by name and of
+            `shards`.
         split_by: How a folder's validation images were chosen, ``"path"`` or, as of
             earlier versions, ``"position"``; `None` of a data set by name.
     """

@@ -6,6 +6,7 @@ sees the same images; `pipelines` begins at the position of any update.
 
 from __future__ import annotations
 
+from keras_resnet.data import records
 from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.devices.host import Dataset, Tensor, tensorflow
 
@@ -86,9 +87,12 @@ def shuffled_records(
     if not isinstance(examples, StreamedExamples):
         indices = permutations(examples.size, seed, first, end)
         return look_up(examples, indices.unbatch())
+    if examples.at is not None:
+        indices = permutations(examples.size, seed, first, end)
+        return records.read_at(indices.rebatch(records.AT_A_TIME), examples.at)
 
     epochs, done = _epochs(examples.size, first, end)
-    records = examples.read().apply(
+    stream = examples.read().apply(
         tf.data.experimental.assert_cardinality(examples.size)
     )
 
@@ -98,7 +102,7 @@ def shuffled_records(
         epoch_seed = tf.random.stateless_uniform(
             [], draw_seed(seed, SHUFFLING, epoch), maxval=2**31 - 1, dtype=tf.int64
         )
-        return records.shuffle(
+        return stream.shuffle(
             examples.shuffle_buffer, seed=epoch_seed, reshuffle_each_iteration=False
         ).skip(tf.cast(done(epoch), tf.int64))
 

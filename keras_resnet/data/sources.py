@@ -6,7 +6,6 @@ training set; the test set never lends an example to the validation set.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pathlib
 
@@ -14,24 +13,16 @@ import numpy as np
 
 from keras_resnet.config.datasets import DATASETS
 from keras_resnet.config.lookup import find
-from keras_resnet.data import threads
-from keras_resnet.data.bad_examples import (
-    BAD_SHARE,
-    bad_records,
-    check_share,
-    decode_all,
-    remembered,
-    without,
-)
+from keras_resnet.data import records, streams, threads
+from keras_resnet.data.bad_examples import BAD_SHARE, check_share, decode_all
 from keras_resnet.data.download import is_prepared, prepared_builder
 from keras_resnet.data.examples import (
     Examples,
     Splits,
-    StreamedExamples,
     fingerprint,
     split_off_validation,
 )
-from keras_resnet.devices.host import plain_message, tensorflow
+from keras_resnet.devices.host import tensorflow
 
 BUNDLED = pathlib.Path(__file__).parent / "bundled" / "fashion_mini.npz"
 
@@ -67,7 +58,7 @@ def load(
         return _load_bundled(name, spec)
     builder = prepared_builder(spec.tfds, _expanded(data_dir))
     for split in (spec.train, spec.test):
-        _check_files_exist(builder, split)
+        records.check_files(builder, split)
     if spec.storage == "stream":
         return _load_streamed(name, spec, builder, bad_share)
     return _load_into_memory(name, spec, builder, bad_share)
@@ -140,59 +131,34 @@ def _load_into_memory(name, spec, builder, bad_share):
 
 
 def _load_streamed(name, spec, builder, bad_share):
-    tf = tensorflow()
-    digest = hashlib.sha256(f"{spec.validation}".encode())
-    for split in (spec.train, spec.test):
-        digest.update(f"{split} {builder.info.splits[split].num_examples}".encode())
-        for file in builder.info.splits[split].filepaths:
-            size = tf.io.gfile.stat(os.fspath(file)).length
-            digest.update(f"{pathlib.Path(file).name} {size}".encode())
-    skipped = []
-
-    def streamed(split):
-        records = _records(builder, split)
-        count = builder.info.splits[split].num_examples
-        what = f"{split!r} of {builder.info.full_name}"
-        try:
-            bad = remembered(
-                f"{name} {split} {digest.hexdigest()}",
-                lambda: bad_records(
-                    records, count, spec.preprocessing.channels, spec.classes
-                ),
-                count=count,
-                what=what,
-            )
-        except tf.errors.OpError as error:
-            raise _unreadable(builder, split, error) from error
-        names = _named(split, bad)
-        check_share(names, count, what, bad_share)
-        skipped.extend(names)
-        return StreamedExamples(
-            read=lambda: threads.without_autotuning(
-                without(_records(builder, split), list(bad))
-            ),
-            size=count - len(bad),
-        )
-
-    splits = {
+    source = streams.Source(
+        name=name,
+        builder=builder,
+        classes=spec.classes,
+        channels=spec.preprocessing.channels,
+        bad_share=bad_share,
+        sha256=streams.fingerprint(
+            builder, (spec.train, spec.test), f"{spec.validation}"
+        ),
+    )
+    parts = {
         # Drawing it balanced would take a pass over all of the files.
-        "train": streamed(f"{spec.train}[{spec.validation}:]"),
-        "validation": streamed(f"{spec.train}[:{spec.validation}]"),
-        "test": streamed(spec.test),
+        "train": f"{spec.train}[{spec.validation}:]",
+        "validation": f"{spec.train}[:{spec.validation}]",
+        "test": spec.test,
     }
+    sets, skipped = {}, ()
+    for kind, split in parts.items():
+        sets[kind], left_out = streams.streamed(source, split)
+        skipped += left_out
     return Splits(
-        **splits,
+        **sets,
         class_names=_class_names(builder, spec),
         name=name,
         version=str(builder.version),
-        sha256=digest.hexdigest(),
-        skipped=tuple(skipped),
+        sha256=source.sha256,
+        skipped=skipped,
     )
-
-
-def _named(split, bad):
-    """What is left out, as `Splits.skipped` has it."""
-    return tuple(f"{split}[{index}] ({bad[index]})" for index in sorted(bad))
 
 
 def _class_names(builder, spec):
@@ -203,35 +169,21 @@ def _class_names(builder, spec):
     return spec.class_names if nameless and spec.class_names else names
 
 
-def _records(builder, split):
-    """The (encoded image, label) pairs of a TFDS split, always in the same order."""
-    import tensorflow_datasets as tfds
-
-    records = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        # Copies exist whose records hold JPEG where features.json says PNG.
-        decoders={"image": tfds.decode.SkipDecoding()},
-        read_config=tfds.ReadConfig(try_autocache=False),
-    )
-    return records.map(lambda record: (record["image"], record["label"]))
-
-
 def _read_split(builder, split, spec, bad_share):
     """Reads a whole TFDS split into memory, without what is bad, which it names."""
     tf = tensorflow()
     # TFDS itself compares the number of records with dataset_info.json.
     try:
-        contents, labels = _gather(_records(builder, split))
+        contents, labels = _gather(records.in_order(builder, split))
     except tf.errors.OpError as error:
-        raise _unreadable(builder, split, error) from error
+        raise records.unreadable(builder, split, error) from error
     labels = labels.astype(np.int32)
     channels = spec.preprocessing.channels
     images, bad = decode_all(contents, channels, keep=spec.storage == "pixels")
     for index in np.flatnonzero((labels < 0) | (labels >= spec.classes)):
         bad[int(index)] = f"label {labels[index]}, must be 0 to {spec.classes - 1}"
     good = np.setdiff1d(np.arange(len(labels)), list(bad))
-    names = _named(split, bad)
+    names = streams.named(split, bad)
     check_share(names, len(labels), f"{split!r} of {builder.info.full_name}", bad_share)
     examples = contents if images is None else images
     if bad:
@@ -239,42 +191,11 @@ def _read_split(builder, split, spec, bad_share):
     return Examples(examples, labels), names
 
 
-def _gather(records):
+def _gather(pairs):
     """Images and labels of a data set, each in one array."""
     images, labels = [], []
-    batches = threads.without_autotuning(records.batch(1_000))
+    batches = threads.without_autotuning(pairs.batch(1_000))
     for image_batch, label_batch in batches.as_numpy_iterator():
         images.append(image_batch)
         labels.append(label_batch)
     return np.concatenate(images), np.concatenate(labels)
-
-
-def _check_files_exist(builder, split):
-    for file in builder.info.splits[split].filepaths:
-        if not tensorflow().io.gfile.exists(os.fspath(file)):
-            raise FileNotFoundError(
-                f"The split {split!r} of {builder.info.full_name} must have the file "
-                f"{file}. Copy or download it again."
-            )
-
-
-def _unreadable(builder, split, error):
-    return ValueError(
-        f"The split {split!r} in {builder.data_path} can't be read "
-        f"({plain_message(error)}). "
-        f"{_name_corrupt_file(builder, split.split('[')[0])} Copy or download it again."
-    )
-
-
-def _name_corrupt_file(builder, split) -> str:
-    """Says which TFRecord file is damaged, or which ones could be."""
-    tf = tensorflow()
-    files = [str(file) for file in builder.info.splits[split].filepaths]
-    for file in files:
-        try:
-            records = tf.data.TFRecordDataset(file).batch(1_000)
-            for _ in threads.without_autotuning(records):
-                pass
-        except tf.errors.OpError:
-            return f"The file {file} is corrupt."
-    return f"Its files: {', '.join(files)}."

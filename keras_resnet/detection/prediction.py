@@ -48,8 +48,7 @@ def write_detections(
         ValueError: If it has another suffix.
     """
     path = local_path(path)
-    if path.suffix not in TABLES:
-        raise ValueError(f"`path` must end in {' or '.join(TABLES)}. Received: {path}.")
+    check_suffix(path)
     if path.suffix == ".csv":
         replace_file(path, lambda file: _write_csv(file, answers, class_names))
         return
@@ -60,6 +59,16 @@ def write_detections(
         path,
         lambda file: file.write_text(text, encoding="utf-8", errors="backslashreplace"),
     )
+
+
+def check_suffix(path: str | os.PathLike[str]) -> None:
+    """Raises `ValueError` if `write_detections` can't write a file of this name."""
+    path = local_path(path)
+    if path.suffix not in TABLES:
+        raise ValueError(
+            f"Detections go into files that end in {' or '.join(TABLES)}. Received: "
+            f"{path}."
+        )
 
 
 def _write_csv(path, answers, class_names):

@@ -25,7 +25,7 @@ from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.recipe_files import changed, read_recipe
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.spec import ResNetSpec
-from keras_resnet.data import folders, sources
+from keras_resnet.data import folders, shards, sources
 from keras_resnet.data.box_folders import check_no_boxes
 from keras_resnet.data.download import not_here
 from keras_resnet.data.examples import Splits
@@ -184,6 +184,10 @@ def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
         return sources.load(name, data_dir=request.data_dir)
     if not isinstance(data, os.PathLike) and not local_path(data).exists():
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
+    if shards.is_shards(data):
+        asked = request.val_fraction, request.group, request.bit_depth
+        shards.check_options(data, *asked)
+        return shards.load(data, val_fraction=val_fraction(request))
     check_no_boxes(data)
     folders.check_val_fraction(data, request.val_fraction, request.group)
     name = request.name or run_name(request, recipe, folders.name_of(data))

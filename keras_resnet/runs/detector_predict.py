@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 
 from keras_resnet.detection.inference import detect_files
-from keras_resnet.detection.prediction import draw_detections, write_detections
+from keras_resnet.detection.prediction import (
+    draw_detections,
+    write_detections,
+)
 from keras_resnet.files import local_path
 from keras_resnet.targets import check_place
 

@@ -18,7 +18,7 @@ from keras_resnet.config.class_names import (
     told_apart,
 )
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.data import folders, sources
+from keras_resnet.data import folders, shards, sources
 from keras_resnet.data.examples import Examples, Splits, StreamedExamples, join
 from keras_resnet.data.listing import as_text
 from keras_resnet.data.splitting import PATH, with_validation
@@ -85,7 +85,7 @@ def _relabelled(examples: StreamedExamples, places: np.ndarray) -> StreamedExamp
             lambda image, label: (image, tf.gather(places, label))
         )
 
-    return replace(examples, read=read)
+    return replace(examples, read=read, at=None)
 
 
 def _unnamed(run):
@@ -158,6 +158,8 @@ def examples_of(
     if data in DATASETS:
         splits = sources.load(data, data_dir=data_dir)
         return splits, split or "test", getattr(splits, split or "test")
+    if os.path.isdir(data) and shards.is_shards(data):
+        return examples_of_shards(run, data, split)
     if data == trained_on:
         _check_own_folder(run, data)
     splits = folders.load(data, val_fraction=0)
@@ -187,6 +189,40 @@ def examples_of(
     if splits.validation is None:
         return splits, "all", splits.train
     return splits, "all", join(splits.train, splits.validation)
+
+
+def examples_of_shards(
+    run: Run, data: str, split: str | None
+) -> tuple[Splits, str, Examples | StreamedExamples | None]:
+    """Finds the examples to measure a run on in a folder that TFDS wrote.
+
+    Args:
+        run: The run.
+        data: The folder's full path.
+        split: As of `examples_of`.
+
+    Returns:
+        As of `examples_of`. By default, of other data than the run's own it is the test
+        split, else the validation split, else all.
+
+    Raises:
+        ValueError: If the folder has changed since the run was trained on it, or can't be
+            read.
+    """
+    fraction = run.record.get("overrides", {}).get("val_fraction", 0)
+    splits = shards.load(data, val_fraction=fraction)
+    if splits.sha256 == run.record.get("dataset", {}).get("sha256"):
+        return splits, split or "test", getattr(splits, split or "test")
+    if data == own_data(run):
+        raise ValueError(
+            f"{data} must hold the shards that the run was trained on, and their names or "
+            "sizes have changed since. Name others with `data` (--data)."
+        )
+    splits = shards.load(data, val_fraction=0)
+    if split is None:
+        names = ("test", "validation", "train")
+        split = next(name for name in names if getattr(splits, name) is not None)
+    return splits, split, getattr(splits, split)
 
 
 def _check_own_folder(run: Run, data: str) -> None:

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_resnet.config.image_formats import SUFFIXES
 from keras_resnet.config.preprocessing import Preprocessing
-from keras_resnet.data.image_files import read_image
+from keras_resnet.data.image_files import decoded, read_image
 from keras_resnet.data.listing import as_text, by_reason, list_images, say_left_out
 from keras_resnet.devices.find import warn_of_unused_card
 from keras_resnet.export.load import find_exported, load_exported
-from keras_resnet.files import local_path, replace_file
+from keras_resnet.files import local_path
+from keras_resnet.runs.answers import Answer
 from keras_resnet.runs.detector_data import Detector, as_predictor
 from keras_resnet.runs.detector_run import DetectorRun
 from keras_resnet.runs.load import BATCH, load
 from keras_resnet.runs.ranking import check_top, ranked
-from keras_resnet.targets import check_place
-
-if TYPE_CHECKING:  # It imports LitServe.
-    pass
-
-TABLES = (".csv", ".json")
-# Of an image, class names and probabilities; or why it can't be read.
-Answer: TypeAlias = tuple[pathlib.Path, list[tuple[str, float]] | ValueError]
 
 
 class Classifier(NamedTuple):
@@ -139,18 +130,19 @@ def _without_images(folder):
 
 
 def predict(
-    classifier: Classifier, images: Sequence[pathlib.Path], *, top: int = 3
+    classifier: Classifier, images: Sequence[pathlib.Path | bytes], *, top: int = 3
 ) -> Iterator[Answer]:
     """Names what is on image files, batch by batch.
 
     Args:
         classifier: A `Classifier`.
-        images: Paths of image files.
+        images: Paths of image files, or their bytes, as other programs hand them over.
         top: How many classes to name at most.
 
     Returns:
-        An iterator. For each image, in order, ``(path, answer)``: a list of ``(class name,
-        probability)``, likeliest first, or the ``ValueError`` of one that can't be read.
+        An iterator. For each image, in order, ``(image, answer)``: the image as it was
+        given; a list of ``(class name, probability)``, likeliest first, or the
+        ``ValueError`` of one that can't be read.
 
     Raises:
         ValueError: If ``top`` is not a positive integer.
@@ -161,103 +153,24 @@ def predict(
 
 def _answers(scores, names, preprocessing, images, top):
     for start in range(0, len(images), BATCH):
-        paths = images[start : start + BATCH]
-        prepared = [_read(path, preprocessing) for path in paths]
+        some = images[start : start + BATCH]
+        prepared = [_read(image, preprocessing) for image in some]
         good = [image for image in prepared if not isinstance(image, ValueError)]
         rows = iter(scores(np.stack(good)) if good else ())
-        for path, image in zip(paths, prepared, strict=True):
-            if isinstance(image, ValueError):
-                yield path, image
+        for image, pixels in zip(some, prepared, strict=True):
+            if isinstance(pixels, ValueError):
+                yield image, pixels
                 continue
             row = next(rows)
-            yield path, ranked(row, names, top)
+            yield image, ranked(row, names, top)
 
 
-def _read(path, preprocessing):
-    if path.is_dir():
-        return ValueError(_without_images(path))
+def _read(image, preprocessing):
     try:
-        return read_image(path, preprocessing)
+        if isinstance(image, bytes):
+            return decoded(image, preprocessing, "The image")
+        if image.is_dir():
+            return ValueError(_without_images(image))
+        return read_image(image, preprocessing)
     except (OSError, ValueError) as error:
         return ValueError(str(error))
-
-
-def check_table(path: str | os.PathLike[str], overwrite: bool = False) -> None:
-    """Checks that `write_table` can write a file.
-
-    Raises:
-        FileExistsError: If it exists and may not be replaced, or is a folder.
-        FileNotFoundError: If there is no folder for it.
-        PermissionError: If nothing can be written there.
-        ValueError: If it has another suffix than `TABLES`.
-    """
-    path = local_path(path)
-    if path.suffix not in TABLES:
-        raise ValueError(
-            f"`output` (--output) must end in {' or '.join(TABLES)}. Received: {path}."
-        )
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"There must be a folder to write {path.name} into: {path.parent}."
-        )
-    check_place(path, "`output` (--output)")
-    if path.is_dir():
-        raise FileExistsError(
-            f"`output` (--output) must be a file. Received: {path}, a folder. Choose "
-            "another name."
-        )
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"`output` (--output) must not exist yet. Received: {path}. Choose another "
-            "name, or pass --overwrite."
-        )
-
-
-def write_table(path: str | os.PathLike[str], answers: Sequence[Answer]) -> None:
-    """Writes answers of `predict`: CSV, a column for each class and probability, or JSON.
-
-    Args:
-        path: Of the file, which ends in .csv or .json. It appears when complete.
-        answers: List of what `predict` yields. Images that can't be read have their
-            error in place of classes.
-
-    Raises:
-        OSError: If it can't be written, such as to a disk that is full by now.
-    """
-    path = local_path(path)
-    write = _write_csv if path.suffix == ".csv" else _write_json
-    replace_file(path, lambda file: write(file, answers))
-
-
-def _write_csv(path, answers):
-    most = max((len(a) for _, a in answers if isinstance(a, list)), default=0)
-    header = ["image"]
-    for place in range(1, most + 1):
-        header += [f"class_{place}", f"probability_{place}"]
-    # Old disks have names that are no UTF-8: they are written as they are.
-    with open(
-        path, "w", newline="", encoding="utf-8", errors="surrogateescape"
-    ) as file:
-        writer = csv.writer(file)
-        writer.writerow([*header, "error"])
-        for image, answer in answers:
-            good = isinstance(answer, list)
-            cells = [cell for pair in answer for cell in pair] if good else []
-            cells += [""] * (len(header) - 1 - len(cells))
-            writer.writerow([image, *cells, "" if good else answer])
-
-
-def _write_json(path, answers):
-    rows = []
-    for image, answer in answers:
-        row = {"image": str(image)}
-        if isinstance(answer, list):
-            row["predictions"] = [
-                {"class": name, "probability": share} for name, share in answer
-            ]
-        else:
-            row["error"] = str(answer)
-        rows.append(row)
-    text = json.dumps(rows, indent=2, ensure_ascii=False) + "\n"
-    # What is no UTF-8 in a name becomes JSON's own escapes.
-    path.write_text(text, encoding="utf-8", errors="backslashreplace")

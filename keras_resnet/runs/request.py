@@ -102,8 +102,9 @@ class TrainRequest:
     )
     data: str | os.PathLike[str] | None = option(
         None,
-        "folder with a folder of images per class, for a detector images with boxes in "
-        "VOC's or COCO's form, or a data set's name, to train on instead of the recipe's",
+        "folder with a folder of images per class, or that TensorFlow Datasets wrote, for "
+        "a detector images with boxes in VOC's or COCO's form, or a data set's name, to "
+        "train on instead of the recipe's",
         group="own images",
         changes=True,
         path=True,

@@ -16,7 +16,7 @@ from keras_resnet.devices.find import ALONE, Devices
 from keras_resnet.training import callbacks, checkpoint, optimizers
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.history import HistoryLog
-from keras_resnet.training.progress import Progress
+from keras_resnet.training.progress import progress_of
 from keras_resnet.training.saving import BeforeValidation, Checkpoint
 from keras_resnet.training.schedules import learning_rate
 from keras_resnet.training.snapshots import Snapshots
@@ -146,7 +146,7 @@ def fit(
 
     in_epoch = () if epoch_ends(steps.done) else metrics
     saving = Checkpoint(checkpoints, stateful, steps, epoch_ends, in_epoch, devices)
-    shown = _progress(recipe, steps, data.examples, verbose if devices.chief else 0)
+    shown = progress_of(recipe, steps, data.examples, verbose if devices.chief else 0)
     chosen = [
         steps,
         _stop_at_nan(steps, checkpoints, devices, epoch_ends),
@@ -213,21 +213,6 @@ def _stop_at_nan(steps, checkpoints, devices, epoch_ends):
 
     stop = callbacks.StopAtNaN(steps, advice)
     return stop
-
-
-def _progress(recipe, steps, examples, verbose):
-    """The callback that prints how far training is, if anything is to be printed."""
-    if not verbose:
-        return []
-    progress = Progress(
-        steps,
-        total=recipe.steps,
-        batch_size=recipe.batch_size,
-        examples=examples,
-        image_sizes=recipe.image_sizes,
-        redraw=None if verbose == 1 else False,
-    )
-    return [progress]
 
 
 def _begin(model, recipe, done, devices, verbose):

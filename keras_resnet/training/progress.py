@@ -9,6 +9,7 @@ from typing import Any, TextIO
 import keras
 import numpy as np
 
+from keras_resnet.config.detection_recipe import EitherRecipe
 from keras_resnet.config.recipe import first_steps
 from keras_resnet.training.callbacks import (
     Logs,
@@ -214,3 +215,27 @@ def _said(name: str, value: float) -> str:
         return f"{name} {100 * value:.2f} %"
     # The average precision of detectors is in percent.
     return f"{name} {value:.2f} %" if "precision" in name else f"{name} {value:.4f}"
+
+
+def progress_of(
+    recipe: EitherRecipe, steps: Steps, examples: int, verbose: int
+) -> list[Progress]:
+    """The callback that prints how far a recipe's training is, if anything is printed.
+
+    Args:
+        recipe: What is trained by.
+        steps: They count the updates.
+        examples: Number of training images.
+        verbose: As of `fit.fit`.
+    """
+    if not verbose:
+        return []
+    progress = Progress(
+        steps,
+        total=recipe.steps,
+        batch_size=recipe.batch_size,
+        examples=examples,
+        image_sizes=recipe.image_sizes,
+        redraw=None if verbose == 1 else False,
+    )
+    return [progress]

@@ -24,12 +24,12 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.config.schedules import CosineDecay
 from keras_resnet.data import cache, folders
+from keras_resnet.data.examples import Examples, StreamedExamples
 from keras_resnet.data.images import normalize, prepare, resize_and_crop
 from keras_resnet.data.pipelines import (
     evaluation_batches,
     training_batches,
 )
-from keras_resnet.data.sources import Examples, StreamedExamples
 from keras_resnet.devices import limits
 
 SIZE = 23  # Examples; no batch size below divides it.
@@ -38,9 +38,15 @@ P = Preprocessing(
 )
 PAD = PadCropFlip(padding=2)
 SCALE = ScaleCropFlip(shorter_side=(12, 20))
-KINDS = ("pixels", "encoded", "files", "streamed")
+KINDS = ("pixels", "encoded", "files", "streamed", "indexed")
 # Each kind and each augmentation once; the rest of the product is exhaustive.
-ONCE = (("pixels", PAD), ("encoded", SCALE), ("files", None), ("streamed", PAD))
+ONCE = (
+    ("pixels", PAD),
+    ("encoded", SCALE),
+    ("files", None),
+    ("streamed", PAD),
+    ("indexed", PAD),
+)
 EACH = pytest.mark.parametrize(
     ("kind", "augmentation"),
     [
@@ -65,6 +71,15 @@ def fake_stream(images, labels):
     )
 
 
+def fake_shards(images, labels):
+    """`StreamedExamples` with random access."""
+
+    def at(positions):
+        return tf.gather(images, positions), tf.gather(labels, positions)
+
+    return replace(fake_stream(images, labels), at=at)
+
+
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory):
     """The same images in every form. Labels number them."""
@@ -81,6 +96,7 @@ def examples(tmp_path_factory):
         "encoded": Examples(np.array(encoded, dtype=object), labels),
         "files": Examples(np.array([str(p) for p in paths], dtype=object), labels),
         "streamed": fake_stream(encoded, labels.astype(np.int64)),
+        "indexed": fake_shards(encoded, labels.astype(np.int64)),
     }
 
 
@@ -208,7 +224,8 @@ def test_forms_of_the_same_images_give_the_same_batches(examples):
     for augmentation in (None, PAD, SCALE):
         pixels = batches_of(examples["pixels"], augmentation)
         assert same(batches_of(examples["encoded"], augmentation), pixels)
-        assert same(batches_of(examples["files"], augmentation), pixels)
+        for kind in ("files", "indexed"):
+            assert same(batches_of(examples[kind], augmentation), pixels)
 
 
 def test_padding_is_zero_after_normalization(examples):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from keras_resnet.config.datasets import DATASETS
-from keras_resnet.data import folders, sources
+from keras_resnet.data import folders, records, sources, streams
 from keras_resnet.data.bundled import make_fashion_mini
 from keras_resnet.data.download import prepared_builder
 from keras_resnet.data.examples import Examples, split_off_validation
@@ -508,13 +508,16 @@ def fake_builder(monkeypatch, contents, labels):
     import tensorflow as tf
 
     monkeypatch.setattr(
-        sources,
-        "_records",
-        lambda builder, split: tf.data.Dataset.from_tensor_slices((contents, labels)),
+        records,
+        "in_order",
+        lambda *_, **__: tf.data.Dataset.from_tensor_slices((contents, labels)),
     )
     features = {"label": SimpleNamespace(names=["0"])}
     info = SimpleNamespace(
-        full_name="fake/1.0.0", features=features, splits=FakeSplits()
+        full_name="fake/1.0.0",
+        features=features,
+        splits=FakeSplits(),
+        file_format="tfrecord",
     )
     return SimpleNamespace(info=info, version="1.0.0", data_path="fake")
 
@@ -540,7 +543,7 @@ def test_bad_records_of_a_streamed_set_are_looked_for_once(tmp_path, monkeypatch
     with pytest.raises(ValueError, match=r"fake/1.0.0, where 2 of 40 are bad"):
         sources._load_streamed("fake", spec, builder, 0.01)
     looked = []
-    monkeypatch.setattr(sources, "bad_records", lambda *_: looked.append(1) or {})
+    monkeypatch.setattr(streams, "bad_records", lambda *_: looked.append(1) or {})
     splits = sources._load_streamed("fake", spec, builder, 0.05)
     # The first split was looked through before the error, and is not again.
     assert len(looked) == 2

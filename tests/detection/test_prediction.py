@@ -40,7 +40,7 @@ def test_json_is_cocos_form_of_results(tmp_path):
         "category_name": "white",
     }
     assert [row["category_id"] for row in rows] == [7, 4]
-    with pytest.raises(ValueError, match="must end in .csv or .json"):
+    with pytest.raises(ValueError, match="that end in .csv or .json"):
         write_detections(tmp_path / "found.txt", ANSWERS, NAMES)
 
 

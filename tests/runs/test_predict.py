@@ -13,7 +13,9 @@ import pytest
 
 from keras_resnet.__main__ import main
 from keras_resnet.data import sources
-from keras_resnet.runs.predict import check_table, files, load_classifier, predict
+from keras_resnet.runs import answers
+from keras_resnet.runs.answers import check_table
+from keras_resnet.runs.predict import files, load_classifier, predict
 from tests.conftest import REPOSITORY
 
 tf = pytest.importorskip("tensorflow")
@@ -35,10 +37,12 @@ def photos(tmp_path):
     return folder
 
 
-def test_a_folder_becomes_a_table(photos, tmp_path, capsys):
+def test_a_folder_becomes_a_table(photos, tmp_path, capsys, monkeypatch):
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(answers, "GROUP", 16)
     arguments = ["predict", str(TRAINED), str(photos), "--top", "2", "--output"]
-    table, text = tmp_path / "x.csv", tmp_path / "x.json"
-    for file in (table, text):
+    table, text, columns = (tmp_path / f"x{suffix}" for suffix in answers.TABLES)
+    for file in (table, text, columns):
         # The others are answered all the same.
         with pytest.warns(UserWarning, match=r"photos there .* left out: 1 × \.txt\.$"):
             assert main([*arguments, str(file)]) == 1
@@ -75,11 +79,17 @@ def test_a_folder_becomes_a_table(photos, tmp_path, capsys):
     ]
     assert "must be a JPEG" in bad["error"] and bad["class_1"] == ""
     assert "must be a JPEG" in other["error"] and "predictions" not in other
+    found = pq.ParquetFile(columns)
+    assert found.num_row_groups == 3  # Of 16, 16 and 9 rows.
+    for row, parts in zip(rows, found.read().to_pylist(), strict=True):
+        said = {name: "" if cell is None else str(cell) for name, cell in parts.items()}
+        assert said == row
     assert not list(tmp_path.glob("writing_*"))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
 def test_names_that_are_no_utf8_are_answered(tmp_path, capfd):
+    pq = pytest.importorskip("pyarrow.parquet")
     pixels = sources.load("fashion_mini").test.images[0]
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"
     with open(name, "wb") as file:
@@ -87,9 +97,11 @@ def test_names_that_are_no_utf8_are_answered(tmp_path, capfd):
     path = os.fsdecode(name)
     assert main(["predict", str(TRAINED), path]) == 0
     assert "caf\ufffd.png: " in capfd.readouterr().out
-    table, text = tmp_path / "x.csv", tmp_path / "x.json"
-    for file in (table, text):
+    table, text, columns = (tmp_path / f"x{suffix}" for suffix in answers.TABLES)
+    for file in (table, text, columns):
         assert main(["predict", str(TRAINED), path, "--output", str(file)]) == 0
+    [shown] = pq.read_table(columns)["image"].to_pylist()
+    assert shown == f"{tmp_path}/caf\\xe9.png"
     assert name in table.read_bytes()
     [entry] = json.loads(text.read_text(encoding="utf-8"))
     assert entry["image"] == path and len(entry["predictions"]) == 3
@@ -112,7 +124,7 @@ def test_wrong_tables_are_refused_before_the_work(photos, tmp_path, capsys):
     there.write_text("mine")
     (tmp_path / "folder.csv").mkdir()
     for output, message in (
-        ("x.txt", "must end in .csv or .json"),
+        ("x.txt", "must end in .csv, .json or .parquet"),
         ("nowhere/x.csv", "There must be a folder"),
         ("there.csv", "must not exist yet"),
         ("folder.csv --overwrite", "folder.csv, a folder"),
@@ -130,7 +142,7 @@ def test_answers_of_a_table_that_cannot_be_written_are_printed(
     def full(path, write):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("keras_resnet.runs.predict.replace_file", full)
+    monkeypatch.setattr("keras_resnet.runs.answers.replace_file", full)
     table = tmp_path / "x.csv"
     words = ["predict", str(TRAINED), str(photos / "b/00.PNG"), "--output", str(table)]
     assert main(words) == 1
@@ -171,10 +183,47 @@ def test_a_missing_file_is_an_answer_among_others(photos, tmp_path, capsys):
 def test_a_folder_without_images_is_an_answer_among_others(photos, tmp_path):
     (tmp_path / "empty").mkdir()
     images = files([photos / "b/00.PNG", tmp_path / "empty", photos / "b/02.PNG"])
-    answers = dict(predict(load_classifier(TRAINED), images))
-    assert list(answers) == images
-    assert "empty must hold images" in str(answers[tmp_path / "empty"])
-    assert all(isinstance(answers[path], list) for path in (images[0], images[2]))
+    found = dict(predict(load_classifier(TRAINED), images))
+    assert list(found) == images
+    assert "empty must hold images" in str(found[tmp_path / "empty"])
+    assert all(isinstance(found[path], list) for path in (images[0], images[2]))
+
+
+def test_bytes_are_answered_as_their_files_are(photos):
+    classifier = load_classifier(TRAINED)
+    paths = [photos / "b/00.PNG", photos / "a/99.png", photos / "b/02.PNG"]
+    of_bytes = list(predict(classifier, [path.read_bytes() for path in paths]))
+    assert [image for image, _ in of_bytes] == [path.read_bytes() for path in paths]
+    (_, one), (_, bad), (_, two) = of_bytes
+    assert "The image must be a JPEG" in str(bad)
+    expected = dict(predict(classifier, [paths[0], paths[2]]))
+    assert [one, two] == list(expected.values())
+
+
+def test_parquet_without_pyarrow_says_what_to_install(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    table = tmp_path / "x.parquet"
+    # Before the work, and before a network is looked for.
+    assert main(["predict", "nowhere", "nothing", "--output", str(table)]) == 1
+    said = capsys.readouterr().err
+    assert "pyarrow, which isn't installed: pip install '.[parquet]'" in said
+
+
+def test_a_table_is_written_as_answers_come_and_whole_or_not_at_all(tmp_path):
+    pytest.importorskip("pyarrow")
+    for suffix in answers.TABLES:
+        table = tmp_path / f"x{suffix}"
+        table.write_text("what was there")
+
+        def interrupted(suffix=suffix):
+            yield tmp_path / "a.png", [("cat", 0.75)]
+            assert list(tmp_path.glob(f"writing_x{suffix}_*/x{suffix}"))
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            answers.write_table(table, interrupted(), top=1)
+        assert table.read_text() == "what was there"
+        assert not list(tmp_path.glob("writing_*"))
 
 
 def test_paths_without_images_are_an_error(tmp_path):

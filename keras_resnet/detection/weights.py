@@ -256,7 +256,8 @@ def to_state_dict(model: FasterRCNN) -> dict[str, np.ndarray]:
         From name to array, float32 except for the counters of batches that batch norms
         have seen. torchvision's detector loads it with ``strict=True``; that of a
         ``"c4"`` has no counterpart there: its last stage is
-        ``roi_heads.box_head.layer4``.
+        ``roi_heads.box_head.layer4``. Nor has one with context, whose last layers are
+        wider.
 
     Raises:
         ValueError: If torchvision has no such backbone.

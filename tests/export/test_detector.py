@@ -17,6 +17,7 @@ from keras_resnet.export.detector import OUTPUTS, export_detector
 from tests.helpers.bad_requests import real_picture
 from tests.helpers.detected import by_predict
 from tests.helpers.photos import encoded, exif, stored_as, with_exif
+from tests.helpers.reference import with_random_weights
 from tests.helpers.served import Served
 from tests.helpers.small_detectors import CLASSES, noticing_detector, small_detector
 
@@ -250,7 +251,7 @@ def test_what_cannot_be_exported_is_an_error(detector, tmp_path):
 # --- ONNX -------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_onnx_gives_the_boxes_of_keras(detector, tmp_path):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
@@ -269,3 +270,35 @@ def test_onnx_gives_the_boxes_of_keras(detector, tmp_path):
     assert found["boxes"] >= 40
     assert found["agreement"] >= 98
     assert found["max_difference"] <= 0.05
+
+
+@pytest.mark.exhaustive
+def test_photographs_get_the_boxes_of_keras(shared_data, tmp_path):
+    """Of a ResNet-18 with a pyramid, of its full width, in both forms."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tf2onnx")
+    from keras_resnet.detection import FasterRCNN
+    from keras_resnet.runs import detector_export, detector_serve
+    from keras_resnet.runs.detector_load import by_keras, detect_by
+
+    settings = BoxBatches(batch_size=1, shorter_sides=(320,), longer_side=533)
+    model = FasterRCNN("fasterrcnn_resnet18_fpn", num_classes=3, seed=0)
+    with_random_weights(model)
+    decode = detector_serve.decoder()
+    files = sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[::20]
+    images = [decode(file.read_bytes()) for file in files]
+    assert len({image.shape for image in images}) > 3
+    detect = detect_by(by_keras(model), settings)
+    expected = [detect(image) for image in images]
+    writers = {
+        "saved_model": detector_export.export_model,
+        "onnx": detector_export.export_onnx,
+    }
+    for form, write in writers.items():
+        folder = write(model, tmp_path / form, settings, NAMES)
+        run = detector_serve.exported(folder, form)
+        found = compare.compare_boxes([run(image) for image in images], expected)
+        print(form, found)
+        assert found["boxes"] >= 100
+        assert found["agreement"] >= 98
+        assert found["max_difference"] <= 0.05

@@ -40,17 +40,7 @@ PIXELS = "`images` must be finite. Received some that hold {}."
 
 
 class CheckedModel(Detector):
-    """A detector whose data and devices are checked when it is compiled and fitted."""
-
-    def compile(self, *args: Any, **options: Any) -> None:
-        """As `keras.Model.compile`.
-
-        Raises:
-            ValueError: If the model was built for several devices of TensorFlow's, and XLA
-                is to compile it or its optimizer clips gradients.
-        """
-        super().compile(*args, **options)
-        check_replicas(self)
+    """A detector whose data and devices are checked when it is fitted."""
 
     def compute_loss(
         self,
@@ -78,8 +68,12 @@ class CheckedModel(Detector):
 
         Raises:
             ValueError: If arrays hold what can't be trained on. Of a `tf.data.Dataset`, it
-                is a `tf.errors.InvalidArgumentError` when its batch is reached.
+                is a `tf.errors.InvalidArgumentError` when its batch is reached. Or if the
+                model was built for several devices of TensorFlow's, and XLA is to compile
+                it or its optimizer clips gradients.
         """
+        # Not in `compile`: Keras doesn't compile what it loads where that is overridden.
+        check_replicas(self)
         if options.get("validation_data") is not None:
             data = checked(options["validation_data"], self.num_classes)
             options["validation_data"] = data
@@ -103,7 +97,8 @@ def check_replicas(model: keras.Model) -> None:
             f" Received: jit_compile=True, {replicas} devices. Leave `jit_compile` out, or "
             "train on one device, or on several with Keras's JAX backend."
         )
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = getattr(model, "optimizer", None)  # There is none before `compile`.
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     for name in ("clipnorm", "global_clipnorm", "clipvalue"):
         if getattr(optimizer, name, None):
             raise ValueError(

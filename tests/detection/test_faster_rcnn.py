@@ -149,18 +149,6 @@ def test_batch_norms_of_a_new_head_are_not_frozen():
     assert len(head.get_layer("box_1_bn").trainable_weights) == 2
 
 
-def test_a_class_that_there_is_not_is_an_error(detector):
-    batch = small_batch()
-    batch["bounding_boxes"]["classes"][0, 1] = CLASSES
-    with pytest.raises(
-        ValueError, match=r"from 0 to 2, .* has 3; .* Received: class 3"
-    ):
-        detector(as_tensors(batch), training=True)
-    # A box without area is left out, whatever its class.
-    batch["bounding_boxes"]["boxes"][0, 1] = 7
-    detector(as_tensors(batch), training=True)
-
-
 def test_training_needs_boxes(detector):
     with pytest.raises(ValueError, match="must be dicts with 'images' and 'bounding_"):
         detector(small_batch()["images"], training=True)

@@ -12,7 +12,7 @@ from tests.helpers.small_detectors import small_detector
 CODE = """
 import sys, {first}, {second}
 model = keras.saving.load_model(sys.argv[1])
-print(type(model).__name__, model.spec.name, model.class_names)
+print(type(model).__name__, model.spec.name, model.class_names, model.compiled)
 """
 
 
@@ -23,6 +23,7 @@ print(type(model).__name__, model.spec.name, model.class_names)
 def test_by_importing_the_package_alone(order, tmp_path):
     detector = small_detector()
     detector.class_names = ("a", "b", "c")
+    detector.compile("sgd")
     detector.save(tmp_path / "detector.keras")
     code = CODE.format(first=order[0], second=order[1])
     done = subprocess.run(
@@ -32,6 +33,7 @@ def test_by_importing_the_package_alone(order, tmp_path):
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split("\n")[-2:] == ["FasterRCNN small ('a', 'b', 'c')", ""], (
-        done.stderr
-    )
+    assert done.stdout.split("\n")[-2:] == [
+        "FasterRCNN small ('a', 'b', 'c') True",
+        "",
+    ], done.stderr

@@ -67,7 +67,7 @@ def furthest(ones, others):
 
 def refused(scope, **options):
     try:
-        built(scope, None, **options)
+        built(scope, None, **options).fit(dataset(), verbose=0)
     except ValueError as error:
         return str(error)
 

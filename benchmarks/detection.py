@@ -321,6 +321,7 @@ def main():
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--width", type=int, default=1333)
     parser.add_argument("--only", choices=TASKS)
+    parser.add_argument("--note", help="a sentence to keep with the results")
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     options = parser.parse_args()
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # All variants are on the CPU.
@@ -335,6 +336,7 @@ def main():
         def keep(seconds, memory, alike, task=task):
             results = json.loads(path.read_text()) if path.exists() else {}
             results |= {"threads": THREADS, "goals": GOALS}
+            results |= {"note": options.note} if options.note else {}
             about = {"date": time.strftime("%Y-%m-%d"), **environment.describe()}
             results[task] = about | result_of(task, seconds, memory, alike, options)
             path.write_text(json.dumps(results, indent=2) + "\n")

@@ -364,7 +364,7 @@ def detection():
         sentences.append(
             f"In {task} our better setting, {of['best']['ours']}, is "
             f"{of['times_as_fast']:.2f} × as fast as their better one, "
-            f"{of['best']['theirs']}."
+            f"{of['best']['theirs']} ({of['rounds']} rounds)."
         )
     rows = [
         [name]
@@ -372,7 +372,7 @@ def detection():
             text
             for task in tasks
             for text in (
-                f"{result[task]['seconds'][name]:.2f}",
+                spread_of_rounds(result[task], name),
                 f"{result[task]['peak_gib'][name]:.1f}",
             )
         ]
@@ -381,10 +381,18 @@ def detection():
     return (
         f"{markdown(head, rows)}\n"
         f"{' '.join(sentences)} Required {result['goals']['required']:g} ×, wanted "
-        f"{result['goals']['wanted']:g} ×. Medians of {result[tasks[0]]['rounds']} "
-        f"interleaved rounds with {result['threads']} threads, `benchmarks/detection.py`; "
-        f"an update, and the detection on an image. {beside_torch(result[tasks[0]])}.\n"
+        f"{result['goals']['wanted']:g} ×. Medians of interleaved rounds, with their "
+        f"extremes, and {result['threads']} threads, `benchmarks/detection.py`; an update, "
+        f"and the detection on an image. {beside_torch(result[tasks[0]])}."
+        + (f" {result['note']}" if "note" in result else "")
+        + "\n"
     )
+
+
+def spread_of_rounds(task, name):
+    """The median of a variant's rounds, the shortest and the longest."""
+    rounds = task["seconds_by_round"][name]
+    return f"{task['seconds'][name]:.2f} ({min(rounds):.2f}–{max(rounds):.2f})"
 
 
 # The generated parts of each page, by the names in its `<!-- begin NAME -->`.

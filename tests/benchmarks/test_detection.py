@@ -22,7 +22,7 @@ def seconds(*medians):
 
 
 def test_the_better_setting_of_each_is_compared_and_named(tmp_path, monkeypatch):
-    results = {"threads": 2, "goals": detection.GOALS}
+    results = {"threads": 2, "goals": detection.GOALS, "note": "Alone."}
     for task, medians in (("training", (2, 4, 5, 3)), ("inference", (4, 2, 3, 5))):
         memory = dict.fromkeys(NAMES, 1.234)
         alike = {"objects": 2}
@@ -37,7 +37,8 @@ def test_the_better_setting_of_each_is_compared_and_named(tmp_path, monkeypatch)
     assert tables.detection() == "Not measured yet.\n"
     (tmp_path / "detection.json").touch()
     table = tables.detection()
-    assert f"| {NAMES[0]} | 2.00 | 1.2 | 4.00 | 1.2 |" in table
+    first = "2.00 (1.00–6.00) | 1.2 | 4.00 (2.00–12.00) | 1.2 |"
+    assert f"| {NAMES[0]} | {first}" in table and table.endswith("Alone.\n")
     for better, ratio in ((NAMES[0], "1.50"), (NAMES[1], "1.50")):
         assert f"our better setting, {better}, is {ratio} × as fast" in table
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from keras_resnet.runs.load import BATCH, load
 from keras_resnet.runs.ranking import check_top, ranked
 
 
-class Classifier(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Classifier:
     """A run or an exported form of one, as what answers for images.
 
     Attributes:
@@ -148,21 +149,22 @@ def predict(
         ValueError: If ``top`` is not a positive integer.
     """
     check_top(top)
-    return _answers(*classifier, images, top)
+    return _answers(classifier, images, top)
 
 
-def _answers(scores, names, preprocessing, images, top):
+def _answers(classifier, images, top):
+    preprocessing = classifier.preprocessing
     for start in range(0, len(images), BATCH):
         some = images[start : start + BATCH]
         prepared = [_read(image, preprocessing) for image in some]
         good = [image for image in prepared if not isinstance(image, ValueError)]
-        rows = iter(scores(np.stack(good)) if good else ())
+        rows = iter(classifier.scores(np.stack(good)) if good else ())
         for image, pixels in zip(some, prepared, strict=True):
             if isinstance(pixels, ValueError):
                 yield image, pixels
                 continue
             row = next(rows)
-            yield image, ranked(row, names, top)
+            yield image, ranked(row, classifier.classes, top)
 
 
 def _read(image, preprocessing):

@@ -22,6 +22,7 @@ from keras_resnet.runs.tables import table as table_of
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 RESULTS = pathlib.Path(__file__).parent / "results"
+FIRST_UPDATE = RESULTS / "first_update.json"  # Not measured yet on an idle machine.
 PEER = "keras.applications, SavedModel"
 
 
@@ -161,7 +162,7 @@ def benchmarks():
     tables = (
         akamaster_table(),
         training_table(load("training")),
-        first_update_table(load("first_update")),
+        *([first_update_table(load("first_update"))] if FIRST_UPDATE.exists() else []),
         input_table(load("input")),
         build_table(load("build")),
     )
@@ -227,6 +228,7 @@ def first_update_table(networks):
     rows = []
     for network, result in networks.items():
         for variant, processes in result["variants"].items():
+            processes = [of for of in processes if "left_out" not in of]
             if not processes:
                 continue
             middle = {

@@ -94,7 +94,7 @@ class Ours:
         from keras_resnet.config.adapted import with_steps
         from keras_resnet.config.datasets import DATASETS
         from keras_resnet.data import pipelines, sources
-        from keras_resnet.training.fit import fit
+        from keras_resnet.training.fit import FitData, fit
 
         self.model.optimizer.iterations.assign(0)
         recipe = with_steps(self.recipe, self.steps)
@@ -109,18 +109,20 @@ class Ours:
             fit(
                 self.model,
                 recipe,
-                lambda done: pipelines.training_batches(
-                    self.examples,
-                    data.preprocessing,
-                    recipe,
-                    classes=data.classes,
-                    seed=0,
-                ),
-                pipelines.evaluation_batches(
-                    validation, data.preprocessing, batch_size=recipe.batch_size
+                FitData(
+                    batches=lambda done: pipelines.training_batches(
+                        self.examples,
+                        data.preprocessing,
+                        recipe,
+                        classes=data.classes,
+                        seed=0,
+                    ),
+                    validation=pipelines.evaluation_batches(
+                        validation, data.preprocessing, batch_size=recipe.batch_size
+                    ),
+                    examples=self.examples.size,
                 ),
                 pathlib.Path(folder),
-                examples=self.examples.size,
                 before_saving=[clock(times)],
                 verbose=0,
             )

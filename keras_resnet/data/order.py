@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from keras_resnet.data import records
 from keras_resnet.data.examples import Examples, StreamedExamples
-from keras_resnet.devices.host import Dataset, Tensor, tensorflow
+from keras_resnet.devices.host import Dataset, Tensor, as_written, tensorflow
 
 # What a random draw is for; keeps the draws of equal numbers apart.
 SHUFFLING, AUGMENTATION, COLOR, JITTER, OPERATIONS, ERASING, MIXING = range(7)
@@ -69,7 +69,7 @@ def permutations(size: int, seed: int, first: int, end: int) -> Dataset:
         )
         return order[done(epoch) :]
 
-    return epochs.map(permutation)
+    return epochs.map(as_written(permutation))
 
 
 def shuffled_records(
@@ -106,7 +106,7 @@ def shuffled_records(
             examples.shuffle_buffer, seed=epoch_seed, reshuffle_each_iteration=False
         ).skip(tf.cast(done(epoch), tf.int64))
 
-    return epochs.flat_map(shuffled)
+    return epochs.flat_map(as_written(shuffled))
 
 
 def part(batch: Tensor, share: tuple[int, int]) -> Tensor:
@@ -145,4 +145,6 @@ def look_up(examples: Examples, indices: Dataset) -> Dataset:
     """Makes pairs of an image, encoded image or path, and its label, from indices."""
     tf = tensorflow()
     images, labels = tensors(examples)
-    return indices.map(lambda index: (tf.gather(images, index), labels[index]))
+    return indices.map(
+        as_written(lambda index: (tf.gather(images, index), labels[index]))
+    )

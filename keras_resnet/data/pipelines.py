@@ -15,7 +15,7 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.recipe import Recipe
 from keras_resnet.data import order, threads, transforms
 from keras_resnet.data.examples import Examples, StreamedExamples
-from keras_resnet.devices.host import Dataset, tensorflow
+from keras_resnet.devices.host import Dataset, as_written, tensorflow
 
 WHOLE = (0, 1)  # The only one of one part.
 
@@ -88,10 +88,14 @@ def training_batches(
         numbered = tf.data.Dataset.zip(
             tf.data.Dataset.range(start_step, steps), batches
         )
-        batches = numbered.map(finish, num_parallel_calls=threads.batches_at_a_time())
+        batches = numbered.map(
+            as_written(finish), num_parallel_calls=threads.batches_at_a_time()
+        )
     if late != WHOLE:
         batches = batches.map(
-            lambda *batch: tuple(order.part(tensor, late) for tensor in batch)
+            as_written(
+                lambda *batch: tuple(order.part(tensor, late) for tensor in batch)
+            )
         )
     return finished(batches, steps - start_step)
 
@@ -140,7 +144,9 @@ def evaluation_batches(
         load = transforms.one_image(examples, preprocessing)
         batches = _one_by_one(records.enumerate(), load, batch_size, share)
     if one_hot is not None:
-        batches = batches.map(lambda x, labels: (x, transforms.soft(labels, one_hot)))
+        batches = batches.map(
+            as_written(lambda x, labels: (x, transforms.soft(labels, one_hot)))
+        )
     return finished(batches, -(-examples.size // batch_size))
 
 
@@ -155,15 +161,15 @@ def _random_before_resizing(recipe):
 
 def _from_memory(indices, load_batch, share):
     """Batches of images in memory, from batches of their indices."""
-    return indices.map(lambda batch: order.part(batch, share)).map(
-        load_batch, num_parallel_calls=threads.batches_at_a_time()
+    return indices.map(as_written(lambda batch: order.part(batch, share))).map(
+        as_written(load_batch), num_parallel_calls=threads.batches_at_a_time()
     )
 
 
 def _one_by_one(records, load, batch_size, share, *, drop_remainder=False):
     """Batches of images that are loaded one by one, from positions and records."""
     images = order.own(records, batch_size, share).map(
-        load, num_parallel_calls=threads.images_at_a_time()
+        as_written(load), num_parallel_calls=threads.images_at_a_time()
     )
     return images.batch(batch_size // share[1], drop_remainder=drop_remainder)
 

@@ -47,6 +47,16 @@ def tensorflow() -> ModuleType:
     return tf
 
 
+def as_written(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Has `tf.data` trace a function as it is, without AutoGraph.
+
+    AutoGraph parses and rewrites everything that is called, which takes longer than
+    training's first update of a small network. What it is for, `if` and `for` over
+    tensors, none of our pipelines has.
+    """
+    return tensorflow().autograph.experimental.do_not_convert(function)
+
+
 def traced_once(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Has a function in TensorFlow operations traced once, for all graphs that call it.
 

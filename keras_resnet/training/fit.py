@@ -15,6 +15,7 @@ from keras_resnet.devices import distribute
 from keras_resnet.devices.find import ALONE, Devices
 from keras_resnet.training import callbacks, checkpoint, optimizers
 from keras_resnet.training.averaging import AverageWeights
+from keras_resnet.training.building import build_loss_and_metrics
 from keras_resnet.training.history import HistoryLog
 from keras_resnet.training.progress import progress_of
 from keras_resnet.training.saving import BeforeValidation, Checkpoint
@@ -60,16 +61,7 @@ def compile_model(
         jit_compile=xla,
         steps_per_execution=steps_per_execution,
     )
-    _build_loss_and_metrics(model, recipe)
-
-
-def _build_loss_and_metrics(model, recipe):
-    """Makes what Keras would trace the whole network once more for, when `fit` begins."""
-    logits = keras.ops.zeros((1, model.output_shape[-1]))
-    labels = logits if recipe.soft_labels else keras.ops.zeros((1,), "int32")
-    with keras.StatelessScope():  # Nothing is counted.
-        model.compute_metrics(None, labels, logits)
-        model.compute_loss(None, labels, logits)
+    build_loss_and_metrics(model, soft_labels=recipe.soft_labels)
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,30 @@ class Progress(keras.callbacks.Callback):
         )
 
 
+def progress_of(
+    recipe: EitherRecipe, steps: Steps, examples: int, verbose: int
+) -> list[Progress]:
+    """The callback that prints how far a run is, if anything is to be printed.
+
+    Args:
+        recipe: The run's.
+        steps: `Steps` that count its updates.
+        examples: Number of training images.
+        verbose: As of `fit`.
+    """
+    if not verbose:
+        return []
+    progress = Progress(
+        steps,
+        total=recipe.steps,
+        batch_size=recipe.batch_size,
+        examples=examples,
+        image_sizes=recipe.image_sizes,
+        redraw=None if verbose == 1 else False,
+    )
+    return [progress]
+
+
 def _named(logs: dict[str, Any]) -> list[str]:
     """Each metric with its name, the loss first, an accuracy in percent."""
     return [
@@ -215,27 +239,3 @@ def _said(name: str, value: float) -> str:
         return f"{name} {100 * value:.2f} %"
     # The average precision of detectors is in percent.
     return f"{name} {value:.2f} %" if "precision" in name else f"{name} {value:.4f}"
-
-
-def progress_of(
-    recipe: EitherRecipe, steps: Steps, examples: int, verbose: int
-) -> list[Progress]:
-    """The callback that prints how far a recipe's training is, if anything is printed.
-
-    Args:
-        recipe: What is trained by.
-        steps: They count the updates.
-        examples: Number of training images.
-        verbose: As of `fit.fit`.
-    """
-    if not verbose:
-        return []
-    progress = Progress(
-        steps,
-        total=recipe.steps,
-        batch_size=recipe.batch_size,
-        examples=examples,
-        image_sizes=recipe.image_sizes,
-        redraw=None if verbose == 1 else False,
-    )
-    return [progress]

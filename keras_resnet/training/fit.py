@@ -160,11 +160,9 @@ def fit(
         _validate_the_last(model, recipe, data, log, chosen)
         _fit_to_the_end(model, recipe, data, steps, chosen)
     finally:
-        for progress in shown:
-            progress.close()
         saving.release()
-        for logger in loggers:
-            logger.end()
+        for told in (*shown, *loggers):
+            told.end()
     saving.leave_if_asked()  # After the last one that it could act upon.
     if recipe.average:
         average["average"].put_in()

@@ -90,12 +90,12 @@ class Progress(keras.callbacks.Callback):
             self.timer.start()
 
     def on_test_begin(self, logs: Logs = None) -> None:
-        self.close()  # A validation that an earlier process left comes first.
+        self.end()  # A validation that an earlier process left comes first.
 
     def on_train_end(self, logs: Logs = None) -> None:
-        self.close()
+        self.end()
 
-    def close(self) -> None:
+    def end(self) -> None:
         """Says nothing more by itself, as when training ends with an error."""
         if self.timer is not None:
             self.timer.cancel()
@@ -108,7 +108,7 @@ class Progress(keras.callbacks.Callback):
         )
 
     def _say_it_is_prepared(self, now: float) -> None:
-        self.close()
+        self.end()
         self.updated = True
         if now - self.waits_since > SECONDS_IN_SILENCE:
             seconds = round(now - self.waits_since)

@@ -79,7 +79,7 @@ def test_a_long_first_update_is_told_of(monkeypatch):
 def test_an_end_before_the_first_update_is_silent(monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_IN_SILENCE", 0.2)
     file = io.StringIO()
-    for end in ("on_train_end", "on_test_begin", "close"):
+    for end in ("on_train_end", "on_test_begin", "end"):
         line = progress.Progress(file=file)
         line.on_train_begin()
         getattr(line, end)()

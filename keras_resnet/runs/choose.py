@@ -2,7 +2,6 @@
 
 import math
 import os
-import pathlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -31,6 +30,7 @@ from keras_resnet.data.download import not_here
 from keras_resnet.data.examples import Splits
 from keras_resnet.data.images import per_pixel_mean
 from keras_resnet.files import local_path
+from keras_resnet.runs.folder import meant_by
 from keras_resnet.runs.kept import as_once_called, split_of
 from keras_resnet.runs.places import where
 from keras_resnet.runs.request import TrainRequest
@@ -69,7 +69,7 @@ def asked_recipe(request: TrainRequest) -> Recipe | None:
     elif asked not in RECIPES and local_path(asked, "`recipe`").is_dir():
         raise ValueError(
             "A recipe must be a name or a .toml file. Received: "
-            f"{str(asked)!r}, {_said_of_folder(local_path(asked))}"
+            f"{str(asked)!r}, {meant_by(local_path(asked))}"
         )
     elif isinstance(asked, os.PathLike) or str(asked).endswith(".toml"):
         recipe = read_recipe(local_path(asked, "`recipe`"))
@@ -93,22 +93,6 @@ def _with_one_data_set(recipe: Recipe, request: TrainRequest) -> Recipe:
         return recipe
     dataset = where(recipe.dataset, f"`dataset` of the recipe {recipe.name!r}")
     return replace(recipe, dataset=dataset)
-
-
-def _said_of_folder(folder: pathlib.Path) -> str:
-    """What a folder that is given as the recipe could be meant for."""
-    names = {path.name for path in folder.iterdir()}
-    if not names & {"settings.json", "record.json", "source.json"}:
-        return f"a folder. Did you mean --data {str(folder)!r}?"
-    if "model.keras" not in names:
-        return (
-            "the folder of an unfinished run. To go on with it, give the command that "
-            "began it."
-        )
-    return (
-        f"a folder with trained weights. Did you mean --weights {str(folder)!r}, to begin "
-        "with these, with a recipe or data beside it?"
-    )
 
 
 def check_own_name(row: Any, table: Mapping[str, Any], kind: str, article: str) -> None:
@@ -185,8 +169,9 @@ def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
     if not isinstance(data, os.PathLike) and not local_path(data).exists():
         find(DATASETS, str(data), kind="data set, and no folder of that name:")
     if shards.is_shards(data):
-        asked = request.val_fraction, request.group, request.bit_depth
-        shards.check_options(data, *asked)
+        shards.check_options(
+            data, request.val_fraction, request.group, request.bit_depth
+        )
         return shards.load(data, val_fraction=val_fraction(request))
     check_no_boxes(data)
     folders.check_val_fraction(data, request.val_fraction, request.group)
@@ -202,17 +187,16 @@ def load_data(request: TrainRequest, recipe: Recipe | None) -> Splits:
 def check_data_is_here(request: TrainRequest) -> None:
     """Raises `FileNotFoundError` if the data would have to be downloaded."""
     row = asked_recipe(request)
-    data = request.data
-    name = row.dataset if row is not None and data is None else where(data)
+    own = row is not None and request.data is None
+    name = row.dataset if own else where(request.data)
     if name in DATASETS and not sources.is_here(name, request.data_dir):
         raise FileNotFoundError(not_here(name, request.data_dir))
 
 
 def val_fraction(request: TrainRequest) -> float | None:
     """The share of a folder's images that is kept for validation."""
-    if not request.has_own_images:
-        return None
-    return request.val_fraction or folders.VAL_FRACTION
+    own = request.has_own_images
+    return (request.val_fraction or folders.VAL_FRACTION) if own else None
 
 
 def run_name(request: TrainRequest, recipe: Recipe | None, data: str) -> str:

@@ -278,3 +278,19 @@ def lock_folder(folder: pathlib.Path) -> TextIO:
         except OSError:
             pass  # A file system that has no locks.
     return file
+
+
+def meant_by(folder: pathlib.Path) -> str:
+    """What a folder that is given as the recipe could be meant for."""
+    names = {path.name for path in folder.iterdir()}
+    if not names & {"settings.json", "record.json", "source.json"}:
+        return f"a folder. Did you mean --data {str(folder)!r}?"
+    if "model.keras" not in names:
+        return (
+            "the folder of an unfinished run. To go on with it, give the command that "
+            "began it."
+        )
+    return (
+        f"a folder with trained weights. Did you mean --weights {str(folder)!r}, to begin "
+        "with these, with a recipe or data beside it?"
+    )

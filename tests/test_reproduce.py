@@ -452,7 +452,7 @@ def test_the_lock_is_closed_when_training_ends(tmp_path, monkeypatch):
         locks.append(lock_folder(folder))
         return locks[0]
 
-    monkeypatch.setattr(reproduce, "build", lambda job: (job, None, None))
+    monkeypatch.setattr(build, "build", lambda job: (job, None, None))
     monkeypatch.setattr("keras_resnet.runs.folder.lock_folder", lock)
     monkeypatch.setattr(
         "keras_resnet.runs.folder.claim_folder", lambda *_: locks[0].closed
@@ -464,7 +464,7 @@ def test_the_lock_is_closed_when_training_ends(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(reproduce, "build", None)  # Comes later.
+    monkeypatch.setattr(build, "build", None)  # Comes later.
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FileExistsError, match="--output-dir.*file is a file"):
         reproduce.train(output_dir=tmp_path / "file", verbose=0)
@@ -484,8 +484,8 @@ def test_the_chief_alone_looks_into_the_folder(monkeypatch, finished, finished_t
     two = find.Devices("cpu", ("cpu:0",), workers=2, worker=1)
     monkeypatch.setattr(reproduce, "find_devices", lambda *_: two)
     monkeypatch.setattr(reproduce, "scope", lambda job: contextlib.nullcontext())
-    monkeypatch.setattr(reproduce, "build", lambda job: (job, None, None))
-    monkeypatch.setattr(reproduce, "data_of", lambda job: None)
+    monkeypatch.setattr(build, "build", lambda job: (job, None, None))
+    monkeypatch.setattr(build, "data_of", lambda job: None)
     monkeypatch.setattr(reproduce, "fit", lambda *_, **__: 1 / 0)
     monkeypatch.setattr(agreement, "must_agree", lambda values: None)
     monkeypatch.setattr(agreement, "must_see", lambda folder, seen: None)

@@ -6,13 +6,20 @@ import os
 
 from keras_resnet.detection.inference import detect_files
 from keras_resnet.detection.prediction import (
+    check_suffix,
     draw_detections,
     write_detections,
 )
 from keras_resnet.files import local_path
 from keras_resnet.targets import check_place
 
-__all__ = ["check_folder", "detect_files", "draw_detections", "write_detections"]
+__all__ = [
+    "check_folder",
+    "check_suffix",
+    "detect_files",
+    "draw_detections",
+    "write_detections",
+]
 
 
 def check_folder(path: str | os.PathLike[str], overwrite: bool = False) -> None:

@@ -22,6 +22,7 @@ from keras_resnet.evaluation.calibration import reliability
 from keras_resnet.evaluation.statistics import accuracy_interval
 from keras_resnet.files import read_json, write_json
 from keras_resnet.runs import detector_evaluate, environment
+from keras_resnet.runs.detector_load import is_detector
 from keras_resnet.runs.detector_run import DetectorRun
 from keras_resnet.runs.examples import (
     count_of_training,
@@ -90,10 +91,10 @@ def evaluate(
         ValueError: If the data has other classes than the run, or no such split, or
             ``evaluation.json`` is damaged.
     """
-    run = run if hasattr(run, "model") else load(run)
-    if isinstance(run, DetectorRun):
+    is_path = isinstance(run, str | os.PathLike)
+    if isinstance(run, DetectorRun) or (is_path and is_detector(run)):
         return _evaluate_detector(
-            run,
+            load(run) if is_path else run,
             data=data,
             data_dir=data_dir,
             split=split,

@@ -29,7 +29,7 @@ from keras_resnet.models.layers import groups_apart
 from keras_resnet.runs import detector_export, environment
 from keras_resnet.runs.detector_load import is_detector
 from keras_resnet.runs.detector_run import DetectorRun
-from keras_resnet.runs.load import BATCH, Run, load, load_classifier
+from keras_resnet.runs.load import BATCH, Run, load
 from keras_resnet.runs.sample import sample_of
 from keras_resnet.targets import check_target
 
@@ -91,7 +91,7 @@ def export(
             overwrite=overwrite,
         )
     _check_form(format, precision, version)
-    run = run if isinstance(run, Run) else load_classifier(run)
+    run = run if isinstance(run, Run) else load(run)
     name = format if format == "saved_model" else f"{format}_{precision}"
     target = local_path(run.folder / name if output is None else output)
     # The run's own export is a copy of its model: writing it again loses nothing.

@@ -54,6 +54,7 @@ def run(tmp_path, cells, monkeypatch):
         },
         folder=folder,
     )
+    write_json(folder / "record.json", {"network_values": {"neck": "fpn"}})
     for module in (ensemble, evaluate, predict):
         monkeypatch.setattr(module, "load", lambda folder: found)
     return found

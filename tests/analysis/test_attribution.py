@@ -214,6 +214,7 @@ def test_layers_that_have_no_maps_are_refused():
         first_filters(dense)
 
 
+@pytest.mark.slow
 def test_patches_that_do_not_fit_are_refused():
     model, (x, _) = shared_net(), data(2)
     for options in ({"patch": 9}, {"patch": 0}, {"patch": 2, "stride": 3}):

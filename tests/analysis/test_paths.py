@@ -96,6 +96,7 @@ def test_the_narrowest_range_that_has_a_share():
     assert found.covering(1.0) == (0, 4)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="`samples` must be at least 1"):
         gradient_by_path(shared_routed(), *data(), samples=0)

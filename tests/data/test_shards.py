@@ -97,6 +97,7 @@ def training(examples, steps, start_step=0):
     return numbers(training_batches(examples, P, recipe(steps), **options))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_folder_of_shards_is_split_and_read_whole(written, file_format):
     splits = shards.load(written[file_format])
@@ -119,6 +120,7 @@ def test_a_folder_of_shards_is_split_and_read_whole(written, file_format):
     assert whole.sha256 != splits.sha256 == shards.load(written[file_format]).sha256
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_a_run_on_shards_goes_on_in_the_middle_of_an_epoch(written, file_format):
     train = shards.load(written[file_format]).train

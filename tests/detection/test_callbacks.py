@@ -37,6 +37,7 @@ def model_of_fit(detector=None):
     return detector
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_every_so_many_epochs_or_updates(tmp_path, examples):
     by_epoch = DetectionPictures(examples, SETTINGS, NAMES, tmp_path / "e", epochs=2)
     by_update = DetectionPictures(examples, SETTINGS, NAMES, tmp_path / "u", updates=4)

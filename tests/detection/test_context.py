@@ -48,6 +48,7 @@ def test_features_of_the_image_are_joined_to_each_regions(detector):
     np.testing.assert_allclose(logits[1, 2], expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_and_is_saved(tmp_path):
     detector = small_detector(ROW)
     before = numpy(detector.box_head.get_layer("box_logits").kernel)

@@ -42,6 +42,7 @@ def test_boxes_are_in_pixels_of_the_images_as_they_were():
     assert detector.seen == [(2, 64, 160, 3)] * 2 + [(1, 128, 64, 3)]
 
 
+@pytest.mark.slow
 def test_what_is_compiled_sees_whole_batches_alone():
     detector = WhiteBox()
     detector.jit_compile = True

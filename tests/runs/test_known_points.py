@@ -68,6 +68,7 @@ def test_what_was_measured_is_known_to_the_same_alone(tmp_path):
     assert known(path, subject)[0, 0, 1] == 2  # Both are in the file.
 
 
+@pytest.mark.slow
 def test_constants_that_decide_points_are_in_their_fingerprint(tmp_path, monkeypatch):
     for name in ("delete_each", "delete_random", "permute", "surface"):
         monkeypatch.setattr(analysis, name, lambda *_, **__: None)

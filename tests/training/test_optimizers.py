@@ -103,6 +103,7 @@ def updating(kind, nesterov, count=2):
     return update, variables + optimizer.variables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nesterov", [False, True])
 def test_one_operation_gives_the_bits_of_keras_own(nesterov):
     update, variables = updating(CoupledSGD, nesterov)

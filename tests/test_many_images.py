@@ -159,10 +159,18 @@ def test_shards_that_tfds_writes_are_trained_from(tmp_path, file_format, capsys)
     code = script("photos_builder.py").replace("array_record", file_format)
     execute(tmp_path, "photos_builder.py", code)
     data = tmp_path / "shards/photos/1.0.0"
-    words = ["train", "--data", str(data), "--network", "resnet8", "--batch-size", "16"]
+    words = [
+        "train",
+        "--data",
+        str(data),
+        "--network",
+        "resnet20",
+        "--batch-size",
+        "16",
+    ]
     words += ["--output-dir", str(tmp_path / "runs"), "--steps", "3"]
     assert main(words) == 0
-    folder = tmp_path / "runs/resnet8_on_photos_seed0"
+    folder = tmp_path / "runs/resnet20_on_photos_seed0"
     run = keras_resnet.load(folder)
     assert run.classes == ("a", "b")
     assert run.record["dataset"]["name"] == "photos"

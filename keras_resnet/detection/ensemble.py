@@ -66,7 +66,7 @@ class Ensemble(AtTestTime):
                 f"class_names={sorted(names)}."
             )
         super().__init__(models[0], name)
-        self.class_names = names.pop() if names else None
+        self.class_names: tuple[str, ...] | None = names.pop() if names else None
         self.models: list[Detector] = list(models)
 
     def look(self, batch: Mapping[str, Any], training: bool | None = None) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.detection.boxes import Tensor
 from keras_resnet.detection.detector import Detector
 
@@ -27,9 +28,9 @@ class AtTestTime(Detector):
     def __init__(self, first: Detector, name: str) -> None:
         # As of `FasterRCNN`: boxes must not be rounded to half precision.
         super().__init__(name=name, autocast=False)
-        self.spec = first.spec
-        self.num_classes = first.num_classes
-        self.class_names = first.class_names
+        self.spec: DetectorSpec = first.spec
+        self.num_classes: int = first.num_classes
+        self.class_names: tuple[str, ...] | None = first.class_names
         self.built = True
 
     def call(self, inputs: Any, training: bool | None = None) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from keras_resnet.config.recipe_files import for_toml
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.data import image_sizes
 from keras_resnet.devices.find import ALONE
-from keras_resnet.runs import detector_settle, evaluate
+from keras_resnet.runs import analyze, detector_settle, report
 from keras_resnet.runs.detector_choose import REFUSED, check_options, trains_detector
 from keras_resnet.runs.request import TrainRequest
 from keras_resnet.runs.settle import settle
@@ -202,7 +202,9 @@ def test_a_run_loads(finished):
 @pytest.mark.slow
 def test_what_is_for_classifiers_says_so(finished):
     with pytest.raises(ValueError, match="holds a detector, and this is for classif"):
-        evaluate.evaluate(finished)
+        analyze.analyze(finished, "responses")
+    with pytest.raises(ValueError, match="holds a detector, and this is for classif"):
+        report.report(finished)
     with pytest.raises(ValueError, match="holds a detector: a classifier must begin"):
         read(finished)
 

@@ -238,7 +238,14 @@ def behind_a_convolution():
     return keras.layers.Conv2D(3, 1)(keras.Input((32, 32, 1)))
 
 
-@pytest.mark.parametrize("tensor", [reshaped, of_two_inputs, behind_a_convolution])
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        behind_a_convolution,
+        pytest.param(reshaped, marks=pytest.mark.exhaustive),
+        pytest.param(of_two_inputs, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_input_tensor(tensor, tmp_path):
     plain = applications.create("resnet20")
     plain.save_weights(tmp_path / "plain.weights.h5")
@@ -258,6 +265,7 @@ def test_input_tensor(tensor, tmp_path):
     np.testing.assert_allclose(called(model, x), called(plain, between), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_input_tensor_of_a_constructor_and_of_a_backbone():
     model = applications.ResNet18(input_tensor=reshaped(), classes=7)
     assert (model.input_shape, model.output_shape) == ((None, 3072), (None, 7))
@@ -348,7 +356,9 @@ PER_PIXEL = tuple(
     params=[
         pytest.param({}, id="rgb"),
         pytest.param({"channel_order": "bgr"}, id="bgr", marks=pytest.mark.slow),
-        pytest.param({"mean": PER_PIXEL}, id="a mean per pixel"),
+        pytest.param(
+            {"mean": PER_PIXEL}, id="a mean per pixel", marks=pytest.mark.slow
+        ),
     ],
 )
 def both(request, monkeypatch):

@@ -75,6 +75,7 @@ def test_main_job_on_another_backend(tmp_path, backend):
         assert b"CPU" in graph and b"CUDA" in graph
 
 
+@pytest.mark.exhaustive
 def test_two_devices_train_in_mixed_precision_and_float32_is_saved(tmp_path):
     options = "--devices", "cpu:2", "--precision", "mixed_bfloat16"
     folder, record = train(tmp_path, *options)

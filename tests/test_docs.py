@@ -122,7 +122,12 @@ def test_python_names_what_there_is(path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    [p for p in PAGES if blocks(p, "python") and p.stem not in TESTED_ELSEWHERE],
+    [
+        # Of the detector with ResNet-50 that it makes: four minutes.
+        pytest.param(p, marks=pytest.mark.exhaustive if p.stem == "detection" else ())
+        for p in PAGES
+        if blocks(p, "python") and p.stem not in TESTED_ELSEWHERE
+    ],
     ids=lambda path: path.stem,
 )
 def test_python_runs(path, tmp_path, monkeypatch):

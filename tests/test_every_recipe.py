@@ -70,8 +70,9 @@ def small(recipe):
 # One of each kind whose compiled step differs.
 COMPILED = (
     "resnet110_cifar10",  # Warm-up until the error falls.
+    "resnet50_tv2_imagenet",  # Smoothing, mixing, and averages of weights.
+    # Exhaustive, since they take 20 seconds each.
     "imagenette_fast",  # Sizes that change, smoothing.
-    "resnet50_tv2_imagenet",  # The same with mixing, and averages of weights.
     "resnet50d_distill_imagenet",
 )
 # Precise batch norm, on the way from the trained network to the saved one.
@@ -178,7 +179,13 @@ def test_the_smoke_twin_trains(name, twin, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *COMPILED[:2],
+        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in COMPILED[2:]),
+    ],
+)
 def test_the_compiled_step_trains(name, twin, tmp_path):
     train(name, twin(name), tmp_path, eagerly=False)
 

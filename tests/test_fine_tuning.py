@@ -98,6 +98,7 @@ def test_a_new_head_learns(photographs):
     assert loss[-1] < 0.7 < loss[0]
 
 
+@pytest.mark.slow
 def test_frozen_batch_norm_does_not_move(few):
     base = keras_resnet.backbone(
         "resnet18",
@@ -112,6 +113,7 @@ def test_frozen_batch_norm_does_not_move(few):
     assert len(changed(before, after, "kernel")) == 20
 
 
+@pytest.mark.slow
 def test_batch_norm_moves_unless_frozen(few):
     base = keras_resnet.backbone(
         "resnet18", features=["stage4"], input_shape=(SIDE, SIDE, 3)
@@ -123,6 +125,7 @@ def test_batch_norm_moves_unless_frozen(few):
     assert len(changed(before, after, SCALES)) == 2 * 20
 
 
+@pytest.mark.slow
 def test_of_a_frozen_base_only_the_head_learns(few):
     base = keras_resnet.create(
         "resnet18", include_top=False, pooling="avg", input_shape=(SIDE, SIDE, 3)
@@ -135,6 +138,7 @@ def test_of_a_frozen_base_only_the_head_learns(few):
     assert changed(before, after, "") == ["head/kernel", "head/bias"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_four_channels_from_weights_for_three(photographs):
     x, y = photographs

@@ -148,7 +148,10 @@ def test_spark_answers_each_image_once(place):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
+@pytest.mark.parametrize(
+    "file_format",
+    ["array_record", pytest.param("tfrecord", marks=pytest.mark.exhaustive)],
+)
 def test_shards_that_tfds_writes_are_trained_from(tmp_path, file_format, capsys):
     pytest.importorskip("tensorflow_datasets", reason="needs the extra [data]")
     import keras_resnet

@@ -128,6 +128,7 @@ def test_the_command_line_refuses_them_too(tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     run, image = str(TRAINED), str(tmp_path / "x.png")
@@ -172,6 +173,7 @@ def test_a_request_is_at_home(home):
     assert TrainRequest(weights="timm:a1_in1k").weights == "timm:a1_in1k"
 
 
+@pytest.mark.slow
 def test_files_are_read_and_written_at_home(home):
     (home / "run").mkdir()
     for name in ("record.json", "model.keras"):

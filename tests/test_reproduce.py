@@ -132,6 +132,7 @@ def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypa
     assert precise == 8 * [4]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_trained_run_that_lost_its_history_is_completed(tmp_path, monkeypatch):
     average = WeightAverage(decay=0.5, every=1)
@@ -520,6 +521,7 @@ def test_a_users_own_dtype_policy_changes_nothing(tmp_path):
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_what_keras_is_told_changes_nothing(tmp_path, finished, keras_is_told):
     image = np.zeros((1, 28, 28, 1), "uint8")
@@ -744,6 +746,7 @@ def test_executions_of_several_steps_change_nothing(finished, tmp_path):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_a_plan_trains_nothing(tmp_path, monkeypatch):
     with pytest.raises(TypeError, match="stepz"):
         reproduce.plan(stepz=40)
@@ -772,6 +775,7 @@ def test_a_plan_trains_nothing(tmp_path, monkeypatch):
     assert "steps=40 was asked for" in text
 
 
+@pytest.mark.slow
 def test_a_plan_knows_what_is_done(finished, tmp_path):
     parent = finished.parent
     given = {"output_dir": parent, "devices": "cpu"}
@@ -886,6 +890,7 @@ def test_a_logger_that_fails_ends_nothing(tmp_path, monkeypatch):
     assert (folder / "record.json").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_short_runs_validate_more_often_and_get_the_same_bits(
     tmp_path, monkeypatch, capsys

@@ -125,6 +125,7 @@ def agrees(names, probabilities, predicted):
     np.testing.assert_allclose(probabilities, [p for _, p in predicted], atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_four_commands_lead_to_an_answer(site, ports, predicted):
     status = shell(WAIT, site, ports)
@@ -138,6 +139,7 @@ def test_four_commands_lead_to_an_answer(site, ports, predicted):
     assert sum(answer["scores"]) == pytest.approx(1, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
 def test_a_damaged_file_is_the_clients_error(site, ports):
     error = shell(block("bash", "head -c"), site, ports)
@@ -146,6 +148,7 @@ def test_a_damaged_file_is_the_clients_error(site, ports):
     assert len(answer["classes"]) == 5
 
 
+@pytest.mark.slow
 def test_python_gets_features_by_rest(site, ports):
     features = python(block("python", "urllib"), site, ports)["features"]
     assert features.shape == (2, 64)
@@ -153,6 +156,7 @@ def test_python_gets_features_by_rest(site, ports):
     assert np.ptp(features) > 1
 
 
+@pytest.mark.slow
 def test_python_gets_the_same_answer_by_grpc(site, ports, predicted, capsys):
     names = python(block("python", "grpc"), site, ports)
     classes = [name.decode() for name in names["classes"][0]]

@@ -6,6 +6,7 @@ training set; the test set never lends an example to the validation set.
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 
@@ -85,9 +86,14 @@ def _load_bundled(name, spec):
         raise FileNotFoundError(
             f"The bundled data set must be at {BUNDLED}. Install the package again."
         )
+    return _read_bundled(BUNDLED, name, spec)
+
+
+@functools.lru_cache(maxsize=1)  # To decompress it takes half a second.
+def _read_bundled(path, name, spec):
     # zipfile, LZMA and NumPy have their own words for a damaged file.
     try:
-        with np.load(BUNDLED) as archive:
+        with np.load(path) as archive:
             train, test = (
                 Examples(
                     archive[f"{split}_images"][..., np.newaxis],
@@ -97,10 +103,12 @@ def _load_bundled(name, spec):
             )
     except Exception as error:
         raise ValueError(
-            f"The bundled data set {BUNDLED} is corrupt ({error}). "
-            "Install the package again."
+            f"The bundled data set {path} is corrupt ({error}). Install the package again."
         ) from error
     train, validation = split_off_validation(train, spec.validation)
+    for examples in (train, validation, test):  # Who asks again gets the same arrays.
+        examples.images.setflags(write=False)
+        examples.labels.setflags(write=False)
     return Splits(
         train=train,
         validation=validation,

@@ -52,6 +52,7 @@ def test_cka_by_hand():
     assert linear_cka(x, [[1], [-2], [1]]) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_layers_of_a_network_and_of_another():
     model, other, (x, _) = shared_net(), shared_net("preactivation"), data(6)
     own = cka_by_layer(model, model, x)

@@ -31,6 +31,10 @@ from tests.helpers.reference import called, with_random_weights
 from tests.helpers.small_nets import data, small_net
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
+JAX = pytest.param(  # Which compiles for a minute.
+    "jax",
+    marks=[pytest.mark.exhaustive, pytest.mark.xdist_group("analyses_on_backends")],
+)
 
 
 def write_analyses(path):
@@ -117,7 +121,7 @@ def of_keras(tmp_path_factory):
     return computed(__name__, "write_difference", tmp_path_factory.mktemp("keras"))
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", JAX, "torch"])
 def test_the_undamaged_clone_is_the_network(results, backend):
     found = of_backend(results, backend)
     for order in ("original", "preactivation", "plain"):
@@ -131,7 +135,7 @@ def test_the_clone_of_a_network_of_keras_is_the_network(of_keras, backend):
     assert of_backend(of_keras, backend)["difference"] <= 2e-5
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", JAX, "torch"])
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     [
@@ -148,14 +152,14 @@ def test_protocols_give_what_they_say(results, backend, name, tolerance):
     np.testing.assert_allclose(ours, expected, atol=tolerance, rtol=1e-6)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", JAX, "torch"])
 def test_the_identity_holds_in_v2_alone(results, backend):
     found = of_backend(results, backend)
     assert (found["preactivation/identity"] <= 1e-5).all()
     assert (found["original/identity"] > 1e-2).all()
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", [JAX, "torch"])
 def test_numbers_are_those_of_tensorflow(results, backend):
     ours, theirs = results["tensorflow"], of_backend(results, backend)
     assert set(ours) == set(theirs)

@@ -10,6 +10,10 @@ from tests.helpers.backends import computed, of_backend
 from tests.helpers.small_nets import data, small_net
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
+JAX = pytest.param(  # Which compiles for a minute.
+    "jax",
+    marks=[pytest.mark.exhaustive, pytest.mark.xdist_group("seeing_on_backends")],
+)
 
 
 def write_analyses(path):
@@ -47,18 +51,18 @@ def results(tmp_path_factory):
     return computed(__name__, "write_analyses", tmp_path_factory.mktemp("seeing"))
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", JAX, "torch"])
 def test_grad_cam_is_the_class_activation_map(results, backend):
     found = of_backend(results, backend)
     np.testing.assert_allclose(found["grad_cam"], found["cam"] / 16, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", JAX, "torch"])
 def test_the_hessian_of_a_quadratic_is_exact(results, backend):
     assert of_backend(results, backend)["quadratic"] == pytest.approx(-8, rel=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize("backend", [JAX, "torch"])
 def test_numbers_are_those_of_tensorflow(results, backend):
     ours, theirs = results["tensorflow"], of_backend(results, backend)
     assert set(ours) == set(theirs)

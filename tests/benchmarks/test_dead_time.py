@@ -21,6 +21,7 @@ def test_a_program_that_stands_still_is_seen_to_its_end():
     assert dead[-1][1] == pytest.approx(seconds, abs=0.3)
 
 
+@pytest.mark.slow
 def test_a_program_that_computes_is_never_dead():
     _, dead = dead_time.watch([sys.executable, "-c", BUSY.format(2)])
     assert not dead

@@ -177,7 +177,9 @@ def photos():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in ONE_OF_EACH_KIND else pytest.mark.slow)
+        pytest.param(
+            name, marks=() if name in ONE_OF_EACH_KIND else pytest.mark.exhaustive
+        )
         for name in PIPELINES.values()
     ],
 )

@@ -179,6 +179,7 @@ def chi_squared(sample, reference, bins):
     return np.sum((ours - expected) ** 2 / (expected * (1 + ratio)))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("shape", [(375, 500), (500, 333), (60, 200)])
 def test_inception_windows_are_distributed_as_the_references(shape):
     ours, theirs = windows(shape, 3_000), reference_windows(shape, 12_000)

@@ -103,6 +103,7 @@ AUGMENTATIONS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "name", ["Inception crops", pytest.param("scales", marks=pytest.mark.slow)]
 )
@@ -124,7 +125,10 @@ def test_training(splits, name):
     np.testing.assert_array_equal(batch("twelve", TWELVE), batch("eight", EIGHT))
 
 
-@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "keep", [False, pytest.param(True, marks=pytest.mark.exhaustive)]
+)
 def test_validation_and_evaluation(splits, keep):
     def batch(folder, preprocessing):
         examples = splits[folder].validation

@@ -99,6 +99,7 @@ def test_erasing_leaves_a_share_of_zeros_in_a_share_of_images():
     assert 0.01 < (erased[touched] == 0).mean() < 0.33
 
 
+@pytest.mark.slow
 def test_the_operations_are_those_of_keras_rand_augment():
     image = np.random.default_rng(1).uniform(0, 255, (20, 24, 3)).astype(np.float32)
     ours = keras_augmentation.rand_augment(RandAugment(operations=2, strength=0.5))

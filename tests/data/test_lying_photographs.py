@@ -51,6 +51,7 @@ AUGMENTATIONS = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "name",
     [
@@ -95,6 +96,7 @@ def test_validation_and_evaluation(splits, keep):
     assert np.abs(batch("lying", AS_STORED) - upright).max() > 0.5
 
 
+@pytest.mark.slow
 def test_pixels_are_kept_apart_by_every_field_that_changes_them(splits):
     examples = splits["lying"].validation
     others = {

@@ -42,10 +42,18 @@ KINDS = ("pixels", "encoded", "files", "streamed", "indexed")
 # Each kind and each augmentation once; the rest of the product is exhaustive.
 ONCE = (
     ("pixels", PAD),
-    ("encoded", SCALE),
-    ("files", None),
-    ("streamed", PAD),
-    ("indexed", PAD),
+    ("encoded", PAD),
+    ("files", SCALE),
+    ("streamed", None),
+)
+SOME_KINDS = pytest.mark.parametrize(
+    "kind",
+    [
+        kind
+        if kind in ("pixels", "files")
+        else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in KINDS
+    ],
 )
 EACH = pytest.mark.parametrize(
     ("kind", "augmentation"),
@@ -170,7 +178,7 @@ def test_an_epoch_shows_every_example_once(examples, kind):
     assert first.tolist() != sorted(first)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@SOME_KINDS
 def test_batches_run_across_the_ends_of_epochs(examples, kind):
     # 23 examples, 12 batches of 4: two epochs and two examples.
     labels = all_labels(batches_of(examples[kind], None))
@@ -405,7 +413,7 @@ def test_the_shares_of_workers_are_the_whole_batches(
     assert same(joined, whole)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@SOME_KINDS
 def test_workers_evaluate_different_images(examples, kind):
     seen = [
         all_labels(
@@ -444,7 +452,7 @@ def photos(tmp_path):
 @pytest.mark.parametrize(
     ("augmentation", "share", "parts"),
     [
-        (None, (0, 1), {}),
+        pytest.param(None, (0, 1), {}, marks=pytest.mark.slow),
         (PAD, (1, 2), {"mixing": (MixUp(alpha=0.2),)}),
     ],
 )
@@ -472,6 +480,7 @@ def test_kept_pixels_are_what_decoding_each_time_gives(
     assert same(validated(), validation)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_decoding_ahead_takes_little_more_than_twice_what_it_keeps(tmp_path):
     image = np.zeros((512, 512, 3), np.uint8)

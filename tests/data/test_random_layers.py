@@ -174,6 +174,7 @@ def test_at_inference_crops_are_those_of_evaluation(kind):
     assert np.abs(seen - evaluated).max() < 0.6
 
 
+@pytest.mark.slow
 def test_colours_change_as_the_pipelines():
     photo = photographs(1, 8, 8)
     many = np.repeat(photo, 3_000, 0)
@@ -219,6 +220,7 @@ def test_a_layer_of_a_row_is_what_the_row_says():
         (crop,) = layers.augmentation_layer(still, 24, seed=1).layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["pad", "scale", pytest.param("recipe", marks=pytest.mark.slow)]
 )

@@ -360,6 +360,7 @@ def test_the_fingerprint_of_a_folder_covers_paths_and_sizes(tmp_path):
     assert folders.load(tmp_path / "b").sha256 != first
 
 
+@pytest.mark.slow
 def test_a_folder_is_split_as_its_folder_of_training_images_is(tmp_path):
     write_images(tmp_path / "train", ("cat", "dog"), 20)
     inside = folders.load(tmp_path / "train").validation.images.tolist()

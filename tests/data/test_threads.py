@@ -56,7 +56,10 @@ def streamed():
 @pytest.mark.parametrize(
     "augmentation", [None, PadCropFlip(padding=1), InceptionCrop()]
 )
-@pytest.mark.parametrize("mixing", [(), (MixUp(alpha=0.2),)])
+@pytest.mark.parametrize(
+    "mixing",
+    [(), pytest.param((MixUp(alpha=0.2),), marks=pytest.mark.exhaustive)],
+)
 def test_batches_to_train_on_are_not_autotuned(examples, augmentation, mixing):
     recipe = replace(
         smoke(RECIPES["quickstart"]),
@@ -115,6 +118,7 @@ def test_nothing_that_a_command_iterates_over_is_autotuned(
     assert len(never_autotuned) > trained
 
 
+@pytest.mark.slow
 def test_parallelism_is_a_number_everywhere():
     users = {
         path.name

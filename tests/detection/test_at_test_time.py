@@ -252,6 +252,7 @@ def write(path):
     np.savez(path, **results)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -271,6 +272,7 @@ def test_on_every_backend(backend, results):
         assert not np.allclose(everything["boxes"], cases[neck, "plain"]["boxes"])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_it_is_saved_and_detects_in_images_of_any_size(detector, tmp_path):
     import tensorflow as tf

@@ -26,6 +26,7 @@ def result(other):
     return json.loads(process.stdout.splitlines()[-1])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 @pytest.mark.parametrize(
     "other",

@@ -18,7 +18,7 @@ from tests.helpers.small_detectors import small_detector, small_row
 
 ROWS = (
     "fasterrcnn_resnet50_fpn",
-    "fasterrcnn_resnet50_fpn_v2",
+    pytest.param("fasterrcnn_resnet50_fpn_v2", marks=pytest.mark.slow),
     "fasterrcnn_resnet50_c4_detectron2",
 )
 

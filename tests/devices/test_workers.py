@@ -168,7 +168,9 @@ def test_a_wait_is_a_length_of_time(wait):
 
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
-@pytest.mark.parametrize("number", [exhaustive(signal.SIGINT), signal.SIGTERM, None])
+@pytest.mark.parametrize(
+    "number", [exhaustive(signal.SIGINT), exhaustive(signal.SIGTERM), None]
+)
 def test_a_wait_for_nobody_ends(tmp_path, backend, number):
     pytest.importorskip(backend)
     log = tmp_path / "log.txt"
@@ -249,7 +251,7 @@ def test_an_engines_error_names_the_loss():
 
 
 @pytest.mark.multiprocess
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", exhaustive("jax")])
 def test_engines_do_not_swallow_sigterm(tmp_path, backend):
     pytest.importorskip(backend)
     pair = processes(backend, tmp_path / "two", ["-c", TERMINATED])
@@ -368,6 +370,7 @@ def test_two_workers_train_like_one(tmp_path, alone, backend, kind, devices, tol
             assert a[name] == pytest.approx(b[name], rel=1e-3, abs=1e-3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 def test_averages_hold_the_statistics_of_all_workers(tmp_path):
     folder = tmp_path / "two"
@@ -419,6 +422,7 @@ def test_a_lost_worker_is_noticed_and_both_go_on(tmp_path, alone, backend, victi
     assert [row["step"] for row in read_history(two / "history.csv")] == [3, 6, 9]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("backend", ["tensorflow", exhaustive("jax")])
 def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path, alone, backend):

@@ -112,6 +112,7 @@ def test_ten_crops_are_the_mean_of_ten_single_predictions(network, photographs):
             np.testing.assert_allclose(row, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_average_over_mirror_images_does_not_see_a_mirror(network, photographs):
     mirrored = [png(_decoded(file)[:, ::-1]) for file in photographs.images]
     mirrored = Examples(np.array(mirrored, dtype=object), photographs.labels)
@@ -123,6 +124,7 @@ def test_an_average_over_mirror_images_does_not_see_a_mirror(network, photograph
         np.testing.assert_allclose(before[0], after[0], atol=1e-5)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["resnet50_v2", "seresnet50"])
 def test_dense_at_the_own_size_is_the_network(name):
     spec = cut(ARCHITECTURES[name], repeats=1)
@@ -149,6 +151,7 @@ def test_dense_scores_are_the_means_over_windows_of_the_map(network):
     np.testing.assert_allclose(found[0], np.mean(scores, axis=0), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_dense_batches_hold_every_image_at_each_scale_once(photographs):
     batches = list(batches_of_views(photographs, P, DENSE, batch_size=4))
     seen = []
@@ -166,6 +169,7 @@ def test_dense_batches_hold_every_image_at_each_scale_once(photographs):
     assert sorted(seen) == sorted(expected)
 
 
+@pytest.mark.slow
 def test_of_larger_crops_fewer_are_in_a_batch(photographs):
     protocol = Protocol(scales=(64,), crop=64, source="test")
     batches = list(batches_of_views(photographs, P, protocol, batch_size=8))
@@ -185,6 +189,7 @@ def test_equal_shapes_share_a_batch():
     assert [len(batch.images) for batch in batches] == [3, 3]
 
 
+@pytest.mark.slow
 def test_a_larger_crop_is_seen_by_the_same_network(network, photographs):
     protocol = Protocol(scales=(48,), crop=48, source="test")
     found, _ = predicted(at_size(network, (48, 48)), photographs, protocol)

@@ -188,6 +188,7 @@ def test_batch_norm_is_folded(tmp_path):
     assert sorted(shapes) == [(3, 3, 3, 16), (7,), (16,), (16, 7)]
 
 
+@pytest.mark.slow
 def test_a_bucket_takes_a_version_file_by_file(tmp_path, bucket):  # noqa: F811
     keras.utils.set_random_seed(0)
     model = classifier(classes=3)
@@ -199,6 +200,7 @@ def test_a_bucket_takes_a_version_file_by_file(tmp_path, bucket):  # noqa: F811
     np.testing.assert_allclose(answer["scores"], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_softmax_is_not_added_to_a_softmax(tmp_path):
     model = classifier(activation="softmax", classes=3)
     path = export(model, tmp_path, names=NAMES[:3])
@@ -281,6 +283,7 @@ def test_channels_first_is_an_error(tmp_path):
         export(model, tmp_path)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="one backend's answers are enough"

@@ -23,6 +23,7 @@ def requests(path):
         yield log.predict_log.request
 
 
+@pytest.mark.slow
 def test_each_signature_has_a_request_that_it_answers(tmp_path):
     path = export(classifier(), tmp_path)
     assert warm_up.FILE == "assets.extra/tf_serving_warmup_requests"
@@ -47,6 +48,7 @@ def test_requests_are_those_of_clients(tmp_path):
     assert images.shape == (1, 16, 16, 1) and images.dtype == np.uint8
 
 
+@pytest.mark.slow
 def test_the_file_has_the_same_bytes_again(tmp_path):
     path = export(classifier(), tmp_path)
     before = (path / warm_up.FILE).read_bytes()

@@ -1,54 +1,68 @@
 """What a function of a test module computes on each backend, in processes of their own."""
 
+import concurrent.futures
+import functools
+import importlib
 import importlib.util
+import multiprocessing
 import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-REPOSITORY = pathlib.Path(__file__).parents[2]
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def computed(module, function, folder):
-    """The arrays that a function writes into the file it is given, by installed backend.
+    """The arrays that a function writes into the file it is given, by backend.
 
-    The processes run at the same time: most of their work is one thread's.
+    A backend computes when it is asked for. Its process lives until the tests end, since
+    it takes seconds to begin: a function leaves Keras's settings as they were.
     """
-    code = f"import sys; from {module} import {function}; {function}(sys.argv[1])"
-    started = {}
-    for backend in BACKENDS:
-        if importlib.util.find_spec(backend):
-            started[backend] = subprocess.Popen(
-                [sys.executable, "-c", code, str(folder / f"{backend}.npz")],
-                cwd=REPOSITORY,
-                env=os.environ
-                | {
-                    "KERAS_BACKEND": backend,
-                    "CUDA_VISIBLE_DEVICES": "-1",
-                    # JAX compiles each new shape; the functions share most of them.
-                    "JAX_COMPILATION_CACHE_DIR": str(folder.parent / "compiled"),
-                    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                },
-                stdout=subprocess.DEVNULL,
-                stderr=(folder / f"{backend}.log").open("w"),
-            )
-    try:
-        for backend, process in started.items():
-            process.wait(timeout=3600)
-            log = (folder / f"{backend}.log").read_text()
-            assert process.returncode == 0, f"{backend}: {log[-3000:]}"
-    finally:
-        for process in started.values():
-            process.kill()
-    return {backend: dict(np.load(folder / f"{backend}.npz")) for backend in started}
+    return _Computed(module, function, folder)
+
+
+class _Computed(dict):
+    def __init__(self, module, function, folder):
+        self.module, self.function, self.folder = module, function, folder
+
+    def __missing__(self, backend):
+        file = self.folder / f"{backend}.npz"
+        process = _process(backend, str(self.folder.parent / "compiled"))
+        written = process.submit(_write, self.module, self.function, str(file))
+        written.result(timeout=3600)
+        self[backend] = dict(np.load(file))
+        return self[backend]
+
+
+@functools.cache
+def _process(backend, compiled):
+    return concurrent.futures.ProcessPoolExecutor(
+        max_workers=1,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin,
+        initargs=(
+            {
+                "KERAS_BACKEND": backend,
+                "CUDA_VISIBLE_DEVICES": "-1",
+                # JAX compiles each new shape; the functions share most of them.
+                "JAX_COMPILATION_CACHE_DIR": compiled,
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            },
+        ),
+    )
+
+
+def _begin(environment):
+    os.environ.update(environment)
+
+
+def _write(module, function, file):
+    getattr(importlib.import_module(module), function)(file)
 
 
 def of_backend(results, backend):
     """A backend's results, or a skip."""
-    if backend not in results:
+    if importlib.util.find_spec(backend) is None:
         pytest.skip(f"needs {backend}: pip install {backend}")
     return results[backend]

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-SHARDS = 8
+SHARDS = 12
 
 
 def pytest_addoption(parser):

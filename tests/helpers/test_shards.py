@@ -1,5 +1,6 @@
 """The exhaustive tests' shards: each test in one of them, groups whole."""
 
+import pathlib
 import re
 
 import pytest
@@ -13,7 +14,7 @@ TESTS = """
 import pytest
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("i", range(80))
+@pytest.mark.parametrize("i", range(120))
 def test_many(i):
     pass
 
@@ -44,10 +45,16 @@ def ran(pytester):
     return run
 
 
+def test_the_workflow_runs_every_shard():
+    checks = pathlib.Path(__file__).parents[2] / ".github/workflows/checks.yml"
+    [row] = re.findall(r"shard: \[(.*)\]", checks.read_text())
+    assert re.findall(r"\w+", row) == ["slow", *map(str, range(shards.SHARDS))]
+
+
 def test_shards_are_disjoint_and_complete(ran):
     whole, _ = ran("-m", "exhaustive")
     cut = [ran("-m", "exhaustive", "--shard", str(n))[0] for n in range(shards.SHARDS)]
-    assert len(whole) == 90
+    assert len(whole) == 130
     assert sorted(name for shard in cut for name in shard) == sorted(whole)
     # About as many in each, but for the group, which is in one.
     alone = [sum(name.startswith("test_many") for name in shard) for shard in cut]

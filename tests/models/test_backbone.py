@@ -127,6 +127,7 @@ def test_output_stride(name, strides):
     assert {k: v.shape for k, v in named_weights(dilated).items()} == shapes
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet50_v1_5"])
 def test_dilation_keeps_what_the_stride_left(name):
     """Up to the first stride that is replaced, the maps are the same."""
@@ -324,6 +325,7 @@ def thawed(model):
     return model
 
 
+@pytest.mark.exhaustive
 @SMALL
 @pytest.mark.parametrize(
     "preprocessing",

@@ -200,7 +200,9 @@ def layouts(layout, names, compiled=False):
 def halves(names):
     """The logits in mixed precision."""
     keras.config.set_dtype_policy("mixed_bfloat16")
-    return {f"mixed_bfloat16/{name}": called(*filled(name)) for name in names}
+    logits = {f"mixed_bfloat16/{name}": called(*filled(name)) for name in names}
+    keras.config.set_dtype_policy("float32")
+    return logits
 
 
 def computing(function):

@@ -37,24 +37,17 @@ COMPLEXITY = pathlib.Path(keras_resnet.__file__).parent / "config/complexity.jso
 QUICK = {
     "resnet18",
     "resnet50",
-    "resnet50_v1_5",
     "resnet50_v2",
-    "resnet50_v2_keras",
-    "resnet50_caffe",
     "resnetv2_18",
-    "plain18",
     "resnet18c",
     "resnet18d",
-    "seresnet50",
     "resnext50_32x4d",
-    "darknet53",
     "drn_a_18",
     "drn_c_26",
     "drn_d_22",
     "resnet20",
     "plain20",
     "wide_resnet16_4",
-    "resnext29_8x64d",
 }
 
 
@@ -172,13 +165,20 @@ def test_dilated_in_place_of_strides(stride):
     assert parameters(model) == paper_facts.COUNTS["resnet50_v1_5"][0]
 
 
+@pytest.mark.exhaustive
 def test_darknet_on_smaller_images():
     model = build(ARCHITECTURES["darknet53"], input_shape=(224, 224, 3))
     printed = paper_facts.DARKNET53_AT_224
     assert as_printed(multiply_adds(model), printed, 1e9) == printed
 
 
-@pytest.mark.parametrize(("name", "shortcut"), paper_facts.COUNTS_OF_OPTIONS)
+@pytest.mark.parametrize(
+    ("name", "shortcut"),
+    [
+        pair if pair[0] in QUICK else pytest.param(*pair, marks=pytest.mark.exhaustive)
+        for pair in paper_facts.COUNTS_OF_OPTIONS
+    ],
+)
 def test_other_shortcut_options(name, shortcut):
     count, billions = paper_facts.COUNTS_OF_OPTIONS[name, shortcut]
     network = built(name, shortcut)

@@ -193,7 +193,7 @@ def test_a_landscape_that_was_interrupted_goes_on(run, data, capsys, monkeypatch
 # --- Protocols ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", slow(PROTOCOLS, "single_crop", "he2015_multiscale"))
+@pytest.mark.parametrize("name", slow(PROTOCOLS, "single_crop"))
 def test_protocols(run, data, capsys, name):
     """Images smaller than the crop are enlarged; NaN is an error that keeps nothing."""
     words = ["--data", str(data), "--protocol", name]

@@ -103,6 +103,7 @@ def test_a_data_set_has_none():
         train(bit_depth=12)
 
 
+@pytest.mark.slow
 def test_evaluate_tells_it_as_well(folder, tmp_path):
     keras.utils.set_random_seed(0)
     layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]

@@ -233,6 +233,7 @@ def with_weights(path):
         return build(job)
 
 
+@pytest.mark.slow
 def test_training_begins_with_the_weights_of_a_run(tmp_path):
     """Of a run's folder, or one that convert wrote, with its preprocessing."""
     spec = ARCHITECTURES["resnet20"]

@@ -446,7 +446,14 @@ def test_a_state_dict_for_torchvision_is_read_back(tmp_path, monkeypatch):
 # --- Names of classes -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["data set", "file", "list"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "list",
+        pytest.param("data set", marks=pytest.mark.exhaustive),
+        pytest.param("file", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_names_of_the_classes(weights, photo, tmp_path, how, capsys):
     """A converted network is measured on data of the same classes."""
     (tmp_path / "names.txt").write_text("\ufeff" + "\r\n".join(CIFAR10_CLASSES) + "\n")
@@ -501,6 +508,7 @@ def test_a_name_of_two_classes_is_refused(weights, tmp_path):
         convert(weights, tmp_path / "net", network="resnet20", classes=names)
 
 
+@pytest.mark.slow
 def test_two_classes_of_imagenet_with_one_name_are_told_apart(tmp_path, photo):
     """In what is converted, and in a folder that an earlier version converted."""
     names = [str(number) for number in range(1000)]

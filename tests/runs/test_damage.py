@@ -346,6 +346,7 @@ def disk(tmp_path, run):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_read_only_run_is_measured(disk, few, capsys):
     place, freeze = disk
     freeze()

@@ -127,7 +127,9 @@ def test_what_cannot_be_converted_is_said(folder, options, message, tmp_path, ca
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["saved_model", "onnx"])
+@pytest.mark.parametrize(
+    "form", ["saved_model", pytest.param("onnx", marks=pytest.mark.exhaustive)]
+)
 def test_a_folder_is_exported_and_served(folder, form, tmp_path):
     if form == "onnx":
         pytest.importorskip("onnxruntime")
@@ -188,7 +190,11 @@ def test_names_that_do_not_fit_are_named(tmp_path):
 @pytest.mark.parity
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["fasterrcnn_resnet50_fpn", "fasterrcnn_resnet50_fpn_v2"]
+    "name",
+    [
+        pytest.param("fasterrcnn_resnet50_fpn", marks=pytest.mark.exhaustive),
+        "fasterrcnn_resnet50_fpn_v2",
+    ],
 )
 def test_torchvisions_weights_come_in_and_go_out(name, torch, torchvision, tmp_path):
     """A fine-tuned detector of torchvision's, as its state dict was saved."""

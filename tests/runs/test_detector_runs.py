@@ -209,6 +209,7 @@ def test_what_is_for_classifiers_says_so(finished):
         read(finished)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_detector_begins_with_another_ones_weights(finished, tmp_path):
     folder = cells(tmp_path)

@@ -130,6 +130,7 @@ def test_a_damaged_evaluation_is_named(run):
         evaluate.evaluate(run)
 
 
+@pytest.mark.slow
 def test_objects_on_files_are_printed_written_and_drawn(run, cells, tmp_path, capsys):
     (tmp_path / "bad.png").write_text("no image")
     photo = cells / "JPEGImages/a.png"

@@ -154,7 +154,7 @@ def test_onnx_s_batch_axis_has_one_name(precision, classifier, tmp_path):
     ("format", "precision"),
     [
         ("litert", "float16"),
-        pytest.param("openvino", "float16", marks=pytest.mark.slow),
+        pytest.param("openvino", "float16", marks=pytest.mark.exhaustive),
         pytest.param("openvino", "bfloat16", marks=pytest.mark.slow),
     ],
 )
@@ -168,6 +168,7 @@ def test_half_precision(format, precision, classifier, tmp_path):
         assert compare.size(half) < compare.size(full) - 2500  # Of 2,837 weights.
 
 
+@pytest.mark.slow
 def test_groups_are_exported_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(layers, "_only_cpus", lambda: False)  # As with a GPU.
     inputs = keras.Input((8, 8, 3))
@@ -295,7 +296,7 @@ def small_run(own_run, tmp_path_factory):
         pytest.param("onnx", "float32", marks=pytest.mark.slow),
         pytest.param("onnx", "int8", marks=pytest.mark.exhaustive),
         pytest.param("litert", "float32", marks=pytest.mark.exhaustive),
-        pytest.param("litert", "int8", marks=pytest.mark.slow),
+        pytest.param("litert", "int8", marks=pytest.mark.exhaustive),
         pytest.param("openvino", "float32", marks=pytest.mark.exhaustive),
         pytest.param("openvino", "int8", marks=pytest.mark.slow),
     ],
@@ -462,6 +463,7 @@ def test_formats_and_precisions_that_do_not_exist(capsys, small_run):
 # --- The networks of the papers -----------------------------------------------------
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("name", "format"),
     [pytest.param("resnet50d", "saved_model", marks=pytest.mark.slow)]

@@ -87,6 +87,7 @@ def test_a_folder_becomes_a_table(photos, tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.glob("writing_*"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux")
 def test_names_that_are_no_utf8_are_answered(tmp_path, capfd):
     pq = pytest.importorskip("pyarrow.parquet")
@@ -189,6 +190,7 @@ def test_a_folder_without_images_is_an_answer_among_others(photos, tmp_path):
     assert all(isinstance(found[path], list) for path in (images[0], images[2]))
 
 
+@pytest.mark.slow
 def test_bytes_are_answered_as_their_files_are(photos):
     classifier = load_classifier(TRAINED)
     paths = [photos / "b/00.PNG", photos / "a/99.png", photos / "b/02.PNG"]

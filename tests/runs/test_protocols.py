@@ -46,6 +46,7 @@ def few(monkeypatch):
     monkeypatch.setattr(evaluation, "examples_of", first)
 
 
+@pytest.mark.slow
 def test_results_and_predictions_are_kept_by_protocol(run, few):
     one = run.evaluate()
     two = run.evaluate(protocol=TWO)

@@ -122,9 +122,10 @@ def kill_again_and_again(tmp_path, backend, devices, kills, run=killed_run):
 
 @pytest.mark.multiprocess
 def test_kills_change_nothing(tmp_path):
-    kill_again_and_again(tmp_path, "tensorflow", "cpu", kills=4)
+    kill_again_and_again(tmp_path, "tensorflow", "cpu", kills=3)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 def test_kills_change_nothing_of_a_detector(tmp_path):
     kill_again_and_again(tmp_path, "tensorflow", "cpu", kills=2, run=killed_detector)

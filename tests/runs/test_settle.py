@@ -319,7 +319,7 @@ def test_executions_must_divide(count, backend, recipe, message):
     ("network", "recipe"),
     [
         ("resnet18", "resnet50_tv2_imagenet"),
-        ("resnet20", None),
+        pytest.param("resnet20", None, marks=pytest.mark.slow),
         pytest.param("resnet18", None, marks=pytest.mark.slow),
         pytest.param("resnet20", "resnet50_tv2_imagenet", marks=pytest.mark.slow),
     ],

@@ -114,6 +114,7 @@ def check(answer, expected):
     assert answer["names"][:count] == names
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="servers start with TensorFlow"

@@ -211,7 +211,9 @@ test_averaging.test_averages_without_validation_are_kept_at_the_end()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["jax", "torch"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("jax", marks=pytest.mark.exhaustive), "torch"]
+)
 def test_callbacks_on_other_backends(backend):
     pytest.importorskip(backend)
     done = subprocess.run(

@@ -44,6 +44,7 @@ def test_the_loss_is_the_labels_and_t_squared_times_the_teachers():
     assert model.evaluate(x, y, verbose=0) == pytest.approx(hard, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_student_learns_and_the_teacher_does_not():
     student, teacher = net(seed=1), net(seed=2)
     model = with_teacher(student, teacher, temperature=20.0)

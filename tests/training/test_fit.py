@@ -143,7 +143,7 @@ def assert_equal(one, other):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("epoch", [1, EPOCHS])
+@pytest.mark.parametrize("epoch", [1, pytest.param(EPOCHS, marks=pytest.mark.slow)])
 def test_a_validation_ends_at_a_signal_and_is_done_first(tmp_path, whole, epoch):
     # In the second of four batches.
     sending = Sending("test", 4 * (epoch - 1) + 2, [signal.SIGTERM])
@@ -164,6 +164,7 @@ def test_a_validation_ends_at_a_signal_and_is_done_first(tmp_path, whole, epoch)
     assert last.counts == {"train": 0, "test": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows")
 @pytest.mark.parametrize(
     ("sent", "code"),
@@ -204,6 +205,7 @@ def test_a_signal_where_all_is_saved_is_obeyed_at_once(tmp_path):
     assert checkpoints(tmp_path / "checkpoints") == []
 
 
+@pytest.mark.slow
 def test_no_run_goes_on_from_where_its_validation_diverged(tmp_path, whole):
     with pytest.raises(SystemExit):
         train(tmp_path, Sending("train", 5, [signal.SIGTERM]))
@@ -257,6 +259,7 @@ def test_a_run_on_a_bucket_ends_with_the_same_bits(tmp_path, whole, bucket):  # 
     assert_equal(train(tmp_path), whole)
 
 
+@pytest.mark.slow
 def test_a_history_that_cant_be_written_costs_nothing(tmp_path, whole, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Another program has opened it")
@@ -315,6 +318,7 @@ def test_weights_are_kept_and_change_nothing(keeping, whole):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_changes_nothing(tmp_path, whole, monkeypatch):
     """Neither the time of day nor that of files decides what a run goes on from."""
     seconds = itertools.count(1e8, -3600)  # From 1973 on, each hour before the last.

@@ -67,6 +67,7 @@ def whole(tmp_path_factory):
     return fit(tmp_path_factory.mktemp("whole"), 3)[0]
 
 
+@pytest.mark.slow
 def test_a_finished_training_trains_no_more_and_with_more_epochs_goes_on(
     tmp_path, whole
 ):
@@ -82,6 +83,7 @@ def test_a_finished_training_trains_no_more_and_with_more_epochs_goes_on(
     assert model.fit(*batches(1), verbose=0).epoch == [0]
 
 
+@pytest.mark.slow
 def test_averages_are_kept_and_not_trained_on(tmp_path):
     def average():
         return AverageWeights(0.5)
@@ -115,6 +117,7 @@ def test_early_stopping_stays_stopped(tmp_path):
     assert same(model, again)  # The best ones, of the first epoch.
 
 
+@pytest.mark.slow
 def test_keras_own_plateau_goes_on_counting(tmp_path):
     def plateau():
         return keras.callbacks.ReduceLROnPlateau("loss", patience=2, min_delta=9)
@@ -128,6 +131,7 @@ def test_keras_own_plateau_goes_on_counting(tmp_path):
     assert rate(tmp_path / "two", 2, 3) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
 def test_another_order_of_the_batches_is_told(tmp_path):
     import tensorflow as tf
 

@@ -187,6 +187,7 @@ def test_npz(network, tmp_path):
     assert made.preprocessing.channel_order == ours.channel_order
 
 
+@pytest.mark.slow
 def test_without_the_classifier_and_inside_of_another_model(network, tmp_path):
     name, model = network
     features = keras.Model(model.input, model.layers[-2].output, name=NAMES[name])

@@ -320,6 +320,7 @@ def test_a_keras_file_of_another_network_with_the_same_shapes(
         applications.create(of, weights=tmp_path / name, **options)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("other", "of"), [("resnet50_v1_5", "resnet50"), ("resnet50c", "resnet50d")]
 )

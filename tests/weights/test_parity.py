@@ -158,7 +158,7 @@ def test_torchvision_dilated(torchvision, check_torch, images, output_stride, di
         exhaustive("resnext101_64x4d", "resnext101_64x4d"),
         exhaustive("wide_resnet50_2", "wide_resnet50_2"),
         exhaustive("wide_resnet101_2", "wide_resnet101_2"),
-        ("seresnet50", "seresnet50"),
+        exhaustive("seresnet50", "seresnet50"),
         exhaustive("seresnet101", "seresnet101"),
         exhaustive("seresnet152", "seresnet152"),
         exhaustive("seresnext50_32x4d", "seresnext50_32x4d"),
@@ -238,7 +238,7 @@ def test_wide_resnet(references, check_torch, details):
     ("ours", "arch", "block", "repeats", "options"),
     [
         ("drn_c_26", "C", "BasicBlock", (2, 2, 2, 2), {}),
-        ("drn_c_58", "C", "Bottleneck", (3, 4, 6, 3), {}),
+        exhaustive("drn_c_58", "C", "Bottleneck", (3, 4, 6, 3), {}),
         exhaustive("drn_d_22", "D", "BasicBlock", (2, 2, 2, 2), {}),
         ("drn_d_24", "D", "BasicBlock", (2, 2, 2, 2), {"ends": 2}),
     ],
@@ -301,7 +301,7 @@ def state_of(model):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        ("resnet50", "ResNet50"),
+        exhaustive("resnet50", "ResNet50"),
         exhaustive("resnet101", "ResNet101"),
         exhaustive("resnet152", "ResNet152"),
         ("resnet50_v2_keras", "ResNet50V2"),
@@ -323,7 +323,7 @@ def test_keras_applications(check_logits, images, ours, theirs):
     [
         ("resnet18", "basic_block", (2, 2, 2, 2), False, [(64, 7)]),
         exhaustive("resnet50_v1_5", "bottleneck_block", (3, 4, 6, 3), False, [(64, 7)]),
-        ("resnetv2_50", "bottleneck_block", (3, 4, 6, 3), True, [(64, 7)]),
+        exhaustive("resnetv2_50", "bottleneck_block", (3, 4, 6, 3), True, [(64, 7)]),
         ("resnet50d", "bottleneck_block_vd", (3, 4, 6, 3), False,
          [(32, 3), (32, 3), (64, 3)]),
     ],
@@ -372,7 +372,7 @@ def round_trip(name, form, reference, torch):
     ("ours", "theirs"),
     [
         ("resnet18", "resnet18"),
-        ("resnet50_v1_5", "resnet50"),
+        exhaustive("resnet50_v1_5", "resnet50"),
         exhaustive("resnext50_32x4d", "resnext50_32x4d"),
         exhaustive("wide_resnet50_2", "wide_resnet50_2"),
     ],
@@ -384,8 +384,8 @@ def test_there_and_back_torchvision(torchvision, torch, ours, theirs):
 
 @pytest.mark.parametrize(
     "network",
-    ["resnet50d", "seresnet50", "resnetv2_50", "darknet53_timm"]
-    + [exhaustive("resnet50c")],
+    [exhaustive(name) for name in ("resnet50c", "resnet50d", "darknet53_timm")]
+    + ["seresnet50", "resnetv2_50"],
 )
 def test_there_and_back_timm(timm, torch, network):
     reference = timm.create_model(network.removesuffix("_timm"))

@@ -263,7 +263,9 @@ def test_the_library_of_a_state_dict_is_asked_only_when_it_is_needed(monkeypatch
     assert reference.logits("images") == (state, "images")
 
 
-@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize(
+    "top", [True, pytest.param(False, marks=pytest.mark.exhaustive)]
+)
 @pytest.mark.parametrize(
     ("network", "form"),
     [

@@ -311,11 +311,11 @@ def serving():
         f"{cost} % more time in a batch of {decoding['batch']} ({share} % more of the "
         "processor's), `benchmarks/decoding.py`. "
         f"{machine(decoding)}.\n\n"
-        f"`keras-resnet serve` of {served['network']}, {served['clients']} clients at once "
-        f"for {served['seconds']:.0f} s: {served['answered']:,} images answered, "
-        f"{served['lost']} lost, {served['images_per_second']} a second, latency p50 "
-        f"{served['p50_ms'] / 1000:.2f} s and p99 {served['p99_ms'] / 1000:.2f} s (it is "
-        "clients divided by throughput), `benchmarks/serve.py`. "
+        f"`keras-resnet serve` of {served['network']} by Keras, {served['clients']} "
+        f"clients at once for {served['seconds']:.0f} s: {served['answered']:,} images "
+        f"answered, {served['lost']} lost, {served['images_per_second']} a second, latency "
+        f"p50 {served['p50_ms'] / 1000:.2f} s and p99 {served['p99_ms'] / 1000:.2f} s (it "
+        "is clients divided by throughput), `benchmarks/serve.py`. "
         f"{machine(served)}.\n"
     )
 

@@ -22,6 +22,7 @@ from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.devices import agreement, distribute, onednn, signals, workers
 from keras_resnet.devices.describe import accelerators
 from keras_resnet.devices.find import find_devices
+from keras_resnet.devices.host import need_tensorflow
 from keras_resnet.devices.precision import computing_in
 from keras_resnet.runs import deciding, environment
 from keras_resnet.runs.begin import StaysThere, progress, settled, taken
@@ -155,6 +156,7 @@ def train(
             of another recipe. Nothing has been written then, but where not all workers
             see the run's folder, its settings.
         FileNotFoundError: If the data is not there.
+        ImportError: If TensorFlow, or a package of ``log``, is not installed.
         FileExistsError, PermissionError: If no folder can be made there.
         FloatingPointError: If the loss is no longer finite; a checkpoint is left.
         RuntimeError: If another process trains in the folder.
@@ -163,6 +165,7 @@ def train(
             another one doesn't come in time, or doesn't answer any more.
     """
     request = TrainRequest(**locals())
+    need_tensorflow()
     onednn.warn_if_late()
     with contextlib.ExitStack() as held:
         held.enter_context(signals.heard())
@@ -253,6 +256,7 @@ def plan(
     known = [option.name for option in fields(TrainRequest)]
     check_arguments("plan", options, known)
     request = TrainRequest(recipe=recipe, **options)
+    need_tensorflow()
     onednn.warn_if_late()
     loggers.check(request.log)
     choosing, building, _ = kind_of(request)

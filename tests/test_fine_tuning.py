@@ -87,6 +87,7 @@ STATISTICS = ("moving_mean", "moving_variance")
 SCALES = ("gamma", "beta")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_new_head_learns(photographs):
     keras.utils.set_random_seed(0)

@@ -147,11 +147,8 @@ def test_spark_answers_each_image_once(place):
     check_answers(place, top=1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "file_format",
-    ["array_record", pytest.param("tfrecord", marks=pytest.mark.exhaustive)],
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("file_format", ["array_record", "tfrecord"])
 def test_shards_that_tfds_writes_are_trained_from(tmp_path, file_format, capsys):
     pytest.importorskip("tensorflow_datasets", reason="needs the extra [data]")
     import keras_resnet

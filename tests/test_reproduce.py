@@ -337,6 +337,7 @@ def test_a_run_goes_on_as_it_began(finished, tmp_path, monkeypatch, capsys):
         reproduce.train(**options)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_deterministic_runs_are_equal(tmp_path):
     from tensorflow.python.framework import config
@@ -548,6 +549,7 @@ def test_what_keras_is_told_changes_nothing(tmp_path, finished, keras_is_told):
     assert report["max_difference"] < 1e-6
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_objects_of_ones_own_train_go_on_and_load(tmp_path):
     spec = replace(ARCHITECTURES["resnet20"], name="small", stem_filters=8)

@@ -58,6 +58,13 @@ def add_serve(subparsers: Any) -> None:
         help="processes that compute, each with a model of its own (1)",
     )
     sub.add_argument(
+        "--drain",
+        type=int,
+        default=30,
+        metavar="SECONDS",
+        help="time that running requests have to end after SIGTERM or Ctrl-C (30)",
+    )
+    sub.add_argument(
         "--cors",
         action="append",
         default=[],
@@ -72,6 +79,7 @@ def serve(options: argparse.Namespace) -> None:
     """``keras-resnet serve``: answers requests until it is stopped."""
     folder = to_serve(options.run)
     from keras_resnet.serving import server
+    from keras_resnet.serving.rest import RequestLimits
 
     server.serve(
         functools.partial(servable, str(folder), options.quiet_start),
@@ -81,6 +89,7 @@ def serve(options: argparse.Namespace) -> None:
         max_batch=options.max_batch,
         batch_timeout=options.batch_timeout,
         workers=options.workers,
+        limits=RequestLimits(drain=options.drain),
         cors=options.cors,
     )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ def import_frameworks(*names: str, look_for_gpus: bool = False) -> None:
     """
     with without_log_lines():
         for name in names:
-            importlib.import_module(name)
+            # What is missing is said where it is needed: some do without TensorFlow.
+            if importlib.util.find_spec(name) is not None:
+                importlib.import_module(name)
         if look_for_gpus and sys.modules.get("tensorflow") is not None:
             tensorflow().config.list_physical_devices("GPU")
 

@@ -22,7 +22,9 @@ BAD_SHARE = 0.01  # Of a split's examples, up to which bad ones are left out.
 UNREADABLE = "can't be read"  # Begins the reason of a file that isn't there to decode.
 # Of the rules by which images are good: raise it when `decode` takes others.
 RULES = 2
-FEW = 32  # Images, up to which one after the other is faster than a pipeline.
+# Images, up to which one after the other is faster than a pipeline if they are photographs
+# on a local disk.
+FEW = 32
 ANNOUNCED = 100_000  # Examples from which on looking through them takes minutes.
 
 

@@ -47,7 +47,8 @@ def load(
     Returns:
         `Splits`. The validation set is drawn from the training set, balanced over the
         classes, by a fixed permutation; of a streamed set, it is the first part of the
-        TFDS training split (which TFDS wrote in random order).
+        TFDS training split (which TFDS wrote in random order). The arrays of the bundled
+        set can't be written to.
 
     Raises:
         ValueError: If the name is unknown, a file is corrupt or too many examples are

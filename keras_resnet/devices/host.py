@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import re
 import sys
 from collections.abc import Callable
@@ -45,6 +46,16 @@ def tensorflow() -> ModuleType:
         with contextlib.suppress(RuntimeError):
             tf.config.set_visible_devices([], "GPU")
     return tf
+
+
+def need_tensorflow() -> None:
+    """Raises `ImportError` where TensorFlow was left out, and batches shall be made."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ImportError(
+            "To train by a recipe takes TensorFlow, which makes the batches on every "
+            "backend: pip install tensorflow. Without it networks train by `fit` in a "
+            "script of your own: docs/guides/your_own_loop.md."
+        )
 
 
 def as_written(function: Callable[..., Any]) -> Callable[..., Any]:

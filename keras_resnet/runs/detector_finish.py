@@ -152,7 +152,7 @@ def measured(
         "train": {
             # Of the updates since the last validation.
             "average_precision": None,
-            "by_class": {},
+            "by_class": [],
             **_losses(history[-1]),
             "n": since_validation(job) * job.recipe.batch_size,
         },

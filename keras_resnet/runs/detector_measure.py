@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from keras_resnet.data.boxes import BoxedExamples
-from keras_resnet.detection import voc_precision
+from keras_resnet.detection.evaluation import measure_detections
 
 
 def precision_of(
@@ -18,16 +18,7 @@ def precision_of(
     """Average precision in percent by VOC's rule of the area, at an IoU of 0.5.
 
     Returns:
-        ``average_precision``, `None` if no class has an object, and ``by_class``, of the
-        classes that have one.
+        ``average_precision`` and ``by_class``, as of `measure_detections`.
     """
-    result = voc_precision(examples.objects, found, len(class_names))
-    by_class = {
-        name: 100 * one.average_precision
-        for name, one in zip(class_names, result.by_class, strict=True)
-        if one.objects
-    }
-    return {
-        "average_precision": 100 * result.mean if by_class else None,
-        "by_class": by_class,
-    }
+    result = measure_detections(examples.objects, found, class_names, "voc")
+    return {key: result[key] for key in ("average_precision", "by_class")}

@@ -81,7 +81,7 @@ _METRICS = {  # Errors in percent.
 # `None` of training, whose images are changed at random.
 _METRICS_OF_DETECTOR = {
     "average_precision": (*NUMBER, NONE),
-    "by_class": dict,
+    "by_class": list,
     "loss": NUMBER,
     "losses": dict,
     "n": int,

@@ -43,7 +43,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class RequestLimits:
-    """What a server accepts.
+    """What a server accepts, and for how long.
 
     Attributes:
         body: Bytes of a request's body. Parsing JSON takes up to thirty times as much
@@ -54,6 +54,8 @@ class RequestLimits:
         images: Images in a request.
         seconds: For reading a body, and from there to the answer.
         header_seconds: From a connection to the end of its request's headers.
+        drain: Seconds that the requests which are being answered have to end after a
+            signal. New connections are refused meanwhile.
     """
 
     body: int = 16 * 2**20
@@ -62,6 +64,7 @@ class RequestLimits:
     images: int = 128
     seconds: float = 30.0
     header_seconds: float = 10.0
+    drain: int = 30
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from multiprocessing import active_children
 from litserve import LitServer
 from litserve.utils import WorkerSetupStatus
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 
 from keras_resnet.serving.connections import bounded_headers
 from keras_resnet.serving.endpoints import TensorFlowServing
@@ -67,11 +68,11 @@ def serve(
         RuntimeError: If a worker could not load the model; it has said why.
         ValueError: If an argument is out of range.
     """
-    _check(name, host, port, max_batch, batch_timeout, workers)
+    limits = limits or RequestLimits()
+    _check(name, host, port, max_batch, batch_timeout, workers, limits.drain)
     for origin in cors:
         _check_origin(origin)
     _check_port(host, port)
-    limits = limits or RequestLimits()
     api = Worker(
         load=load,
         max_batch_size=max_batch,
@@ -88,6 +89,8 @@ def serve(
         disable_openapi_url=True,
         middlewares=[_answers_pages_of(cors)] if cors else None,
     )
+    server.uvicorn_graceful_timeout = limits.drain
+    _add_probes(server)
     shown = f"[{host}]" if ":" in host else host
     server.address = f"http://{shown}:{port}{api.api_path}"
     others = set(active_children())
@@ -158,7 +161,25 @@ class _Server(LitServer):
         threading.Thread(target=self._shutdown_event.set).start()
 
 
-def _check(name, host, port, max_batch, batch_timeout, workers):
+def _add_probes(server):
+    """Tells a server that is alive from one that can compute, by one worker at least.
+
+    LitServe's own ``/health`` asks for all workers.
+    """
+
+    async def live():
+        return Response("ok", media_type="text/plain")
+
+    async def ready():
+        if WorkerSetupStatus.READY in server.workers_setup_status.values():
+            return await live()
+        return Response("not ready", 503, media_type="text/plain")
+
+    server.app.get("/health/live")(live)
+    server.app.get("/health/ready")(ready)
+
+
+def _check(name, host, port, max_batch, batch_timeout, workers, drain):
     """Raises `ValueError` if an argument of `serve` is out of range."""
     if not re.fullmatch(r"[^/:\s]+", name):
         raise ValueError(
@@ -173,11 +194,12 @@ def _check(name, host, port, max_batch, batch_timeout, workers):
         raise ValueError(
             f"`port` (--port) must be from 1024 to 65535. Received: port={port}."
         )
-    if max_batch < 1 or not 0 <= batch_timeout < 3600 or workers < 1:
+    if max_batch < 1 or not 0 <= batch_timeout < 3600 or workers < 1 or drain < 1:
         raise ValueError(
             "`max_batch` (--max-batch) must be 1 or more, `batch_timeout` from 0 to 3600 "
-            f"s, `workers` 1 or more. Received: max_batch={max_batch}, "
-            f"batch_timeout={batch_timeout}, workers={workers}."
+            "s, `workers` 1 or more, `drain` 1 s or more. Received: "
+            f"max_batch={max_batch}, batch_timeout={batch_timeout}, workers={workers}, "
+            f"drain={drain}."
         )
 
 

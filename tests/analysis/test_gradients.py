@@ -84,6 +84,7 @@ def test_what_does_not_fit_is_refused():
         gradient_norms(shared_net(), x, y + 4)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "seed",
     [

@@ -103,9 +103,9 @@ AUGMENTATIONS = {
 }
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["Inception crops", pytest.param("scales", marks=pytest.mark.slow)]
+    "name", ["Inception crops", pytest.param("scales", marks=pytest.mark.exhaustive)]
 )
 def test_training(splits, name):
     recipe = replace(

@@ -51,14 +51,14 @@ AUGMENTATIONS = {
 }
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
         "Inception crops",
-        "padded crops, kept in memory",
-        pytest.param("scales", marks=pytest.mark.slow),
-        pytest.param("none", marks=pytest.mark.slow),
+        pytest.param("padded crops, kept in memory", marks=pytest.mark.exhaustive),
+        pytest.param("scales", marks=pytest.mark.exhaustive),
+        pytest.param("none", marks=pytest.mark.exhaustive),
     ],
 )
 def test_training(splits, name):

@@ -39,7 +39,8 @@ P = Preprocessing(
 PAD = PadCropFlip(padding=2)
 SCALE = ScaleCropFlip(shorter_side=(12, 20))
 KINDS = ("pixels", "encoded", "files", "streamed", "indexed")
-# Each kind and each augmentation once; the rest of the product is exhaustive.
+# Each augmentation and each kind once, but for `indexed`, which `test_shards.py` reads;
+# the rest of the product is exhaustive.
 ONCE = (
     ("pixels", PAD),
     ("encoded", PAD),

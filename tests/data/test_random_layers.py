@@ -221,9 +221,7 @@ def test_a_layer_of_a_row_is_what_the_row_says():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", ["pad", "scale", pytest.param("recipe", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("name", ["pad", "scale", "recipe"])
 def test_each_layer_behaves_as_keras_own(name, tmp_path):
     photos = photographs()
     layer = ALL[name]()
@@ -305,10 +303,8 @@ for name in test.ALL:
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "backend", [pytest.param("jax", marks=pytest.mark.exhaustive), "torch"]
-)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_each_layer_on_other_backends(backend):
     pytest.importorskip(backend)
     done = subprocess.run(

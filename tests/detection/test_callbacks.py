@@ -141,12 +141,6 @@ def write(path):
     np.savez(path, logged=logged)
 
 
-@pytest.mark.exhaustive
-@pytest.mark.slow
-def test_they_go_with_plain_fit(tmp_path):
-    write(tmp_path / "logged.npz")
-
-
 @pytest.fixture(scope="module")
 def on_backends(tmp_path_factory):
     folder = tmp_path_factory.mktemp("callbacks")

@@ -389,6 +389,7 @@ def wait_until(seen, what, processes):
         time.sleep(0.05)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.multiprocess
 @pytest.mark.parametrize(
     ("backend", "victim"),
@@ -424,7 +425,7 @@ def test_a_lost_worker_is_noticed_and_both_go_on(tmp_path, alone, backend, victi
 
 @pytest.mark.exhaustive
 @pytest.mark.multiprocess
-@pytest.mark.parametrize("backend", ["tensorflow", exhaustive("jax")])
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_signal_to_one_worker_saves_and_ends_both(tmp_path, alone, backend):
     pytest.importorskip(backend)
     two = tmp_path / "two"

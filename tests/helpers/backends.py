@@ -30,7 +30,13 @@ class _Computed(dict):
         file = self.folder / f"{backend}.npz"
         process = _process(backend, str(self.folder.parent / "compiled"))
         written = process.submit(_write, self.module, self.function, str(file))
-        written.result(timeout=3600)
+        try:
+            written.result(timeout=3600)
+        except (TimeoutError, concurrent.futures.BrokenExecutor):
+            for child in multiprocessing.active_children():
+                child.kill()
+            _process.cache_clear()
+            raise
         self[backend] = dict(np.load(file))
         return self[backend]
 

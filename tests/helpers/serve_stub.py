@@ -1,9 +1,9 @@
 """Serves a classifier without a network; for tests of the server alone.
 
-    python -m tests.helpers.serve_stub PORT [ORIGIN ...]
+    python -m tests.helpers.serve_stub PORT DRAIN [ORIGIN ...]
 
 Its three scores are the shares of an image's mean red, green and blue. A file that holds
-`SLOW` takes 0.2 s more, one that holds `KILL` ends the worker.
+`SLOW` takes 0.2 s more for each time, one that holds `KILL` ends the worker.
 """
 
 import io
@@ -23,8 +23,7 @@ def prepare(contents):
 
     if KILL in contents:
         os._exit(3)
-    if SLOW in contents:
-        time.sleep(0.2)
+    time.sleep(0.2 * contents.count(SLOW))
     try:
         with Image.open(io.BytesIO(contents)) as image:
             return np.asarray(image.convert("RGB").resize(SHAPE[:2]))
@@ -57,6 +56,7 @@ if __name__ == "__main__":
         images=8,
         seconds=8,
         header_seconds=3,
+        drain=int(sys.argv[2]),
     )
     serve(
         serve_stub.load,
@@ -64,5 +64,5 @@ if __name__ == "__main__":
         port=int(sys.argv[1]),
         max_batch=8,
         limits=limits,
-        cors=sys.argv[2:],
+        cors=sys.argv[3:],
     )

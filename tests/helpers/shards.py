@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-SHARDS = 12
+SHARDS = 16
 
 
 def pytest_addoption(parser):

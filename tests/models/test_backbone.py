@@ -329,10 +329,7 @@ def thawed(model):
 @SMALL
 @pytest.mark.parametrize(
     "preprocessing",
-    [
-        pytest.param(False, id="bare", marks=pytest.mark.exhaustive),
-        pytest.param(True, id="preprocessing"),
-    ],
+    [pytest.param(False, id="bare"), pytest.param(True, id="preprocessing")],
 )
 def test_frozen_batch_norm_stays_frozen(name, preprocessing, tmp_path):
     model = keras_resnet.backbone(

@@ -21,9 +21,13 @@ from tests.helpers.cut import cut
 from tests.helpers.reference import called, images
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
-JAX = pytest.param(  # Which compiles each network first.
-    "jax",
-    marks=[pytest.mark.exhaustive, pytest.mark.xdist_group("networks_on_backends")],
+# Each takes a minute or more.
+JAX, TORCH = (
+    pytest.param(
+        name,
+        marks=[pytest.mark.exhaustive, pytest.mark.xdist_group("networks_on_backends")],
+    )
+    for name in ("jax", "torch")
 )
 
 # Of the largest logit where that is above 1. Asked is 1e-4; float32 does better.
@@ -253,7 +257,7 @@ def test_each_part_is_in_a_network():
     assert each_part(LAYOUTS) == each_part(ARCHITECTURES)
 
 
-@pytest.mark.parametrize("backend", [JAX, "torch"])
+@pytest.mark.parametrize("backend", [JAX, TORCH])
 def test_each_part_agrees(write_logits, backend):
     ours, others = (
         of_layout(of_backend(write_logits, name), "channels_last")
@@ -293,7 +297,7 @@ def check_layouts(results, names):
     assert {n: d for n, d in differences.items() if not d < TOLERANCE} == {}
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", JAX, "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", JAX, TORCH])
 def test_channels_first_is_channels_last(write_logits, backend):
     check_layouts(of_backend(write_logits, backend), FIRST[backend])
 
@@ -305,7 +309,7 @@ def test_channels_first_is_channels_last_on_jax(write_others):
     check_layouts(results, set(LAYOUTS) - set(COMPILED))
 
 
-@pytest.mark.parametrize("backend", [JAX, "torch"])
+@pytest.mark.parametrize("backend", [JAX, TORCH])
 def test_stochastic_depth_leaves_out_whole_images_in_both(write_logits, backend):
     results = of_backend(write_logits, backend)
     last, first = (results[f"channels_{end}/training"] for end in ("last", "first"))
@@ -320,7 +324,7 @@ def check_half(full, half):
     assert 1e-4 < difference(full, half) < 0.1
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", JAX, "torch"])
+@pytest.mark.parametrize("backend", ["tensorflow", JAX, TORCH])
 def test_mixed_precision_keeps_the_logits_in_float32(write_logits, backend):
     results = of_backend(write_logits, backend)
     for name in HALF[backend]:

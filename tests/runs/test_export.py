@@ -466,12 +466,10 @@ def test_formats_and_precisions_that_do_not_exist(capsys, small_run):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("name", "format"),
-    [pytest.param("resnet50d", "saved_model", marks=pytest.mark.slow)]
-    + [
-        pytest.param(name, format, marks=pytest.mark.exhaustive)
+    [
+        (name, format)
         for name in ("resnet50d", "resnet20", "resnet50", "resnet50_v2", "resnetv2_50")
         for format in ("saved_model", *NEEDS)
-        if (name, format) != ("resnet50d", "saved_model")
     ],
 )
 def test_published_networks(name, format, tmp_path):

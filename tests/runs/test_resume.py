@@ -126,12 +126,6 @@ def test_kills_change_nothing(tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.multiprocess
-def test_kills_change_nothing_of_a_detector(tmp_path):
-    kill_again_and_again(tmp_path, "tensorflow", "cpu", kills=2, run=killed_detector)
-
-
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(("backend", "kills"), [("tensorflow", 10), ("jax", 4)])
 def test_many_kills_change_nothing_of_a_detector(tmp_path, backend, kills):
     pytest.importorskip(backend)

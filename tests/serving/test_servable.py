@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import keras_resnet
 from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.image_files import read_image
 from keras_resnet.runs import predict
@@ -79,11 +80,14 @@ def test_broken_files_are_value_errors(served):
             served.prepare(file)
 
 
-def test_exported_forms_are_served_as_well():
+def test_exported_forms_are_served_and_a_runs_own_saved_model(monkeypatch):
     folder = REPOSITORY / "saved_models" / "quickstart_seed0"
-    exported = servable(folder / "saved_model")
-    whole = servable(folder)
+    run = keras_resnet.load(folder)
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 1), "uint8")
-    np.testing.assert_allclose(exported.scores(images), whole.scores(images), atol=1e-5)
-    assert exported.class_names == whole.class_names
-    assert exported.shape == whole.shape == (28, 28, 1)
+    expected = run.scores(images)
+    monkeypatch.setattr(predict, "load", None)  # The run isn't loaded.
+    for path in (folder / "saved_model", folder):
+        served = servable(path)
+        np.testing.assert_allclose(served.scores(images), expected, atol=1e-5)
+        assert tuple(served.class_names) == run.classes
+        assert served.shape == (28, 28, 1)

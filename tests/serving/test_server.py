@@ -157,7 +157,7 @@ def wait_for_end(family):
 @pytest.fixture(scope="module")
 def stub(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stub")
-    command = ("tests.helpers.serve_stub", "PORT", PAGE)
+    command = ("tests.helpers.serve_stub", "PORT", "30", PAGE)
     with started(folder, "stub", *command) as server:
         yield server
 
@@ -208,6 +208,8 @@ def test_answers_are_those_of_tensorflow_serving(stub):
         ("DELETE", "/v1/models/stub", 400, "Malformed request"),
         ("GET", "/v1/models/stub/versions/" + "9" * 5000, 400, "Malformed request"),
         ("GET", "/health", 200, "ok"),
+        ("GET", "/health/live", 200, "ok"),
+        ("GET", "/health/ready", 200, "ok"),
         ("GET", "/metrics", 200, "keras_resnet_requests_total"),
     ],
 )
@@ -329,7 +331,15 @@ def test_what_is_no_http_does_no_harm(stub, data):
 
 
 def test_a_worker_that_dies_is_started_again(stub):
-    status, answer = stub.predict({"instances": [b64(solid("red", KILL))]})
+    ready = set()
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = pool.submit(stub.predict, {"instances": [b64(solid("red", KILL))]})
+        while not asked.done():
+            ready.add(stub.ask("GET", "/health/ready")[0])
+            assert stub.ask("GET", "/health/live")[0] == 200
+            time.sleep(0.05)
+    assert ready == {200, 503}
+    status, answer = asked.result()
     assert status == 504
     assert "There was no answer in 8 s" in answer["error"]
     stub.wait()
@@ -372,7 +382,7 @@ def test_handlers_and_processes_of_the_program_stay(monkeypatch, handler):
 
 
 def test_ctrl_c_ends_it_and_its_children(tmp_path):
-    with started(tmp_path, "stub", "tests.helpers.serve_stub", "PORT") as server:
+    with started(tmp_path, "stub", "tests.helpers.serve_stub", "PORT", "30") as server:
         family = server.family()
         assert len(family) >= 4
         for each in family:  # As a terminal does it.
@@ -384,9 +394,24 @@ def test_ctrl_c_ends_it_and_its_children(tmp_path):
         assert text.startswith("Serving http://127.0.0.1:")
 
 
+@pytest.mark.parametrize(("drain", "answered"), [(30, True), (1, False)])
+def test_running_requests_have_so_long_to_end(tmp_path, drain, answered):
+    command = ("tests.helpers.serve_stub", "PORT", str(drain))
+    with started(tmp_path, "stub", *command) as server:
+        body = {"instances": [b64(solid("red", 20 * SLOW))]}  # Takes 4 s.
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            asked = pool.submit(server.predict, body)
+            time.sleep(1)
+            assert not asked.done()
+            server.process.terminate()
+            assert server.process.wait(60) == 0
+        good = asked.exception() is None and asked.result()[0] == 200
+        assert good == answered
+
+
 def test_ctrl_c_while_it_loads(tmp_path):
     log = tmp_path / "log.txt"
-    command = [sys.executable, "-m", "tests.helpers.serve_stub", str(free_port())]
+    command = [sys.executable, "-m", "tests.helpers.serve_stub", str(free_port()), "30"]
     with log.open("w") as out:
         process = subprocess.Popen(
             command, cwd=REPOSITORY, stdout=out, stderr=subprocess.STDOUT
@@ -432,6 +457,7 @@ def test_a_port_in_use_is_one_line(stub, tmp_path):
         (["--port", "80"], "`port` (--port) must be from 1024 to 65535"),
         (["--max-batch", "0"], "`max_batch` (--max-batch) must be 1 or more"),
         (["--batch-timeout", "inf"], "`batch_timeout` from 0 to 3600"),
+        (["--drain", "0"], "`drain` 1 s or more"),
         (["--name", "a/b"], "`name` (--name) must have no spaces"),
         (["--cors", "example.org"], "`cors` (--cors) must be an origin"),
     ],

@@ -94,7 +94,7 @@ def check_torch(references, torch, check_logits):
 
 
 def exhaustive(*values):
-    """One more row of a kind that the others of a test have already."""
+    """One more row of a kind that others have, here or in `test_there_and_back`."""
     return pytest.param(*values, marks=pytest.mark.exhaustive)
 
 

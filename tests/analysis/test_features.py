@@ -1,5 +1,6 @@
 """Features, their similarity by linear CKA, and their embeddings."""
 
+import importlib.util
 import sys
 
 import keras
@@ -112,7 +113,11 @@ def groups():
         pytest.param("umap", "umap", marks=pytest.mark.exhaustive),
     ],
 )
-def test_groups_stay_together_in_the_plane(method, module):
+def test_groups_stay_together_in_the_plane(method, module, request):
+    if method == "umap" and importlib.util.find_spec("torchvision") is not None:
+        request.getfixturevalue(
+            "torchvision"
+        )  # Which UMAP imports: as the tests need it.
     pytest.importorskip(module, reason="needs pip install '.[analysis]'")
     rows, expected = groups()
     found = embed(rows, method, seed=1)

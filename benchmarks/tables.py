@@ -322,8 +322,6 @@ def serving():
 
 def landscape():
     """A loss landscape beside the loop of loss-landscape."""
-    if not (RESULTS / "landscape.json").exists():
-        return "Not measured yet.\n"
     result = load("landscape")
     seconds = result["seconds"]
     rows = [

@@ -88,7 +88,6 @@ SCALES = ("gamma", "beta")
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_a_new_head_learns(photographs):
     keras.utils.set_random_seed(0)
     base = keras_resnet.create(
@@ -140,7 +139,6 @@ def test_of_a_frozen_base_only_the_head_learns(few):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_four_channels_from_weights_for_three(photographs):
     x, y = photographs
     with_depth = np.concatenate([x, x.mean(axis=-1, keepdims=True)], axis=-1)

@@ -133,7 +133,6 @@ def test_what_follows_training_takes_no_more_images_at_a_time(tmp_path, monkeypa
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_a_trained_run_that_lost_its_history_is_completed(tmp_path, monkeypatch):
     average = WeightAverage(decay=0.5, every=1)
     recipe = replace(RECIPES["quickstart"], average=average)
@@ -338,7 +337,6 @@ def test_a_run_goes_on_as_it_began(finished, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_deterministic_runs_are_equal(tmp_path):
     from tensorflow.python.framework import config
 
@@ -523,7 +521,6 @@ def test_a_users_own_dtype_policy_changes_nothing(tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_what_keras_is_told_changes_nothing(tmp_path, finished, keras_is_told):
     image = np.zeros((1, 28, 28, 1), "uint8")
     scores = keras_resnet.load(finished).scores(image)
@@ -550,7 +547,6 @@ def test_what_keras_is_told_changes_nothing(tmp_path, finished, keras_is_told):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_objects_of_ones_own_train_go_on_and_load(tmp_path):
     spec = replace(ARCHITECTURES["resnet20"], name="small", stem_filters=8)
     recipe = replace(RECIPES["quickstart"], name="mine", network=spec)
@@ -893,7 +889,6 @@ def test_a_logger_that_fails_ends_nothing(tmp_path, monkeypatch):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_short_runs_validate_more_often_and_get_the_same_bits(
     tmp_path, monkeypatch, capsys
 ):

@@ -115,9 +115,7 @@ def groups():
 )
 def test_groups_stay_together_in_the_plane(method, module, request):
     if method == "umap" and importlib.util.find_spec("torchvision") is not None:
-        request.getfixturevalue(
-            "torchvision"
-        )  # Which UMAP imports: as the tests need it.
+        request.getfixturevalue("torchvision")  # UMAP imports it, with its operators.
     pytest.importorskip(module, reason="needs pip install '.[analysis]'")
     rows, expected = groups()
     found = embed(rows, method, seed=1)

@@ -85,14 +85,7 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize(
-    "seed",
-    [
-        pytest.param(0, marks=pytest.mark.slow),
-        pytest.param(1, marks=pytest.mark.exhaustive),
-        pytest.param(2, marks=pytest.mark.exhaustive),
-    ],
-)
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_gradients_explode_backward_in_plain_nets_alone(seed):
     split = sources.load("fashion_mini").validation
     x = np.float32(split.images[:64]).reshape(-1, 28, 28, 1) / 90 - 0.8

@@ -25,16 +25,13 @@ from keras_resnet.analysis.directions import random_direction
 from keras_resnet.analysis.routing import route
 from keras_resnet.evaluation import metrics
 from keras_resnet.export.fold import fold_batch_norm
-from tests.helpers.backends import computed, of_backend
+from tests.helpers.backends import computed, in_shards, of_backend
 from tests.helpers.measured import measured
 from tests.helpers.reference import called, with_random_weights
 from tests.helpers.small_nets import data, small_net
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
-JAX = pytest.param(  # Which compiles for a minute.
-    "jax",
-    marks=[pytest.mark.exhaustive, pytest.mark.xdist_group("analyses_on_backends")],
-)
+JAX = in_shards("jax", "analyses_on_backends")  # It compiles for a minute.
 
 
 def write_analyses(path):

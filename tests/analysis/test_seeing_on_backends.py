@@ -6,14 +6,11 @@ import pytest
 from keras_resnet import analysis
 from keras_resnet.analysis.curvature import power_iteration
 from tests.analysis.test_curvature import products_of, quadratic
-from tests.helpers.backends import computed, of_backend
+from tests.helpers.backends import computed, in_shards, of_backend
 from tests.helpers.small_nets import data, small_net
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
-JAX = pytest.param(  # Which compiles for a minute.
-    "jax",
-    marks=[pytest.mark.exhaustive, pytest.mark.xdist_group("seeing_on_backends")],
-)
+JAX = in_shards("jax", "seeing_on_backends")  # It compiles for a minute.
 
 
 def write_analyses(path):

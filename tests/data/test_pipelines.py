@@ -482,7 +482,6 @@ def test_kept_pixels_are_what_decoding_each_time_gives(
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_decoding_ahead_takes_little_more_than_twice_what_it_keeps(tmp_path):
     image = np.zeros((512, 512, 3), np.uint8)
     (tmp_path / "image.png").write_bytes(png(image))

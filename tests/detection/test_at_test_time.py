@@ -253,7 +253,6 @@ def write(path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 @pytest.mark.multiprocess
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_on_every_backend(backend, results):
@@ -273,7 +272,6 @@ def test_on_every_backend(backend, results):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_it_is_saved_and_detects_in_images_of_any_size(detector, tmp_path):
     import tensorflow as tf
 

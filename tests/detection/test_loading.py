@@ -17,7 +17,6 @@ print(type(model).__name__, model.spec.name, model.class_names, model.compiled)
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "order", [("keras", "keras_resnet"), ("keras_resnet", "keras")]
 )

@@ -284,7 +284,6 @@ def test_channels_first_is_an_error(tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="one backend's answers are enough"
 )

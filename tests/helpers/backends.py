@@ -67,6 +67,12 @@ def _write(module, function, file):
     getattr(importlib.import_module(module), function)(file)
 
 
+def in_shards(backend, group):
+    """A backend as a parameter whose tests are exhaustive, and together on one worker."""
+    marks = [pytest.mark.exhaustive, pytest.mark.xdist_group(group)]
+    return pytest.param(backend, marks=marks)
+
+
 def of_backend(results, backend):
     """A backend's results, or a skip."""
     if importlib.util.find_spec(backend) is None:

@@ -16,19 +16,13 @@ from keras_resnet.config.architectures import ARCHITECTURES
 from keras_resnet.config.merges import Scaling, ShortcutDropout
 from keras_resnet.config.spec import CONVOLUTIONS
 from keras_resnet.models.resnet import build
-from tests.helpers.backends import BACKENDS, computed, of_backend
+from tests.helpers.backends import BACKENDS, computed, in_shards, of_backend
 from tests.helpers.cut import cut
 from tests.helpers.reference import called, images
 
 pytestmark = [pytest.mark.slow, pytest.mark.multiprocess]
 # Each takes a minute or more.
-JAX, TORCH = (
-    pytest.param(
-        name,
-        marks=[pytest.mark.exhaustive, pytest.mark.xdist_group("networks_on_backends")],
-    )
-    for name in ("jax", "torch")
-)
+JAX, TORCH = (in_shards(name, "networks_on_backends") for name in ("jax", "torch"))
 
 # Of the largest logit where that is above 1. Asked is 1e-4; float32 does better.
 TOLERANCE = 1e-5

@@ -211,7 +211,6 @@ def test_what_is_for_classifiers_says_so(finished):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_a_detector_begins_with_another_ones_weights(finished, tmp_path):
     folder = cells(tmp_path)
     trained = keras_resnet.load(finished).model
@@ -234,7 +233,6 @@ def test_a_detector_begins_with_another_ones_weights(finished, tmp_path):
 
 
 @pytest.mark.exhaustive
-@pytest.mark.slow
 def test_a_plan_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(image_sizes, "of_files", seen_by_pillow)
     said = keras_resnet.plan(

@@ -29,7 +29,7 @@ def images_and_targets(n):
     return x, rng.normal(size=(n, 4)).astype("float32")
 
 
-@pytest.mark.parametrize("n", [8, 1])
+@pytest.mark.parametrize("n", [8, 1, pytest.param(7, marks=pytest.mark.exhaustive)])
 def test_fused_batch_norm_is_keras_own(n):
     model = normalizing()
     for weight in model.get_layer("norm").weights:

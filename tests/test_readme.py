@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import catalogue, tables
+from benchmarks import catalogue, ledger_page, tables
 from keras_resnet.config.architectures import ARCHITECTURES
 from tests.conftest import REPOSITORY
 
@@ -26,14 +26,14 @@ def test_each_network_has_a_family_and_a_paper():
 
 
 def test_the_ledgers_curves_are_drawn():
-    finished = [path.stem for path in (tables.RESULTS / "ledger").glob("*.json")]
+    finished = [path.stem for path in (ledger_page.RESULTS / "ledger").glob("*.json")]
     drawn = {path.stem for path in (REPOSITORY / "docs" / "ledger").glob("*.png")}
     assert set(finished) <= drawn
 
 
 def test_a_finished_run_of_the_ledger_is_a_line_of_its_page(tmp_path, monkeypatch):
     row = next(
-        row for row in tables.ROWS if row.name == "resnet110_cifar10_10000_seed0"
+        row for row in ledger_page.ROWS if row.name == "resnet110_cifar10_10000_seed0"
     )
     kept = {
         "test_error": 19.5,
@@ -43,8 +43,8 @@ def test_a_finished_run_of_the_ledger_is_a_line_of_its_page(tmp_path, monkeypatc
     }
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / f"{row.name}.json").write_text(json.dumps(kept))
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
-    line = next(line for line in tables.ledger().splitlines() if row.name in line)
+    monkeypatch.setattr(ledger_page, "RESULTS", tmp_path)
+    line = next(line for line in ledger_page.page().splitlines() if row.name in line)
     assert line.split(" | ")[1:4] == ["6.43 (after 64,000 updates)", "19.50", "10,000"]
     assert f"{row.compared_with}. One. Two." in line
     assert "2.0 h in 2 stretches" in line

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import figure6, tables
+from benchmarks import accuracy_tables, figure6
 from keras_resnet.config.recipes import RECIPES
 from keras_resnet.config.values import to_values
 
@@ -35,4 +35,4 @@ def test_an_order_is_of_a_seed_with_all_four_networks_and_strict():
     found = [result(network, 0, error) for network, error in errors.items()]
     found += [result(n, 1, e) for n, e in (errors | {"resnet56": 7.0}).items()]
     found += [result("resnet56", 2, 5.0)]
-    assert tables.figure6_seeds(found) == ([True, False], [4.0, 4.0])
+    assert accuracy_tables.figure6_seeds(found) == ([True, False], [4.0, 4.0])

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from benchmarks import landscape, tables
+from benchmarks import landscape, speed_tables
 from benchmarks.landscape import BETTER_LOOP, CLIP, LOOP, OURS
 
 OPTIONS = argparse.Namespace(
@@ -42,10 +42,10 @@ def test_medians_and_every_round_are_kept(tmp_path, monkeypatch):
     assert result["times_faster"]["surface"] == {LOOP: 5.0, BETTER_LOOP: 3.0}
     assert result["share_at_or_above_clip"] == 0.667
 
-    monkeypatch.setattr(tables, "load", lambda name: result)
-    monkeypatch.setattr(tables, "RESULTS", tmp_path)
+    monkeypatch.setattr(speed_tables, "load", lambda name: result)
+    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
     (tmp_path / "landscape.json").touch()
-    table = tables.landscape()
+    table = speed_tables.landscape()
     assert f"| {LOOP} | 0.25 | 10.0 |" in table and "2.50 ×" in table
 
 

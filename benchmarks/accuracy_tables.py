@@ -1,0 +1,151 @@
+"""Tables of errors: the main job, recorded runs, figure 6 and another trainer's."""
+
+import itertools
+import json
+import statistics
+
+from benchmarks.catalogue import markdown
+from benchmarks.circumstances import (
+    RESULTS,
+    beside_torch,
+    load,
+    machine,
+    spread,
+    spread_if_any,
+)
+from keras_resnet.runs.record import read_record
+from keras_resnet.runs.tables import table as table_of
+
+
+def results():
+    """The main job over its seeds."""
+    result = load("quickstart")
+    runs = result["runs"]
+    columns = {
+        "seeds": len(runs),
+        "accuracy on the original 10,000 test images, %": spread(
+            [run["accuracy_10000"] for run in runs]
+        ),
+        "on the 2,000 bundled ones, %": spread(
+            [run["accuracy_bundled_2000"] for run in runs]
+        ),
+        "`keras-resnet train`, start to exit, s": spread(
+            [run["seconds"] for run in runs], 0
+        ),
+        "longest, s": f"{max(run['seconds'] for run in runs):.0f}",
+    }
+    table = markdown(list(columns), [list(columns.values())])
+    note = f" {result['note']}" if "note" in result else ""
+    return (
+        f"{table}\nResNet-20 by the recipe `quickstart`, mean ± standard deviation over "
+        "seeds, final weights; nothing was selected on test images. "
+        f"{machine(result)}.{note}\n"
+    )
+
+
+def runs():
+    """Other recorded runs."""
+    found = sorted((RESULTS / "runs").glob("*.json"))
+    return table_of(read_record(path) for path in found)
+
+
+FIGURE6 = {  # By training error in He et al. 2016a, fig. 6, the worst first.
+    "plain56": "plain-56",
+    "plain20": "plain-20",
+    "resnet20": "ResNet-20",
+    "resnet56": "ResNet-56",
+}
+
+
+def figure6():
+    """Errors of plain and residual nets over seeds, in each setting that has results."""
+    settings = {}
+    for path in sorted((RESULTS / "figure6").glob("*/*.json")):
+        settings.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
+    return "\n".join(map(figure6_setting, settings.values()))
+
+
+def figure6_setting(found):
+    """The same of one setting, from its results."""
+    rows = []
+    for name, label in FIGURE6.items():
+        runs = [run for run in found if run["network"] == name]
+        training = [run["training_error"] for run in runs]
+        by_seed = ", ".join(f"{run['training_error']:.2f}" for run in runs)
+        test = spread_if_any([run["test_error"] for run in runs])
+        rows.append((label, spread_if_any(training), by_seed or "–", test))
+    setting, record = found[0]["setting"], found[0]["record"]
+    side, flips = setting["size"], ", flips" if setting["flip"] else ""
+    warmup = f", warm-up at {setting['warmup']:g}" if setting["warmup"] else ""
+    head = (
+        f"{side}×{side} pixels, {setting['steps']:,} updates{flips}{warmup}",
+        "training error, %",
+        "by seed",
+        "test error, %",
+    )
+    ordered, minutes = figure6_seeds(found)
+    date = max(run["date"] for run in found)
+    several = len({run["seed"] for run in found}) > 1
+    average = "Mean ± standard deviation over seeds, " if several else "One seed, "
+    return (
+        f"{markdown(head, rows)}\n"
+        f"{average}final weights, all training and test images as they are. The training "
+        f"errors are in the paper's order with {sum(ordered)} of {len(ordered)} seeds"
+        + (
+            f"; all four took at most {max(minutes):.0f} minutes a seed"
+            if minutes
+            else ""
+        )
+        + f", beside other work. {machine({**record, 'date': date})}.\n"
+    )
+
+
+def figure6_seeds(found):
+    """For each seed with all four networks: whether in the paper's order; minutes."""
+    ordered, minutes = [], []
+    for seed in sorted({run["seed"] for run in found}):
+        runs = {run["network"]: run for run in found if run["seed"] == seed}
+        if len(runs) == len(FIGURE6):
+            errors = [runs[name]["training_error"] for name in FIGURE6]
+            # Each above the next: equal errors are no order.
+            ordered.append(all(a > b for a, b in itertools.pairwise(errors)))
+            seconds = sum(run["record"]["wall_seconds"] for run in runs.values())
+            minutes.append(seconds / 60)
+    return ordered, minutes
+
+
+def akamaster_table():
+    """Errors and speed of two trainers over the same seeds."""
+    rows, errors = [], {}
+    for name, label in {
+        "keras_resnet": "ours, `resnet20_fb_cifar10`",
+        "akamaster": "akamaster's trainer, PyTorch",
+    }.items():
+        files = sorted((RESULTS / "akamaster").glob(f"{name}_10epochs_seed*.json"))
+        runs = [json.loads(path.read_text()) for path in files]
+        errors[name] = [run["test_error"] for run in runs]
+        each = ", ".join(f"{error:.2f}" for error in errors[name])
+        beside = [run for run in runs if run["hardware"]["cores"] == 1]
+        speeds = ", ".join(f"{run['images_per_second']:.0f}" for run in beside)
+        rows.append((label, f"{spread(errors[name])} ({each})", speeds))
+    difference = statistics.mean(errors["keras_resnet"]) - statistics.mean(
+        errors["akamaster"]
+    )
+    last = runs[-1]
+    head = [
+        f"ResNet-20 on CIFAR-10 (JPEG), {last['epochs']} epochs",
+        "test error, %",
+        "images/s on one core",
+    ]
+    seeds = " and ".join(str(run["seed"]) for run in beside)
+    return (
+        f"{markdown(head, rows)}\n"
+        f"Final weights on the 10,000 test images, mean ± standard deviation over "
+        f"{len(runs)} seeds; ours {abs(difference):.2f} points "
+        f"{'above' if difference > 0 else 'below'}. The same 45,000 training images, "
+        "each trainer's own drops of the rate, in proportion. Images/s of the seeds "
+        f"{seeds}, rough: at different hours, with other jobs beside, and PyTorch's "
+        "loaders on the same core; the next table is of one run. "
+        "`benchmarks/akamaster.py`. "
+        f"{beside_torch(last)}.\n"
+    )

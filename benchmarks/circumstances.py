@@ -1,0 +1,41 @@
+"""What the tables of results say alike: where and when, and means over seeds."""
+
+import json
+import pathlib
+import statistics
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+
+
+def load(name):
+    """A benchmark's results."""
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def machine(result):
+    """The circumstances of a result, for a sentence under its table."""
+    hardware, versions = result["hardware"], result["versions"]
+    cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
+    tensorflow = versions.get("tensorflow") or versions.get("tensorflow-cpu")
+    return (
+        f"{result['date']}, {cores} of {hardware['cpu']}, Python "
+        f"{versions['python']}, Keras {versions['keras']}, TensorFlow {tensorflow}"
+    )
+
+
+def beside_torch(result):
+    """The same where PyTorch was timed as well."""
+    return f"{machine(result)}, PyTorch {result['versions']['torch']}"
+
+
+def spread(values, digits=2):
+    """Mean ± sample standard deviation."""
+    mean, deviation = statistics.mean(values), statistics.stdev(values)
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
+
+
+def spread_if_any(values):
+    """Mean ± sample standard deviation, of one value itself, of none a dash."""
+    if len(values) > 1:
+        return spread(values)
+    return f"{values[0]:.2f}" if values else "–"

@@ -1,0 +1,212 @@
+"""Tables of speed and memory, ours beside others'."""
+
+import statistics
+
+from benchmarks.accuracy_tables import akamaster_table
+from benchmarks.catalogue import markdown
+from benchmarks.circumstances import RESULTS, beside_torch, load, machine
+from benchmarks.landscape import BETTER_LOOP, LOOP
+
+FIRST_UPDATE = RESULTS / "first_update.json"  # Not measured yet on an idle machine.
+PEER = "keras.applications, SavedModel"
+
+
+def benchmarks():
+    """Our trainer, pipeline and builder beside their peers."""
+    tables = (
+        akamaster_table(),
+        training_table(load("training")),
+        *([first_update_table(load("first_update"))] if FIRST_UPDATE.exists() else []),
+        input_table(load("input")),
+        build_table(load("build")),
+    )
+    return "\n".join(tables)
+
+
+def training_table(training):
+    """Images per second of training, ours and others'."""
+    text = ""
+    for graph, precisions in training.items():
+        for precision, result in precisions.items():
+            speeds = result["images_per_second"].items()
+            rows = [(n, f"{s:,.0f}" if s >= 100 else f"{s:.3g}") for n, s in speeds]
+            head = [f"training {graph} in {precision} on a CPU", "images/s"]
+            text += (
+                f"{markdown(head, rows)}\n"
+                "Ours to the best of the others: "
+                f"{result['ratio_to_best_peer']:.2f} ×. Medians of {result['rounds']} "
+                f"interleaved rounds, `benchmarks/training.py`. {beside_torch(result)}.\n\n"
+            )
+    return text.removesuffix("\n")
+
+
+def first_update_table(networks):
+    """Seconds to the end of the first update, and the memory it takes."""
+    rows = []
+    for network, result in networks.items():
+        for variant, processes in result["variants"].items():
+            processes = [of for of in processes if "left_out" not in of]
+            if not processes:
+                continue
+            middle = {
+                name: statistics.median(of[name] for of in processes)
+                for name in processes[0]
+            }
+            count = middle.get("operations")
+            rows.append(
+                (
+                    f"{network}, {variant}",
+                    f"{middle['seconds']:.3g}",
+                    f"{middle['later_seconds']:.2f}",
+                    f"{middle['memory_gib']:.1f}",
+                    f"{count:,}" if count else "–",
+                    len(processes),
+                )
+            )
+    head = [
+        "batch 16 at 32x32, float32, on a CPU",
+        "`fit` to the end of update 1, s",
+        "an update after it, s",
+        "memory, GiB",
+        "operations of a step's graph",
+        "processes",
+    ]
+    return (
+        f"{markdown(head, rows)}\n"
+        "Medians over processes that took turns. `benchmarks/first_update.py`. "
+        f"{beside_torch(result)}.\n"
+    )
+
+
+def input_table(result):
+    """Images per second from files to training batches."""
+    speeds = result["images_per_second"].items()
+    rows = [(name, f"{speed:,.0f}") for name, speed in speeds]
+    return (
+        f"{markdown(['photographs to training batches', 'images/s'], rows)}\n"
+        f"Ours to PyTorch's: {result['ratio_to_data_loader']:.2f} ×. "
+        f"{result['images']:,} Inception crops of {result['files']} files of ImageNet's "
+        f"sizes to 224², medians of {result['rounds']} interleaved rounds, "
+        f"`benchmarks/input.py`. {beside_torch(result)}.\n"
+    )
+
+
+def build_table(build):
+    """The costs of importing and building."""
+    return build["table"] + f"\n`benchmarks/build.py`. {machine(build)}.\n"
+
+
+def serving():
+    """Exported networks, what decoding costs in one, and the server under load."""
+    speeds, decoding, served = load("serving"), load("decoding"), load("serve")
+    goals = ", ".join(
+        f"{goal} × at batch {batch} ({speeds['ratio_of_best'][batch][PEER]:.2f} × here)"
+        for batch, goal in speeds["goals"].items()
+    )
+    without = " and ".join(
+        f"{ratios[PEER]:.2f}"
+        for ratios in load("serving_avx2")["ratio_of_best"].values()
+    )
+    quantized = load("quantized")
+    accuracies = ", ".join(
+        f"{name} {of['accuracy']:.2f} %" for name, of in quantized["formats"].items()
+    )
+    [keras] = {of["original_accuracy"] for of in quantized["formats"].values()}
+    [images] = {of["images"] for of in quantized["formats"].values()}
+    cost = decoding["decoding_costs_percent"]
+    share = decoding["decoding_costs_percent_cpu"]
+    return (
+        f"{speeds['table']}\n"
+        "ResNet-50, images/s and how many times keras.applications' ResNet50 under "
+        f"`model.export`; medians of {speeds['rounds']} interleaved rounds, "
+        f"`benchmarks/serving.py`. {machine(speeds)}. The best form to the "
+        f"SavedModel: goals {goals}. With AVX2 alone, which has no unit for 8 bits, "
+        f"{without} ×: [the log](LOG.md).\n\n"
+        f"In 8 bits `{quantized['run']}` (Keras: {keras:.2f} % of {images:,} images) has "
+        f"{accuracies}, `benchmarks/quantized.py`. {machine(quantized)}.\n\n"
+        f"Files of {decoding['bytes'] / 1000:.0f} kB in place of decoded images cost "
+        f"{cost} % more time in a batch of {decoding['batch']} ({share} % more of the "
+        "processor's), `benchmarks/decoding.py`. "
+        f"{machine(decoding)}.\n\n"
+        f"`keras-resnet serve` of {served['network']} by Keras, {served['clients']} "
+        f"clients at once for {served['seconds']:.0f} s: {served['answered']:,} images "
+        f"answered, {served['lost']} lost, {served['images_per_second']} a second, latency "
+        f"p50 {served['p50_ms'] / 1000:.2f} s and p99 {served['p99_ms'] / 1000:.2f} s (it "
+        "is clients divided by throughput), `benchmarks/serve.py`. "
+        f"{machine(served)}.\n"
+    )
+
+
+def landscape():
+    """A loss landscape beside the loop of loss-landscape."""
+    result = load("landscape")
+    seconds = result["seconds"]
+    rows = [
+        (name, f"{seconds['point'][name]:.2f}", f"{seconds['surface'][name]:.1f}")
+        for name in seconds["point"]
+    ]
+    head = [
+        f"the loss of `{result['run']}` on {result['images']:,} images",
+        "a point near the network, s",
+        "a surface of {} × {} points, s".format(*result["grid"]),
+    ]
+    faster = "; ".join(
+        f"{times[LOOP]:.2f} × as fast as loss-landscape's loop per {kind} (goal "
+        f"{result['goals'][kind]} ×), {times[BETTER_LOOP]:.2f} × as fast as the "
+        "better one"
+        for kind, times in result["times_faster"].items()
+    )
+    return (
+        f"{markdown(head, rows)}\n"
+        f"Ours is {faster}. {100 * result['share_at_or_above_clip']:.0f} % of the "
+        f"surface's points have a loss of {result['clip']:g} or more, the clip, and all "
+        "variants have the same losses below it. Medians of "
+        f"{result['rounds']} interleaved rounds, `benchmarks/landscape.py`. "
+        f"{beside_torch(result)}.\n"
+    )
+
+
+def detection():
+    """Faster R-CNN beside torchvision's."""
+    if not (RESULTS / "detection.json").exists():
+        return "Not measured yet.\n"
+    result = load("detection")
+    tasks = [task for task in ("training", "inference") if task in result]
+    head, sentences = ["`fasterrcnn_resnet50_fpn`"], []
+    for task in tasks:
+        of = result[task]
+        images = "one image" if of["images"] == 1 else f"{of['images']} images"
+        size = f"{images} of {of['height']}×{of['width']}"
+        head += [f"{task}, {size}, s", "peak memory, GiB"]
+        sentences.append(
+            f"In {task} our better setting, {of['best']['ours']}, is "
+            f"{of['times_as_fast']:.2f} × as fast as their better one, "
+            f"{of['best']['theirs']} ({of['rounds']} rounds)."
+        )
+    rows = [
+        [name]
+        + [
+            text
+            for task in tasks
+            for text in (
+                spread_of_rounds(result[task], name),
+                f"{result[task]['peak_gib'][name]:.1f}",
+            )
+        ]
+        for name in result[tasks[0]]["seconds"]
+    ]
+    return (
+        f"{markdown(head, rows)}\n"
+        f"{' '.join(sentences)} Required {result['goals']['required']:g} ×, wanted "
+        f"{result['goals']['wanted']:g} ×. Medians of interleaved rounds, with their "
+        f"extremes, and {result['threads']} threads, `benchmarks/detection.py`; an update, "
+        f"and the detection on an image. {beside_torch(result[tasks[0]])}."
+        + (f" {result['note']}" if "note" in result else "")
+        + "\n"
+    )
+
+
+def spread_of_rounds(task, name):
+    """The median of a variant's rounds, the shortest and the longest."""
+    rounds = task["seconds_by_round"][name]
+    return f"{task['seconds'][name]:.2f} ({min(rounds):.2f}–{max(rounds):.2f})"

@@ -1,4 +1,4 @@
-"""Tables of errors: the main job, recorded runs, figure 6 and another trainer's."""
+"""Tables of classifiers' errors: runs, figure 6, protocols and another trainer's."""
 
 import itertools
 import json
@@ -49,6 +49,7 @@ def runs():
     return table_of(read_record(path) for path in found)
 
 
+IMAGES = {"fashion_mini": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 FIGURE6 = {  # By training error in He et al. 2016a, fig. 6, the worst first.
     "plain56": "plain-56",
     "plain20": "plain-20",
@@ -75,10 +76,11 @@ def figure6_setting(found):
         test = spread_if_any([run["test_error"] for run in runs])
         rows.append((label, spread_if_any(training), by_seed or "–", test))
     setting, record = found[0]["setting"], found[0]["record"]
-    side, flips = setting["size"], ", flips" if setting["flip"] else ""
+    side, augmented = setting["size"], ", augmented" if setting["augment"] else ""
     warmup = f", warm-up at {setting['warmup']:g}" if setting["warmup"] else ""
     head = (
-        f"{side}×{side} pixels, {setting['steps']:,} updates{flips}{warmup}",
+        f"{IMAGES[setting['data']]} at {side}×{side} pixels, {setting['steps']:,} "
+        f"updates{augmented}{warmup}",
         "training error, %",
         "by seed",
         "test error, %",
@@ -149,3 +151,67 @@ def akamaster_table():
         "`benchmarks/akamaster.py`. "
         f"{beside_torch(last)}.\n"
     )
+
+
+def protocols():
+    """What crops and scales change, on Imagenette."""
+    if not (RESULTS / "protocols.json").exists():
+        return "Not measured yet.\n"
+    result = load("protocols")
+    rows = [
+        (
+            name,
+            *error_and_interval(found),
+            f"{found['loss']:.3f}",
+            f"{found['beside_one_crop']['first_alone']} / "
+            f"{found['beside_one_crop']['second_alone']}",
+            p_value(found["beside_one_crop"]["p_value"]),
+        )
+        for name, found in result["protocols"].items()
+    ]
+    head = (
+        "protocol", "top-1 error, %", "95 % interval", "loss", "one crop / it alone right",
+        "p",
+    )  # fmt: skip
+    images = next(iter(result["protocols"].values()))["n"]
+    record = result["record"]
+    return (
+        f"{markdown(head, rows)}\n"
+        f"`{record['recipe']}` in {record['precision']}, seed {record['seed']}: final "
+        f"weights on the {images:,} test images. p is McNemar's, beside one crop. "
+        f"`benchmarks/protocols.py`. {machine(result)}.\n"
+    )
+
+
+def ensemble():
+    """The seeds of the main job and their ensemble."""
+    if not (RESULTS / "ensemble.json").exists():
+        return "Not measured yet.\n"
+    result = load("ensemble")
+    found = result["runs"] | {f"ensemble of {len(result['runs'])}": result["ensemble"]}
+    rows = [
+        (
+            f"`{name}`" if name in result["runs"] else name,
+            *error_and_interval(of),
+            f"{of['loss']:.3f}",
+            f"{100 * of['ece']:.2f}",
+        )
+        for name, of in found.items()
+    ]
+    head = "run", "top-1 error, %", "95 % interval", "loss", "calibration error, %"
+    return (
+        f"{markdown(head, rows)}\n"
+        f"{result['ensemble']['n']:,} bundled test images, `benchmarks/protocols.py`. "
+        f"{machine(result)}.\n"
+    )
+
+
+def error_and_interval(found):
+    """The top-1 error, and where it lies in 95 % of resamples."""
+    low, high = found["top1_interval"]
+    return f"{found['top1_error']:.2f}", f"{low:.2f} to {high:.2f}"
+
+
+def p_value(value):
+    """Of a paired test, as text."""
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"

@@ -135,6 +135,7 @@ def measured(detector, settings, splits):
         for rule in ("voc", "coco")
     )
     return {
+        "images": voc["n"],
         "voc": round(voc["average_precision"], 3),
         "by_class": {
             one["name"]: round(one["average_precision"], 3) for one in voc["by_class"]

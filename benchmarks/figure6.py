@@ -8,8 +8,8 @@ measures training errors: on the training images as they are, with the final wei
 Runs in OUTPUT_DIR go on where they were stopped; a finished one leaves its record and
 curve in results/figure6/ and is not done twice. Draws docs/figure6.png of what is there.
 
---size, --steps, --flip and --warmup try other settings, whose results have folders of
-their own.
+--data, --size, --steps, --augment and --warmup try other settings, whose results have
+folders of their own.
 """
 
 import argparse
@@ -25,6 +25,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras_resnet
+from benchmarks.accuracy_tables import IMAGES
 from keras_resnet.analysis import figures, plots
 from keras_resnet.config.augmentations import PadCropFlip
 from keras_resnet.config.datasets import DATASETS
@@ -52,32 +53,36 @@ class Setting:
     """What is not the paper's.
 
     Attributes:
+        data: Name of the data set.
         size: Side of the images in pixels.
         steps: Number of updates.
-        flip: Whether half of the training images are mirrored.
+        augment: Whether training images are augmented as in the paper, in proportion:
+            mirrored, and moved by up to an eighth of their side.
         warmup: Learning rate until the training error is under 80 %, as the paper has
             it for ResNet-110 alone; 0 begins with 0.1.
     """
 
+    data: str = "fashion_mini"
     size: int = 8
     steps: int = 1_500
-    flip: bool = False
+    augment: bool = False
     warmup: float = 0.0
 
     def __str__(self):
-        flip = "_flip" if self.flip else ""
+        augment = "_augmented" if self.augment else ""
         warmup = f"_warmup{self.warmup:g}" if self.warmup else ""
-        return f"{self.size}px_{self.steps}{flip}{warmup}"
+        data = "" if self.data == "fashion_mini" else f"{self.data}_"
+        return f"{data}{self.size}px_{self.steps}{augment}{warmup}"
 
 
 def recipe(network, setting):
     """The paper's recipe of a network on small images, in so many updates."""
-    of_data = DATASETS["fashion_mini"]
+    of_data = DATASETS[setting.data]
     steps = setting.steps
     return replace(
         RECIPES[f"{network}_cifar10"],
         name=f"{network}_{setting}",
-        dataset="fashion_mini",
+        dataset=setting.data,
         mean="channel",
         preprocessing=replace(
             of_data.preprocessing,
@@ -88,11 +93,13 @@ def recipe(network, setting):
         validate_every=steps // POINTS,
         schedule=StepDecay(learning_rate=0.1, at=(steps // 2, steps * 3 // 4)),
         warmup_learning_rate=setting.warmup or None,
-        augmentation=PadCropFlip(padding=0) if setting.flip else None,
+        augmentation=PadCropFlip(padding=setting.size // 8)
+        if setting.augment
+        else None,
         target=None,
         deviations=(
-            f"{of_data.examples:,} images of Fashion-MNIST at {setting.size}x"
-            f"{setting.size} pixels in place of CIFAR-10.",
+            f"{of_data.examples:,} images of {IMAGES[setting.data]} at {setting.size}x"
+            f"{setting.size} pixels in place of CIFAR-10 at 32x32.",
             f"{steps:,} updates in place of 64,000; the rate falls at half and three "
             "quarters of them, as in the paper.",
             *(
@@ -100,7 +107,7 @@ def recipe(network, setting):
                 if setting.warmup
                 else []
             ),
-            "No augmentation but flips." if setting.flip else "No augmentation.",
+            *([] if setting.augment else ["No augmentation."]),
             "The mean of all pixels is subtracted, the paper subtracts that of each; and "
             "they are divided by their standard deviation, of which it does not speak.",
         ),
@@ -135,18 +142,20 @@ def curve(run, splits):
     ]
 
 
-def compute(network, seed, setting, output_dir):
+def compute(network, seed, setting, options):
     """Trains and measures one network, and writes its result."""
     folder = keras_resnet.train(
         recipe(network, setting),
         seed=seed,
-        output_dir=output_dir,
+        output_dir=options.output_dir,
+        data_dir=options.data_dir,
         snapshots=POINTS // 2 + 1,
         devices="cpu",
         precision="float32",
         verbose=2,
     )
-    run, splits = keras_resnet.load(folder), sources.load("fashion_mini")
+    run = keras_resnet.load(folder)
+    splits = sources.load(setting.data, data_dir=options.data_dir)
     result = {
         "network": network,
         "seed": seed,
@@ -221,17 +230,21 @@ def main():
     parser.add_argument("output_dir", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", choices=NETWORKS)
+    parser.add_argument("--data", choices=IMAGES, default=Setting.data)
+    parser.add_argument("--data-dir", type=pathlib.Path)
     parser.add_argument("--size", type=int, default=Setting.size)
     parser.add_argument("--steps", type=int, default=Setting.steps)
-    parser.add_argument("--flip", action="store_true")
+    parser.add_argument("--augment", action="store_true")
     parser.add_argument("--warmup", type=float, default=Setting.warmup)
     options = parser.parse_args()
-    setting = Setting(options.size, options.steps, options.flip, options.warmup)
+    setting = Setting(
+        **{name: getattr(options, name) for name in Setting.__annotations__}
+    )
     for seed in range(options.seeds):
         for network in [options.only] if options.only else NETWORKS:
             path = path_of(network, seed, setting)
             if not path.exists():
-                compute(network, seed, setting, options.output_dir)
+                compute(network, seed, setting, options)
             found = read_json(path)
             print(
                 f"{setting}, {NETWORKS[network]}, seed {seed}: training error "

@@ -1,4 +1,4 @@
-"""Tables of speed and memory, ours beside others'."""
+"""Tables of classifiers' speed and memory, ours beside others'."""
 
 import statistics
 
@@ -164,49 +164,3 @@ def landscape():
         f"{result['rounds']} interleaved rounds, `benchmarks/landscape.py`. "
         f"{beside_torch(result)}.\n"
     )
-
-
-def detection():
-    """Faster R-CNN beside torchvision's."""
-    if not (RESULTS / "detection.json").exists():
-        return "Not measured yet.\n"
-    result = load("detection")
-    tasks = [task for task in ("training", "inference") if task in result]
-    head, sentences = ["`fasterrcnn_resnet50_fpn`"], []
-    for task in tasks:
-        of = result[task]
-        images = "one image" if of["images"] == 1 else f"{of['images']} images"
-        size = f"{images} of {of['height']}×{of['width']}"
-        head += [f"{task}, {size}, s", "peak memory, GiB"]
-        sentences.append(
-            f"In {task} our better setting, {of['best']['ours']}, is "
-            f"{of['times_as_fast']:.2f} × as fast as their better one, "
-            f"{of['best']['theirs']} ({of['rounds']} rounds)."
-        )
-    rows = [
-        [name]
-        + [
-            text
-            for task in tasks
-            for text in (
-                spread_of_rounds(result[task], name),
-                f"{result[task]['peak_gib'][name]:.1f}",
-            )
-        ]
-        for name in result[tasks[0]]["seconds"]
-    ]
-    return (
-        f"{markdown(head, rows)}\n"
-        f"{' '.join(sentences)} Required {result['goals']['required']:g} ×, wanted "
-        f"{result['goals']['wanted']:g} ×. Medians of interleaved rounds, with their "
-        f"extremes, and {result['threads']} threads, `benchmarks/detection.py`; an update, "
-        f"and the detection on an image. {beside_torch(result[tasks[0]])}."
-        + (f" {result['note']}" if "note" in result else "")
-        + "\n"
-    )
-
-
-def spread_of_rounds(task, name):
-    """The median of a variant's rounds, the shortest and the longest."""
-    rounds = task["seconds_by_round"][name]
-    return f"{task['seconds'][name]:.2f} ({min(rounds):.2f}–{max(rounds):.2f})"

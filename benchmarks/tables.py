@@ -2,15 +2,21 @@
 
     python -m benchmarks.tables
 
-The sources are results/*.json (`accuracy_tables.py`, `speed_tables.py`, `ledger_page.py`),
-the records in saved_models/ and the rows of networks and recipes (`catalogue.py`).
+The sources are results/*.json (`*_tables.py`, `ledger_page.py`), the records in
+saved_models/ and the rows of networks and recipes (`catalogue.py`).
 `tests/test_readme.py` checks that the files are current.
 """
 
 import pathlib
 import re
 
-from benchmarks import accuracy_tables, catalogue, ledger_page, speed_tables
+from benchmarks import (
+    accuracy_tables,
+    catalogue,
+    detection_tables,
+    ledger_page,
+    speed_tables,
+)
 from keras_resnet.runs.record import read_record
 from keras_resnet.runs.tables import table as table_of
 
@@ -28,7 +34,12 @@ PARTS = {
         "benchmarks": speed_tables.benchmarks,
         "serving": speed_tables.serving,
         "landscape": speed_tables.landscape,
-        "detection": speed_tables.detection,
+        "blood cells": detection_tables.bccd,
+        "detection": detection_tables.detection,
+    },
+    "docs/guides/evaluation.md": {
+        "protocols": accuracy_tables.protocols,
+        "ensemble": accuracy_tables.ensemble,
     },
     "docs/networks.md": {"networks": catalogue.networks},
     "docs/recipes.md": {

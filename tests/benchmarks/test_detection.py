@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from benchmarks import detection, speed_tables
+from benchmarks import detection, detection_tables
 
 OPTIONS = argparse.Namespace(train_side=320, height=800, width=1333)
 NAMES = list(detection.VARIANTS)
@@ -32,11 +32,11 @@ def test_the_better_setting_of_each_is_compared_and_named(tmp_path, monkeypatch)
     assert results["training"]["seconds_by_round"][NAMES[0]] == [1, 2, 6]
     assert (results["inference"]["height"], results["inference"]["images"]) == (800, 1)
 
-    monkeypatch.setattr(speed_tables, "load", lambda name: results)
-    monkeypatch.setattr(speed_tables, "RESULTS", tmp_path)
-    assert speed_tables.detection() == "Not measured yet.\n"
+    monkeypatch.setattr(detection_tables, "load", lambda name: results)
+    monkeypatch.setattr(detection_tables, "RESULTS", tmp_path)
+    assert detection_tables.detection() == "Not measured yet.\n"
     (tmp_path / "detection.json").touch()
-    table = speed_tables.detection()
+    table = detection_tables.detection()
     first = "2.00 (1.00–6.00) | 1.2 | 4.00 (2.00–12.00) | 1.2 |"
     assert f"| {NAMES[0]} | {first}" in table and table.endswith("Alone.\n")
     for better, ratio in ((NAMES[0], "1.50"), (NAMES[1], "1.50")):

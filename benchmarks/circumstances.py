@@ -28,6 +28,18 @@ def beside_torch(result):
     return f"{machine(result)}, PyTorch {result['versions']['torch']}"
 
 
+def on_gpu(result):
+    """The same on a GPU, without TensorFlow."""
+    versions, gpus = result["versions"], result["hardware"]["accelerators"]
+    packages = {"keras": "Keras", "jax": "JAX", "torch": "PyTorch"}
+    packages |= {name: name for name in ("torchvision", "timm")}
+    found = [f"{text} {versions[n]}" for n, text in packages.items() if n in versions]
+    device = " and ".join(dict.fromkeys(gpus)) or result["hardware"]["cpu"]
+    return (
+        f"{result['date']}, {device}, Python {versions['python']}, {', '.join(found)}"
+    )
+
+
 def spread(values, digits=2):
     """Mean ± sample standard deviation."""
     mean, deviation = statistics.mean(values), statistics.stdev(values)

@@ -1,20 +1,30 @@
-"""ResNet-50 training at 224x224 in bfloat16 on a GPU, ours against torchvision's.
+"""ResNet-50 training at 224x224 in bfloat16 on a GPU: ours beside torchvision's and timm's.
 
-    python benchmarks/gpu.py [--batch-size 256] [--steps 50] [--rounds 5] [--output FILE]
+    python -m benchmarks.gpu [--seconds 540] [--batch-sizes 256 1024] [--rounds 5]
+        [--variants NAME …] [--output DIR_OR_FILE]
+    python -m benchmarks.gpu --dry-run
 
-Ours: `resnet50_v1_5`, compiled with XLA, on the JAX or TensorFlow backend, whichever
-sees a GPU, by `train_on_batch`: what `fit` does of an update, without its input. Theirs:
-torchvision's resnet50 under `torch.compile`, channels last, autocast, cuDNN's fastest
-kernels sought. Random images lie on the device, so that the network is what is timed.
-The two take turns in processes of their own; each also times a product of two matrices
-of 8192x8192 in bfloat16, of which its speed is given a share: 3 times the multiply-adds
-of the forward pass, twice as many operations.
+Ours: `resnet50_v1_5` by the recipe `resnet50_fb_imagenet`: the training step that Keras's
+`fit` compiles on JAX, and that on PyTorch, which Keras doesn't compile by default; the
+variant that does must be asked for. Theirs: resnet50 of torchvision and of timm under
+`torch.compile`, channels last, autocast, cuDNN's fastest kernels sought. Random images lie
+on the device, so that the network is what is timed. TensorFlow is not needed.
 
-Writes images/s, share and memory as JSON to FILE, results/gpu.json by default.
-Exits with 1 and says so where no GPU is seen.
+Each variant lives in a process of its own, and they take turns. In each round one update
+gets the memory back and isn't timed; about 6,400 images are. Then a product of two matrices
+of 8192x8192 in bfloat16 is timed: of the fastest one, speeds are given a share, 3 times the
+multiply-adds of the forward pass, twice as many operations. A variant that fails is kept
+with its error, and the others go on.
+
+Writes medians, every round and memory to results/gpu.json after each batch size. Batch
+sizes that are there are not done again, and after `--seconds` the script ends by itself. A
+dry run is on the CPU, of ours on JAX with a small network on tiny images, and keeps nothing
+without `--output`.
 """
 
 import argparse
+import contextlib
+import importlib.metadata
 import json
 import multiprocessing
 import os
@@ -22,226 +32,500 @@ import pathlib
 import statistics
 import sys
 import time
+from dataclasses import asdict, dataclass
 
-SIDE = 8_192  # Of the matrices.
-# Its root: products of normal numbers keep their deviation. Zeros, to which they would
-# shrink, draw less power and let the clock rise.
-SCALE = SIDE**0.5
+RESULTS = pathlib.Path(__file__).parent / "results" / "gpu.json"
+GOAL = 1.15  # Times as fast as the fastest of the others.
+PRODUCTS = 50  # In a round.
+# A variant has failed that takes longer for its first update, on a GPU.
+START_SECONDS = 200
 
 
-class Ours:
-    """Keras on JAX or TensorFlow."""
+@dataclass(frozen=True)
+class Size:
+    """What is trained, and how much of it.
 
-    def __init__(self, batch_size, steps):
-        # The peer's process needs memory on the same device.
-        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
-        if "KERAS_BACKEND" not in os.environ:
-            os.environ["KERAS_BACKEND"] = _backend_with_gpu()
-        import keras
-        import numpy as np
+    Attributes:
+        device: "gpu" or "cpu".
+        network: Key of `ARCHITECTURES`; the others have ResNet-50 alone.
+        side: Of the images, in pixels.
+        images: In a round, at least one batch of them.
+        matrix: Side of the matrices.
+    """
 
-        from keras_resnet.applications import create
-        from keras_resnet.config.recipes import RECIPES
-        from keras_resnet.devices.find import find_devices
-        from keras_resnet.training import batch_norm
-        from keras_resnet.training.fit import compile_model
+    device: str = "gpu"
+    network: str = "resnet50_v1_5"
+    side: int = 224
+    images: int = 6_400
+    matrix: int = 8_192
 
-        find_devices("gpu:0")  # Or an error.
-        keras.config.set_dtype_policy("mixed_bfloat16")
-        self.backend = keras.backend.backend()
-        self.model = batch_norm.fused(create("resnet50_v1_5"))  # As every run has it.
-        compile_model(self.model, RECIPES["resnet50_fb_imagenet"], xla=True)
-        rng = np.random.default_rng(0)
-        images = rng.normal(size=(batch_size, 224, 224, 3)).astype("float32")
-        batch = (
-            keras.ops.convert_to_tensor(images),
-            keras.ops.convert_to_tensor(rng.integers(0, 1000, batch_size)),
+
+FULL = Size()
+DRY = Size("cpu", "resnet20", side=32, images=4, matrix=64)
+
+
+class Jax:
+    """Our network on Keras's JAX backend."""
+
+    def __init__(self, size, batch_size):
+        # The others' processes need memory on the same device.
+        os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"
+        self.model, self.batch = ours("jax", size, batch_size, xla=True)
+        import jax
+
+        self.model.optimizer.build(self.model.trainable_variables)
+        variables = (
+            self.model.trainable_variables,
+            self.model.non_trainable_variables,
+            self.model.optimizer.variables,
+            self.model.metrics_variables,
         )
-        self.batch, self.steps = batch, steps
+        self.state = tuple([v.value for v in each] for each in variables)
+        # What `fit` compiles; it reuses the memory of the variables too.
+        self.step = jax.jit(self.model.train_step, donate_argnums=0)
 
-    def round(self):
-        """Trains the round's updates."""
-        for _ in range(self.steps):
-            loss = self.model.train_on_batch(*self.batch)
-        float(loss[0] if isinstance(loss, list) else loss)
+        # Products of these keep their deviation. Zeros, to which they would shrink, or
+        # infinities draw less power and let the clock rise.
+        keys = jax.random.split(jax.random.key(0))
+        shape = (size.matrix, size.matrix)
+        self.x, w = (jax.random.normal(key, shape, "bfloat16") for key in keys)
+        self.w = w / size.matrix**0.5
+        self.product = jax.jit(lambda x, w: x @ w)
 
-    def multiply(self, times):
-        """Operations per second of so many products."""
-        import keras
+    def update(self):
+        """Begins an update; `wait` ends it."""
+        logs, self.state = self.step(self.state, self.batch)
+        self.loss = logs["loss"]
 
-        def product(x, w):
-            return x @ w / SCALE
+    def wait(self):
+        """Waits for all that was begun; gives the loss."""
+        return float(self.loss)
 
-        x, w = (keras.random.normal((SIDE, SIDE), dtype="bfloat16") for _ in range(2))
-        if self.backend == "jax":
-            import jax
+    def multiply(self):
+        """Computes the round's products."""
+        x = self.x
+        for _ in range(PRODUCTS):
+            x = self.product(x, self.w)
+        float(x[0, 0])
 
-            product = jax.jit(product)
-        else:
-            import tensorflow as tf
+    def rest(self):
+        """Gives memory back to the others: JAX keeps what it has."""
 
-            product = tf.function(product, jit_compile=True)
-        return _timed(product, x, w, times)
-
-    def device(self):
-        """Name of the GPU."""
-        from keras_resnet.devices.describe import accelerators
-        from keras_resnet.devices.find import Devices
-
-        return accelerators(Devices("gpu", ("gpu:0",)))[0]
-
-    def memory(self):
-        """Bytes at the most."""
-        from keras_resnet.devices.describe import peak_memory
-        from keras_resnet.devices.find import Devices
-
-        return peak_memory(Devices("gpu", ("gpu:0",)))
+    def device(self, kind):
+        """Name of the GPU, "CPU" without, and the most bytes that were in use."""
+        return described_device(kind)
 
 
-class Torchvision:
-    """torchvision under torch.compile."""
+class Torch:
+    """What the variants on PyTorch have in common."""
 
-    def __init__(self, batch_size, steps):
+    def begin(self, size):
+        """Makes the matrices."""
         import torch
-        import torchvision
 
-        if not torch.cuda.is_available():
+        self.gpu = size.device == "gpu"
+        on = {"device": "cuda" if self.gpu else "cpu", "dtype": torch.bfloat16}
+        self.x = torch.randn(size.matrix, size.matrix, **on)
+        self.w = torch.randn(size.matrix, size.matrix, **on) / size.matrix**0.5
+
+    def wait(self):
+        """As `Jax.wait`."""
+        return float(self.loss)
+
+    def multiply(self):
+        """As `Jax.multiply`."""
+        x = self.x
+        for _ in range(PRODUCTS):
+            x = x @ self.w
+        float(x[0, 0])
+
+    def rest(self):
+        """Gives memory back to the others."""
+        import torch
+
+        if self.gpu:
+            torch.cuda.empty_cache()
+
+
+class KerasTorch(Torch):
+    """Our network on Keras's PyTorch backend."""
+
+    def __init__(self, size, batch_size, compiled=False):
+        self.model, self.batch = ours("torch", size, batch_size, xla=False)
+        import torch
+
+        self.begin(size)
+
+        def step():  # Of this form is what Keras compiles with `jit_compile=True`.
+            return self.model.train_step(self.batch)
+
+        self.step = torch.compile(step) if compiled else step
+
+    def update(self):
+        """As `Jax.update`."""
+        self.loss = self.step()["loss"]
+
+    def device(self, kind):
+        """As `Jax.device`."""
+        return described_device(kind)
+
+
+class Theirs(Torch):
+    """A network of torchvision or timm under `torch.compile`."""
+
+    def __init__(self, size, batch_size, package):
+        import torch
+
+        if size.device == "gpu" and not torch.cuda.is_available():
             raise RuntimeError("PyTorch sees no GPU.")
         torch.set_float32_matmul_precision("high")
         torch.backends.cudnn.benchmark = True  # XLA looks for the fastest kernels too.
-        self.backend = "torch"
-        last = {"device": "cuda", "memory_format": torch.channels_last}
-        self.model = torchvision.models.resnet50().to(**last).train()
+        self.begin(size)
+        self.kind = self.x.device.type
+        last = {"device": self.kind, "memory_format": torch.channels_last}
+        self.model = theirs(package).to(**last).train()
         self.compiled = torch.compile(self.model)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), 0.1, momentum=0.9, nesterov=True, weight_decay=1e-4
         )
-        self.x = torch.randn(batch_size, 3, 224, 224).to(**last)
-        self.y = torch.randint(0, 1000, (batch_size,), device="cuda")
-        self.steps = steps
+        self.images = torch.randn(batch_size, 3, size.side, size.side).to(**last)
+        self.labels = torch.randint(0, 1000, (batch_size,), device=self.kind)
 
-    def round(self):
-        """Trains the round's updates."""
+    def update(self):
+        """As `Jax.update`."""
         import torch
 
-        for _ in range(self.steps):
-            with torch.autocast("cuda", torch.bfloat16):
-                loss = torch.nn.functional.cross_entropy(self.compiled(self.x), self.y)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-        float(loss)
+        with torch.autocast(self.kind, torch.bfloat16):
+            logits = self.compiled(self.images)
+            loss = torch.nn.functional.cross_entropy(logits, self.labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.loss = loss.detach()
 
-    def multiply(self, times):
-        """Operations per second of so many products."""
+    def device(self, kind):
+        """As `Jax.device`."""
         import torch
 
-        x, w = (
-            torch.randn(SIDE, SIDE, device="cuda", dtype=torch.bfloat16)
-            for _ in range(2)
-        )
-        return _timed(lambda x, w: x @ w / SCALE, x, w, times)
-
-    def device(self):
-        """Name of the GPU."""
-        import torch
-
-        return torch.cuda.get_device_name()
-
-    def memory(self):
-        """Bytes at the most."""
-        import torch
-
-        return torch.cuda.max_memory_allocated()
+        if kind == "cpu":
+            return "CPU", None
+        return torch.cuda.get_device_name(), torch.cuda.max_memory_allocated()
 
 
-def _backend_with_gpu():
-    try:
-        import jax
+def ours(backend, size, batch_size, *, xla):
+    """Our compiled model on a backend, and a batch on the device."""
+    os.environ["KERAS_BACKEND"] = backend
+    import keras
+    import numpy as np
 
-        jax.devices("gpu")
-        return "jax"
-    except (ImportError, RuntimeError):
-        return "tensorflow"
+    from keras_resnet.applications import create
+    from keras_resnet.config.recipes import RECIPES
+    from keras_resnet.devices.find import find_devices
+    from keras_resnet.training.fit import compile_model
 
-
-def _timed(product, x, w, times):
-    float(product(x, w)[0, 0])
-    started = time.perf_counter()
-    for _ in range(times):
-        x = product(x, w)
-    float(x[0, 0])
-    return times * 2 * SIDE**3 / (time.perf_counter() - started)
-
-
-def work(connection, kind, batch_size, steps):
-    """One side in its process: makes a round whenever it is asked to."""
-    try:
-        side = kind(batch_size, steps)
-        side.round()
-        rate = side.multiply(50)
-    except Exception as error:
-        connection.send({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
-        return
-    connection.send(
-        {"backend": side.backend, "device": side.device(), "matrix_rate": rate}
+    find_devices("gpu:0" if size.device == "gpu" else "cpu")  # Or an error.
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = create(size.network, input_shape=(size.side, size.side, 3))
+    compile_model(model, RECIPES["resnet50_fb_imagenet"], xla=xla)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(batch_size, size.side, size.side, 3))
+    labels = rng.integers(0, model.output_shape[-1], batch_size)
+    return model, (
+        keras.ops.convert_to_tensor(images, "float32"),
+        keras.ops.convert_to_tensor(labels, "int32"),
     )
-    while connection.recv():
-        started = time.perf_counter()
-        side.round()
-        connection.send(steps * batch_size / (time.perf_counter() - started))
-    connection.send(side.memory())
 
 
-def main():
-    """Times both in turn and writes the medians."""
-    from keras_resnet.applications import list_models
+def theirs(package):
+    """torchvision's or timm's ResNet-50."""
+    from benchmarks import peers
+
+    torchvision = peers.torchvision(classes=1000)  # timm imports it, too.
+    if package == "torchvision":
+        return torchvision
+    import timm
+
+    return timm.create_model("resnet50", num_classes=1000)
+
+
+def described_device(kind):
+    """What Keras's backend says for `Jax.device`."""
+    from keras_resnet.devices import describe
+    from keras_resnet.devices.find import Devices
+
+    devices = Devices(kind, (f"{kind}:0",))
+    names = describe.accelerators(devices)
+    return (names or ["CPU"])[0], describe.peak_memory(devices)
+
+
+OURS = "keras_resnet, JAX"
+VARIANTS = {
+    OURS: (Jax, {}),
+    "keras_resnet, PyTorch": (KerasTorch, {}),
+    "torchvision, compiled, channels last": (Theirs, {"package": "torchvision"}),
+    "timm, compiled, channels last": (Theirs, {"package": "timm"}),
+    # Only where it is asked for, since Keras compiles nothing on PyTorch by default.
+    "keras_resnet, PyTorch, compiled": (KerasTorch, {"compiled": True}),
+}
+USUAL = tuple(VARIANTS)[:-1]
+
+
+def is_ours(name):
+    """Whether a variant is one of ours."""
+    return VARIANTS[name][0] is not Theirs
+
+
+# --- A variant's process ------------------------------------------------------------
+
+
+def work(connection, kind, options, size, batch_size):
+    """One variant in its process: does what it is asked to until it fails."""
+    try:
+        variant = kind(size, batch_size, **options)
+        while True:
+            task = connection.recv()
+            connection.send(task(variant, size, batch_size))
+            variant.rest()
+    except Exception as error:
+        lines = f"{type(error).__name__}: {error}".splitlines()
+        connection.send({"error": lines[0][:500]})
+
+
+def first(variant, size, batch_size):
+    """Compiles and makes the first update."""
+    started = time.perf_counter()
+    variant.update()
+    variant.wait()
+    variant.multiply()
+    return {"first_update_seconds": round(time.perf_counter() - started, 1)}
+
+
+def a_round(variant, size, batch_size):
+    """Images per second of some updates, and operations per second of some products."""
+    variant.update()
+    variant.wait()
+    steps = max(1, size.images // batch_size)
+    started = time.perf_counter()
+    for _ in range(steps):
+        variant.update()
+    loss = variant.wait()
+    images = steps * batch_size / (time.perf_counter() - started)
+    started = time.perf_counter()
+    variant.multiply()
+    rate = PRODUCTS * 2 * size.matrix**3 / (time.perf_counter() - started)
+    device, memory = variant.device(size.device)
+    return {
+        "images_per_second": round(images, 1),
+        "matrix_rate": round(rate),
+        "loss": loss,
+        "device": device,
+        "memory_bytes": memory,
+    }
+
+
+# --- The process that asks them -----------------------------------------------------
+
+
+class OutOfTime(Exception):
+    """The time that the script has is over."""
+
+
+class Variants:
+    """The processes of the variants that have not failed.
+
+    Args:
+        kinds: Rows of `VARIANTS`.
+        size: A `Size`.
+        batch_size: Images per update.
+        deadline: Of the script, by `time.monotonic`.
+    """
+
+    def __init__(self, kinds, size, batch_size, deadline):
+        self.deadline, self.errors = deadline, {}
+        self.connections, self.processes = {}, {}
+        context = multiprocessing.get_context("spawn")
+        for name, of in kinds.items():
+            self.connections[name], other = context.Pipe()
+            self.processes[name] = context.Process(
+                target=work, args=(other, *of, size, batch_size), daemon=True
+            )
+            self.processes[name].start()
+            other.close()  # Else nobody hears of a process that was killed for memory.
+
+    def ask(self, name, task, seconds=float("inf")):
+        """What a variant answers; `None`, and the variant is left out, if it fails."""
+        connection = self.connections[name]
+        left = self.deadline - time.monotonic()
+        try:
+            connection.send(task)
+            if connection.poll(max(0, min(left, seconds))):
+                answer = connection.recv()
+            elif left <= seconds:
+                raise OutOfTime
+            else:
+                answer = {"error": f"not ready after {seconds} s"}
+        except (EOFError, OSError):  # It may have said why before it was asked.
+            answer = self.last_words(name)
+        print(name, answer, flush=True)
+        if "error" not in answer:
+            return answer
+        self.errors[name] = answer["error"]
+        self.processes[name].kill()
+        del self.connections[name]
+        return None
+
+    def last_words(self, name):
+        """Why a process has ended."""
+        with contextlib.suppress(EOFError, OSError):
+            if self.connections[name].poll():
+                return self.connections[name].recv()
+        self.processes[name].join(5)
+        code = self.processes[name].exitcode
+        return {"error": f"its process ended with exit code {code}"}
+
+    def end(self):
+        """Ends all processes, which have nothing to save."""
+        for process in self.processes.values():
+            process.kill()
+            process.join()
+
+
+def measure(names, size, batch_size, rounds, deadline):
+    """The answers of the variants' first updates and of their rounds, and their errors."""
+    kinds = {name: VARIANTS[name] for name in names}
+    variants = Variants(kinds, size, batch_size, deadline)
+    firsts, answers = {}, {name: [] for name in names}
+    try:
+        # One after the other, since all look for the fastest kernels, by the clock.
+        limit = START_SECONDS if size.device == "gpu" else float("inf")
+        for name in names:
+            firsts[name] = variants.ask(name, first, limit)
+        longest = 0
+        for _ in range(rounds):
+            started = time.monotonic()
+            if not variants.connections or started + longest > deadline:
+                break
+            for name in list(variants.connections):
+                if answer := variants.ask(name, a_round):
+                    answers[name].append(answer)
+            longest = max(longest, time.monotonic() - started)
+    except OutOfTime:
+        print(f"Batch {batch_size}: the time is over.", flush=True)
+    finally:
+        variants.end()
+    return firsts, answers, variants.errors
+
+
+def result_of(firsts, answers, errors, size):
+    """What is kept of a batch size; `None` where the variants had no whole round."""
+    from keras_resnet.config.architectures import complexity
+
+    whole = [len(of) for name, of in answers.items() if name not in errors]
+    if not whole or not min(whole):
+        return None
+    operations = 2 * 3 * complexity()[size.network]["multiply_adds"]
+    of_rounds = {
+        name: {key: [one[key] for one in of] for key in of[0]}
+        for name, of in answers.items()
+        if of
+    }
+    fastest = max(statistics.median(of["matrix_rate"]) for of in of_rounds.values())
+    rows = {}
+    for name, of in of_rounds.items():
+        speed = statistics.median(of["images_per_second"])
+        rows[name] = firsts[name] | {
+            "images_per_second": speed,
+            "images_per_second_by_round": of["images_per_second"],
+            "matrix_rate_by_round": of["matrix_rate"],
+            "share_of_matrix_rate": round(operations * speed / fastest, 3),
+            "memory_bytes": of["memory_bytes"][-1],
+            "device": of["device"][-1],
+            "loss": of["loss"][-1],
+        }
+    for name, error in errors.items():
+        rows[name] = rows.get(name, {}) | {"error": error}
+    return {"rounds": min(whole), "matrix_rate": fastest, "variants": rows} | ratios(
+        rows
+    )
+
+
+def ratios(rows):
+    """How many times as fast our variants are as the fastest of the others, if any."""
+    speeds = {n: r["images_per_second"] for n, r in rows.items() if "error" not in r}
+    others = [speed for name, speed in speeds.items() if not is_ours(name)]
+    if not others:
+        return {}
+    mine = {name: speed for name, speed in speeds.items() if is_ours(name)}
+    return {
+        "times_as_fast": {n: round(speed / max(others), 3) for n, speed in mine.items()}
+    }
+
+
+def described(result):
+    """A result with its circumstances."""
     from keras_resnet.runs import environment
 
-    multiply_adds = list_models(details=True)["resnet50_v1_5"]["multiply_adds"]
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--rounds", type=int, default=5)
-    default = pathlib.Path(__file__).parent / "results" / "gpu.json"
-    parser.add_argument("--output", type=pathlib.Path, default=default)
-    options = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    rows, connections = {}, {}
-    for name, kind in {"keras_resnet": Ours, "torchvision": Torchvision}.items():
-        connections[name], theirs = context.Pipe()
-        context.Process(
-            target=work,
-            args=(theirs, kind, options.batch_size, options.steps),
-            daemon=True,
-        ).start()
-        theirs.close()  # Else nobody hears of a process that was killed for memory.
-        rows[name] = connections[name].recv()
-        print(name, rows[name], flush=True)
-        if "error" in rows[name]:
-            return 1
-    speeds = {name: [] for name in rows}
-    for _ in range(options.rounds):
-        for name, connection in connections.items():
-            connection.send(True)
-            speeds[name].append(connection.recv())
-            print(name, round(speeds[name][-1]), flush=True)
-    for name, row in rows.items():
-        connections[name].send(False)
-        row["memory_bytes"] = connections[name].recv()
-        row["images_per_second"] = round(statistics.median(speeds[name]), 1)
-        operations = 2 * 3 * multiply_adds * row["images_per_second"]
-        row["share_of_matrix_rate"] = round(operations / row["matrix_rate"], 3)
-    result = {
-        "date": time.strftime("%Y-%m-%d"),
-        **environment.describe([rows["keras_resnet"]["device"]]),
-        "batch_size": options.batch_size,
-        "rows": rows,
-    }
-    options.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(rows, indent=2))
-    return 0
+    rows = result["variants"].values()
+    names = dict.fromkeys(row["device"] for row in rows if "device" in row)
+    about = environment.describe([name for name in names if name != "CPU"])
+    for name in ("jaxlib", "torchvision", "timm"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            about["versions"][name] = importlib.metadata.version(name)
+    return {"date": time.strftime("%Y-%m-%d"), **about, **result}
+
+
+def parsed(arguments):
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch-sizes", type=int, nargs="+")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=float, default=540)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS)
+    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--dry-run", action="store_true")
+    options = parser.parse_args(arguments)
+    dry = options.dry_run
+    options.batch_sizes = options.batch_sizes or ([2] if dry else [256, 1024])
+    options.rounds = options.rounds or (2 if dry else 5)
+    options.variants = options.variants or ([OURS] if dry else USUAL)
+    if options.output is None and not dry:
+        options.output = RESULTS
+    elif options.output is not None and options.output.suffix != ".json":
+        options.output = options.output / RESULTS.name
+    return options
+
+
+def main(arguments=None):
+    """Times the variants at each batch size and writes what they came to."""
+    deadline = time.monotonic()
+    options = parsed(arguments)
+    deadline += options.seconds
+    size = DRY if options.dry_run else FULL
+    if options.dry_run:
+        os.environ["CUDA_VISIBLE_DEVICES"], os.environ["JAX_PLATFORMS"] = "-1", "cpu"
+    path = options.output
+    results = {"goal": GOAL, **asdict(size), "batches": {}}
+    if path and path.exists():
+        results = json.loads(path.read_text())
+    done = 0
+    for batch_size in options.batch_sizes:
+        if str(batch_size) in results["batches"]:
+            print(f"Batch {batch_size} is there.", flush=True)
+            done += 1
+            continue
+        found = measure(options.variants, size, batch_size, options.rounds, deadline)
+        result = result_of(*found, size)
+        if result is None:
+            print(f"Batch {batch_size}: nothing to keep.", flush=True)
+            continue
+        results["batches"][str(batch_size)] = described(result)
+        print(json.dumps(result, indent=2), flush=True)
+        done += 1
+        if path:
+            from keras_resnet.files import write_json
+
+            write_json(path, results)
+    return 0 if done == len(options.batch_sizes) else 1
 
 
 if __name__ == "__main__":

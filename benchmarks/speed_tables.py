@@ -4,7 +4,7 @@ import statistics
 
 from benchmarks.accuracy_tables import akamaster_table
 from benchmarks.catalogue import markdown
-from benchmarks.circumstances import RESULTS, beside_torch, load, machine
+from benchmarks.circumstances import RESULTS, beside_torch, load, machine, on_gpu
 from benchmarks.landscape import BETTER_LOOP, LOOP
 
 FIRST_UPDATE = RESULTS / "first_update.json"  # Not measured yet on an idle machine.
@@ -163,4 +163,49 @@ def landscape():
         "variants have the same losses below it. Medians of "
         f"{result['rounds']} interleaved rounds, `benchmarks/landscape.py`. "
         f"{beside_torch(result)}.\n"
+    )
+
+
+def gpu():
+    """Training on a GPU beside torchvision and timm."""
+    if not (RESULTS / "gpu.json").exists():
+        return "Not measured yet.\n"
+    result = load("gpu")
+    rows = [
+        (name, batch_size, *gpu_row(row, of.get("times_as_fast", {}).get(name)))
+        for batch_size, of in result["batches"].items()
+        for name, row in of["variants"].items()
+    ]
+    head = [
+        f"training ResNet-50 at {result['side']}² in bfloat16",
+        "batch",
+        "images/s",
+        "of the matrix rate",
+        "peak memory, GiB",
+        "to the best of the others",
+    ]
+    rates = "; ".join(
+        f"at batch {batch_size} {of['rounds']} rounds beside a matrix rate of "
+        f"{of['matrix_rate'] / 1e12:,.0f} TFLOP/s"
+        for batch_size, of in result["batches"].items()
+    )
+    *_, last = result["batches"].values()
+    return (
+        f"{markdown(head, rows)}\n"
+        f"The goal is {result['goal']:g} ×. Medians of interleaved rounds, with their "
+        f"extremes: {rates}. Random images on the device, `benchmarks/gpu.py`. "
+        f"{on_gpu(last)}.\n"
+    )
+
+
+def gpu_row(row, ratio):
+    """Speed, share, memory and ratio of a variant, or its error."""
+    if "error" in row:
+        return row["error"].replace("|", "/"), "–", "–", "–"
+    rounds, memory = row["images_per_second_by_round"], row["memory_bytes"]
+    return (
+        f"{row['images_per_second']:,.0f} ({min(rounds):,.0f}–{max(rounds):,.0f})",
+        f"{100 * row['share_of_matrix_rate']:.0f} %",
+        f"{memory / 2**30:.1f}" if memory else "–",
+        f"{ratio:.2f} ×" if ratio else "–",
     )

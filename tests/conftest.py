@@ -1,6 +1,7 @@
 """Environment and fixtures that every test module shares."""
 
 import atexit
+import functools
 import importlib.util
 import os
 import pathlib
@@ -10,6 +11,7 @@ import traceback
 
 import pytest
 
+from tests.helpers.other_packages import link_all_but, run_beside
 from tests.helpers.shards import (  # noqa: F401
     pytest_addoption,
     pytest_collection_modifyitems,
@@ -48,6 +50,14 @@ def shared_data():
             "set KERAS_RESNET_SHARED_DATA to their folder"
         )
     return path
+
+
+@pytest.fixture(scope="session")
+def without_tensorflow(tmp_path_factory):
+    """A function of backend, code and folder that runs code beside all but TensorFlow."""
+    packages = tmp_path_factory.mktemp("packages")
+    link_all_but(("tensorflow", "keras_resnet"), packages)
+    return functools.partial(run_beside, packages)
 
 
 @pytest.fixture

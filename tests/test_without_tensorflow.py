@@ -1,14 +1,7 @@
 """What works on JAX and PyTorch where TensorFlow, a dependency, was left out."""
 
-import os
-import pathlib
-import subprocess
-import sys
-import sysconfig
-
 import pytest
 
-from tests.conftest import REPOSITORY
 from tests.test_guides import script
 
 EACH = pytest.mark.parametrize(
@@ -39,54 +32,33 @@ assert detector.features.count_params() > 11e6
 """
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """A function that runs code beside all packages but TensorFlow and its parts."""
-    packages = tmp_path_factory.mktemp("packages")
-    for name in {sysconfig.get_paths()[kind] for kind in ("purelib", "platlib")}:
-        for path in pathlib.Path(name).iterdir():
-            if not path.name.startswith(("tensorflow", "keras_resnet")):
-                (packages / path.name).symlink_to(path)
-
-    def run(backend, code, folder):
-        # Without `site`, which would add what is installed.
-        path = os.pathsep.join(map(str, (REPOSITORY, packages)))
-        own = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-        return subprocess.run(
-            [sys.executable, "-S", "-c", code],
-            env=own | {"KERAS_BACKEND": backend, "PYTHONPATH": path},
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-
-    return run
-
-
 @EACH
 @pytest.mark.multiprocess
-def test_networks_are_built_fitted_analysed_and_converted(ran, backend, tmp_path):
+def test_networks_are_built_fitted_analysed_and_converted(
+    without_tensorflow, backend, tmp_path
+):
     pytest.importorskip(backend)
-    done = ran(backend, WITHOUT, tmp_path)
+    done = without_tensorflow(backend, WITHOUT, tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_the_guides_script_runs(ran, backend, tmp_path):
+def test_the_guides_script_runs(without_tensorflow, backend, tmp_path):
     pytest.importorskip(backend)
-    done = ran(backend, script("your_own_loop.md"), tmp_path)
+    done = without_tensorflow(backend, script("your_own_loop.md"), tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "own.keras").exists()
 
 
 @EACH
 @pytest.mark.multiprocess
-def test_to_train_by_a_recipe_says_what_it_lacks_in_one_line(ran, backend, tmp_path):
+def test_to_train_by_a_recipe_says_what_it_lacks_in_one_line(
+    without_tensorflow, backend, tmp_path
+):
     pytest.importorskip(backend)
     code = "from keras_resnet.__main__ import main; raise SystemExit(main(['train']))"
-    done = ran(backend, code, tmp_path)
+    done = without_tensorflow(backend, code, tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "makes the batches on every backend: pip install tensorflow" in done.stderr

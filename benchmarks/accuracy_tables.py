@@ -10,9 +10,11 @@ from benchmarks.circumstances import (
     beside_torch,
     load,
     machine,
+    on_gpu,
     spread,
     spread_if_any,
 )
+from keras_resnet.config.words import duration
 from keras_resnet.runs.record import read_record
 from keras_resnet.runs.tables import table as table_of
 
@@ -47,6 +49,43 @@ def runs():
     """Other recorded runs."""
     found = sorted((RESULTS / "runs").glob("*.json"))
     return table_of(read_record(path) for path in found)
+
+
+def cifar_gpu():
+    """Runs of the paper's recipe by a loop on JAX alone."""
+    found = sorted((RESULTS / "cifar_gpu").glob("*.json"))
+    records = [json.loads(path.read_text()) for path in found]
+    if not records:
+        return "Not measured yet.\n"
+    rows = [
+        (
+            record["network"].replace("resnet", "ResNet-"),
+            record["seed"],
+            f"{record['test_error']:.2f}",
+            record["target"],
+            f"{record['steps']:,}",
+            record["precision"],
+            duration(record["wall_seconds"]),
+            f"{record['images_per_second']:,.0f}",
+        )
+        for record in records
+    ]
+    head = [
+        "CIFAR-10 (JPEG) on JAX alone",
+        "seed",
+        "test error, %",
+        "the paper's, %",
+        "updates",
+        "precision",
+        "wall time",
+        "images/s",
+    ]
+    return (
+        f"{markdown(head, rows)}\n"
+        "Final weights on the 10,000 test images. The recipe's network, optimizer, "
+        "schedule and augmentation, by a loop of its own with all images on the device, "
+        f"`benchmarks/cifar_gpu.py`. {on_gpu(records[-1])}.\n"
+    )
 
 
 IMAGES = {"fashion_mini": "Fashion-MNIST", "cifar10": "CIFAR-10"}

@@ -36,6 +36,8 @@ PARTS = {
         "landscape": speed_tables.landscape,
         "blood cells": detection_tables.bccd,
         "detection": detection_tables.detection,
+        "gpu": speed_tables.gpu,
+        "cifar on a gpu": accuracy_tables.cifar_gpu,
     },
     "docs/guides/evaluation.md": {
         "protocols": accuracy_tables.protocols,

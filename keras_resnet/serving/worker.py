@@ -17,6 +17,7 @@ from multiprocessing import parent_process
 from queue import Empty
 from typing import Any
 
+import numpy as np
 from litserve import LitAPI
 from litserve.loops.simple_loops import BatchedLoop
 from PIL import Image
@@ -75,7 +76,12 @@ class Worker(LitAPI):
             For each its images, as the servable prepares them, or the `Reply` to one that
             can't be answered; and whether it came row by row.
         """
-        return [self._prepare(query) for query in inputs]
+        # All are begun before the first is waited for: most requests hold one image.
+        begun = [self._begin(query) for query in inputs]
+        return [
+            self._prepare(query, images)
+            for query, images in zip(inputs, begun, strict=True)
+        ]
 
     def predict(self, x: list[tuple[list[Any] | Reply, bool]]) -> list[Reply]:
         """Computes a `Reply` for each of the queries that `batch` prepared."""
@@ -112,13 +118,19 @@ class Worker(LitAPI):
             for name in parts[0]
         }
 
-    def _prepare(self, query):
+    def _begin(self, query):
+        """Has a query's files decoded in the pool, in their order; or its pixels."""
+        files = query.images
+        if not isinstance(files, list):
+            return files
+        return self.pool.map(self._decode, range(len(files)), files)
+
+    def _prepare(self, query, images):
         try:
-            images = query.images
-            if isinstance(images, list):
-                prepared = list(self.pool.map(self._decode, range(len(images)), images))
-            else:
+            if isinstance(images, np.ndarray):
                 prepared = self.servable.prepare_pixels(images)
+            else:
+                prepared = list(images)
         except Refused as refused:
             return Reply(refused.status, rest.error(refused.message)), query.rows
         except Exception as error:

@@ -1,5 +1,7 @@
 """The server's workers."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -8,20 +10,54 @@ from keras_resnet.devices import limits
 pytest.importorskip("litserve")
 
 
-def test_images_are_decoded_on_the_cores_that_there_are(monkeypatch):
+def made(monkeypatch, servable, **options):
+    """A worker in this process."""
     from keras_resnet.serving import worker
-    from keras_resnet.serving.servables import Servable
 
-    monkeypatch.setattr(limits, "cores", lambda: 3)
     # What is for a process of its own.
     monkeypatch.setattr(worker, "_end_with_parent", lambda: None)
     monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
-    answers = Servable(
+    one = worker.Worker(load=lambda: servable, **options)
+    one.setup("cpu")
+    return one
+
+
+def servable_by(prepare):
+    from keras_resnet.serving.servables import Servable
+
+    return Servable(
         scores=lambda images: np.ones((len(images), 1), np.float32),
-        prepare=lambda file: np.zeros((1, 1, 3), np.uint8),
+        prepare=prepare,
         class_names=("a",),
         shape=(1, 1, 3),
     )
-    one = worker.Worker(load=lambda: answers, max_batch_size=1)
-    one.setup("cpu")
+
+
+def black(file):
+    return np.zeros((1, 1, 3), np.uint8)
+
+
+def test_images_are_decoded_on_the_cores_that_there_are(monkeypatch):
+    monkeypatch.setattr(limits, "cores", lambda: 3)
+    one = made(monkeypatch, servable_by(black), max_batch_size=1)
     assert one.pool._max_workers == 3
+
+
+def test_images_of_several_requests_are_decoded_at_once(monkeypatch):
+    from keras_resnet.serving.rest import Query
+
+    monkeypatch.setattr(limits, "cores", lambda: 3)
+    # Each waits until there are three.
+    together = threading.Barrier(3, timeout=30)
+
+    def prepare(file):
+        if file.startswith(b"good"):
+            together.wait()
+        if file == b"bad":
+            raise ValueError("no image")
+        return black(file)
+
+    one = made(monkeypatch, servable_by(prepare), max_batch_size=4)
+    files = [b"good 1"], [b"bad"], [b"good 2"], [b"good 3"]
+    replies = one.predict(one.batch([Query(each, True) for each in files]))
+    assert [reply.status for reply in replies] == [200, 400, 200, 200]

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "analysis": BELOW | {"evaluation"},
     "report": BELOW | {"analysis"},  # Plain facts in, one page out.
     "export": BELOW | {"devices"},
-    "serving": BELOW | {"devices", "export"},
+    "serving": BELOW | {"__version__", "devices", "export"},
     "weights": BELOW | {"models"},
     # Public faces, where users of Keras look for these.
     "optimizers.py": {"training"},

@@ -79,7 +79,7 @@ def serve(options: argparse.Namespace) -> None:
     """``keras-resnet serve``: answers requests until it is stopped."""
     folder = to_serve(options.run)
     from keras_resnet.serving import server
-    from keras_resnet.serving.rest import RequestLimits
+    from keras_resnet.serving.queries import RequestLimits
 
     server.serve(
         functools.partial(servable, str(folder), options.quiet_start),

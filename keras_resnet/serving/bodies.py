@@ -10,7 +10,7 @@ import zlib
 
 from fastapi import Request
 
-from keras_resnet.serving.rest import Refused, RequestLimits
+from keras_resnet.serving.queries import Refused, RequestLimits
 
 
 def is_gzip(request: Request) -> bool:
@@ -29,6 +29,17 @@ def is_gzip(request: Request) -> bool:
         "A body may be packed by gzip, once. Received: 'Content-Encoding: "
         f"{given[:80]}'. Send it with gzip, or as it is.",
     )
+
+
+def is_file(request: Request, body: bytes) -> bool:
+    """Whether a body is an image file itself, by its ``Content-Type``.
+
+    JSON that was sent as ``application/octet-stream`` stays JSON: no image begins so.
+    """
+    given = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if given == "application/octet-stream":
+        return not body.lstrip().startswith(b"{")
+    return given.startswith("image/")
 
 
 async def read(request: Request, limits: RequestLimits) -> bytes:

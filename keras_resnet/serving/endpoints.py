@@ -1,8 +1,14 @@
-"""The paths and answers of TensorFlow Serving's REST API, for LitServe's server."""
+"""The paths of the server: TensorFlow Serving's REST API and the Open Inference Protocol.
+
+For LitServe's server. What the bodies look like is in `rest`, `open_inference` and
+`inference_answers`.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import functools
+import json
 import logging
 import re
 import time
@@ -11,22 +17,24 @@ from typing import Any
 
 from fastapi import Request, Response
 from litserve.specs.base import LitSpec
-from litserve.utils import LitAPIStatus, ResponseBufferItem
+from litserve.utils import LitAPIStatus, ResponseBufferItem, WorkerSetupStatus
 from starlette.requests import ClientDisconnect
 
-from keras_resnet.serving import bodies, rest
-from keras_resnet.serving.rest import Refused, RequestLimits
+from keras_resnet.serving import bodies, inference_answers, open_inference, rest
+from keras_resnet.serving.queries import VERSION, Query, Refused, RequestLimits
 from keras_resnet.serving.worker import Reply
 
-VERSION = 1
 # TensorFlow Serving's, whose paths ignore case (model_servers/http_rest_api_handler.cc).
 PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?:predict", re.I)
 STATUS = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18}))?", re.I)
+# The Open Inference Protocol's.
+MODEL = r"/v2/models/([^/:]+)(?:/versions/(\d{1,18}))?"
+METADATA, READY, INFER = (re.compile(MODEL + end) for end in ("", "/ready", "/infer"))
 METRICS = ("/monitoring/prometheus/metrics", "/metrics")
 
 
-class TensorFlowServing(LitSpec):
-    """The paths and answers of TensorFlow Serving's REST API.
+class Endpoints(LitSpec):
+    """The paths and answers of the server.
 
     Lives in the process that reads requests; a copy goes to each worker.
     """
@@ -40,7 +48,10 @@ class TensorFlowServing(LitSpec):
         self.late: bool = False  # Whether the last answer did not come in time.
         self.metrics: Any = None  # `_Metrics`, made where it is used.
         every = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
-        self.add_endpoint("/v1/{path:path}", self.respond, every)
+        for path in ("/v1/{path:path}", "/v2", "/v2/{path:path}"):
+            self.add_endpoint(path, self.respond, every)
+        self.add_endpoint("/health/live", self.live, ["GET"])
+        self.add_endpoint("/health/ready", self.ready, ["GET"])
         for path in METRICS:
             self.add_endpoint(path, self.show_metrics, ["GET"])
 
@@ -57,7 +68,7 @@ class TensorFlowServing(LitSpec):
         return output
 
     async def respond(self, request: Request) -> Response:
-        """Answers whatever begins with ``/v1/``."""
+        """Answers whatever begins with ``/v1/`` or ``/v2``."""
         begin = time.perf_counter()
         try:
             reply = await self._reply(request)
@@ -69,11 +80,30 @@ class TensorFlowServing(LitSpec):
             logging.exception("A request failed.")
             reply = Reply(500, rest.error("The server failed; its log says why."))
         _metrics(self).count(reply, time.perf_counter() - begin)
-        # Which packing would do, as RFC 9110 wants it.
-        headers = {"Accept-Encoding": "gzip"} if reply.status == 415 else None
+        headers = dict(reply.headers)
+        if reply.status == 415:  # Which packing would do, as RFC 9110 wants it.
+            headers["Accept-Encoding"] = "gzip"
         return Response(
             reply.body, reply.status, headers, media_type="application/json"
         )
+
+    async def live(self) -> Response:
+        """Says that the server answers at all."""
+        return Response("ok", media_type="text/plain")
+
+    async def ready(self) -> Response:
+        """Says whether it can compute, by one worker at least.
+
+        LitServe's own ``/health`` asks for all workers.
+        """
+        if self.is_ready():
+            return await self.live()
+        return Response("not ready", 503, media_type="text/plain")
+
+    def is_ready(self) -> bool:
+        """Whether one worker at least has the model loaded."""
+        states = self._server.workers_setup_status.values() if self._server else ()
+        return WorkerSetupStatus.READY in states
 
     async def show_metrics(self) -> Response:
         """Gives Prometheus its text."""
@@ -84,13 +114,50 @@ class TensorFlowServing(LitSpec):
 
     async def _reply(self, request):
         method, path = request.method, request.scope["path"]
+        if path.startswith("/v2"):
+            return await self._reply_v2(request, method, path)
         if method == "POST" and (match := PREDICT.fullmatch(path)):
             self._find(*match.groups())
-            return await self._predict(request)
+            return await self._predict(request, functools.partial(self._read, request))
         if method == "GET" and (match := STATUS.fullmatch(path)):
             self._find(*match.groups())
             return Reply(200, rest.status(VERSION, "AVAILABLE"))
         raise Refused(400, f"Malformed request: {method} {path}")
+
+    async def _reply_v2(self, request, method, path):
+        if method == "POST" and (match := INFER.fullmatch(path)):
+            self._find(*match.groups())
+            length = request.headers.get(inference_answers.JSON_LENGTH)
+            return await self._predict(
+                request,
+                lambda body: open_inference.parse(body, length, self.limits, self.name),
+            )
+        if method == "GET" and path in ("/v2", "/v2/"):
+            return Reply(200, inference_answers.server_metadata())
+        if method == "GET" and path == "/v2/health/live":
+            return Reply(200, b'{"live": true}')
+        if method == "GET" and path == "/v2/health/ready":
+            return self._readiness({})
+        if method == "GET" and (match := READY.fullmatch(path)):
+            self._find(*match.groups())
+            return self._readiness({"name": self.name})
+        if method == "GET" and (match := METADATA.fullmatch(path)):
+            self._find(*match.groups())
+            write = functools.partial(inference_answers.metadata, model=self.name)
+            return await self._ask(Query([], write, asks_for_tensors=True))
+        raise Refused(400, f"Malformed request: {method} {path}")
+
+    def _readiness(self, names):
+        ready = self.is_ready()
+        return Reply(
+            200 if ready else 503, json.dumps({**names, "ready": ready}).encode()
+        )
+
+    def _read(self, request, body):
+        """Parses a body of `predict`: JSON, or an image file as it is."""
+        if bodies.is_file(request, body):
+            return rest.of_file(body, self.limits)
+        return rest.parse(body, self.limits)
 
     def _find(self, name, version):
         """Raises `Refused` if there is no such model or version."""
@@ -98,7 +165,8 @@ class TensorFlowServing(LitSpec):
             which = f"Specific({name}, {version})" if version else f"Latest({name})"
             raise Refused(404, f"Servable not found for request: {which}")
 
-    async def _predict(self, request):
+    async def _predict(self, request, parse):
+        """Reads a body within the limits and has what ``parse`` makes of it answered."""
         limits = self.limits
         length = request.headers.get("content-length", "")
         # Of a body in chunks, and of one that is packed, nobody knows the size before its
@@ -121,8 +189,7 @@ class TensorFlowServing(LitSpec):
             size = len(body)
             # Not in a thread: the parser would hold all others up there as well, and
             # one after the other is what bounds its memory.
-            query = rest.parse(body, limits)
-            return await self._ask(query)
+            return await self._ask(parse(body))
         finally:
             self.pending -= size
 

@@ -13,71 +13,23 @@ import base64
 import binascii
 import itertools
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from keras_resnet.export.limits import MAX_PIXELS, check_header
 from keras_resnet.pixels import as_uint8
-
-TOP = 5  # Classes named in an answer, as in the SavedModel.
-# The SavedModel's signatures and the name of each one's only input.
-INPUTS = {"serving_default": "image_bytes", "images": "images"}
-
-
-class Refused(Exception):
-    """A request that gets an error.
-
-    Attributes:
-        status: Of HTTP.
-        message: What is wrong with it.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(status, message)
-        self.status: int = status
-        self.message: str = message
-
-
-@dataclass(frozen=True)
-class RequestLimits:
-    """What a server accepts, and for how long.
-
-    Attributes:
-        body: Bytes of a request's body. Parsing JSON takes up to thirty times as much
-            memory for a moment (a body of ``[[],[],…``).
-        pending: Bytes of all bodies that are being read or wait for their answer.
-        pixels: Height times width of all images of a request together, as their headers
-            say: at least those of one image. Decoding takes about four bytes per pixel.
-        images: Images in a request.
-        seconds: For reading a body, and from there to the answer.
-        header_seconds: From a connection to the end of its request's headers.
-        drain: Seconds that the requests which are being answered have to end after a
-            signal. New connections are refused meanwhile.
-    """
-
-    body: int = 16 * 2**20
-    pending: int = 256 * 2**20
-    pixels: int = MAX_PIXELS
-    images: int = 128
-    seconds: float = 30.0
-    header_seconds: float = 10.0
-    drain: int = 30
-
-
-@dataclass(frozen=True)
-class Query:
-    """A parsed request.
-
-    Attributes:
-        images: Encoded image files, list of bytes; or uint8 of shape ``(n, …)``.
-        rows: Whether it came as ``instances``, and is answered row by row.
-    """
-
-    images: list[bytes] | np.ndarray
-    rows: bool
+from keras_resnet.serving.queries import (
+    INPUTS,
+    Query,
+    Refused,
+    RequestLimits,
+    Written,
+    check_count,
+    check_files,
+    json_object,
+    kind,
+)
 
 
 def parse(body: bytes | str, limits: RequestLimits) -> Query:
@@ -94,12 +46,7 @@ def parse(body: bytes | str, limits: RequestLimits) -> Query:
     Raises:
         Refused: With status 400 if it is not as TensorFlow Serving wants it.
     """
-    try:
-        document = json.loads(body)
-    except (ValueError, RecursionError) as error:  # Also of digits without end.
-        raise Refused(400, f"JSON Parse error: {error}") from None
-    if not isinstance(document, dict):
-        raise Refused(400, f"The body must be a JSON object; it is {_kind(document)}.")
+    document = json_object(body)
     signature = document.get("signature_name") or "serving_default"
     if not isinstance(signature, str):
         raise Refused(400, "'signature_name' key must be a string value.")
@@ -118,26 +65,23 @@ def parse(body: bytes | str, limits: RequestLimits) -> Query:
         if rows
         else _from_columns(document["inputs"], name)
     )
-    if len(values) > limits.images:
-        raise Refused(
-            400,
-            f"A request may hold {limits.images} images. Received: {len(values)}. "
-            "Send them in several requests.",
-        )
+    check_count(len(values), limits)
+    write = rows_of if rows else columns_of
     if signature == "images":
-        return Query(_pixels(values), rows)
+        return Query(_pixels(values), write)
     files = [_bytes(value, index) for index, value in enumerate(values)]
-    pixels = 0
-    for index, file in enumerate(files):
-        pixels += _pixels_of(file, index)
-        if pixels > limits.pixels:
-            raise Refused(
-                400,
-                f"The images of a request may have {limits.pixels} pixels together. "
-                f"Received: {pixels} up to image {index}. Make them smaller, or send "
-                "them in several requests.",
-            )
-    return Query(files, rows)
+    check_files(files, limits)
+    return Query(files, write)
+
+
+def of_file(body: bytes, limits: RequestLimits) -> Query:
+    """Reads a body that is an image file itself, and is answered as a row.
+
+    Raises:
+        Refused: With status 400 if it is none.
+    """
+    check_files([body], limits)
+    return Query([body], rows_of)
 
 
 def _from_rows(instances, name):
@@ -176,7 +120,7 @@ def _bytes(value, index):
         raise Refused(
             400,
             f'Image {index} must be {{"b64": "…"}}, an encoded file in base64. '
-            f"Received: {_kind(value)}.",
+            f"Received: {kind(value)}.",
         )
     text = "".join(value["b64"].split())  # As `base64` breaks lines.
     if text.startswith("data:"):
@@ -191,13 +135,6 @@ def _bytes(value, index):
         raise Refused(400, f"Image {index}: unable to base64 decode: {error}") from None
 
 
-def _pixels_of(file, index):
-    try:
-        return check_header(file)
-    except ValueError as error:
-        raise Refused(400, f"Image {index}: {error}") from None
-
-
 def _pixels(values):
     """Nested lists of numbers from 0 to 255 as uint8 ``(n, height, width, channels)``."""
     # Before NumPy sees them: it would make every element as wide as the longest text.
@@ -208,7 +145,7 @@ def _pixels(values):
             raise Refused(
                 400,
                 "'images' must hold numbers, (n, height, width, channels). Received: "
-                f"{_kind(wrong[0])} where {'a list' if list in wanted else 'a number'} "
+                f"{kind(wrong[0])} where {'a list' if list in wanted else 'a number'} "
                 "must be.",
             )
         if list in wanted:
@@ -229,44 +166,32 @@ def _pixels(values):
         raise Refused(400, str(error)) from None
 
 
-def answer(columns: Mapping[str, Sequence[Any]], rows: bool) -> bytes:
-    """Makes the body that answers a request.
+def rows_of(columns: Mapping[str, np.ndarray]) -> Written:
+    """Makes the body that answers ``instances``: ``predictions``, a list of objects.
 
     Args:
-        columns: By name, as in the SavedModel, a value of JSON for each image.
-        rows: Whether the request came row by row.
-
-    Returns:
-        Bytes of JSON: ``predictions``, a list of objects; or ``outputs``, an object of
-        lists.
+        columns: By name, as in the SavedModel, an array with a row for each image: of
+            float32, of integers, or of text as objects.
     """
-    if rows:
-        lists = zip(*columns.values(), strict=True)
-        result: dict[str, Any] = {
-            "predictions": [dict(zip(columns, row, strict=True)) for row in lists]
-        }
-    else:
-        result = {"outputs": dict(columns)}
-    return json.dumps(result, ensure_ascii=False).encode()
+    lists = zip(*map(_listed, columns.values()), strict=True)
+    return _written(
+        {"predictions": [dict(zip(columns, row, strict=True)) for row in lists]}
+    )
 
 
-def named(scores: np.ndarray, class_names: Sequence[str]) -> dict[str, list[Any]]:
-    """What is answered of a classifier's scores, for `answer`.
+def columns_of(columns: Mapping[str, np.ndarray]) -> Written:
+    """Makes the body that answers ``inputs``: ``outputs``, an object of lists."""
+    return _written(
+        {"outputs": {name: _listed(values) for name, values in columns.items()}}
+    )
 
-    Args:
-        scores: Probabilities, float32 ``(n, classes)``.
-        class_names: Names in the order of the scores.
 
-    Returns:
-        ``classes``, ``probabilities`` and ``scores``, as of the SavedModel.
-    """
-    # Equal ones in their order, as `tf.math.top_k` has them.
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
-    return {
-        "classes": [[class_names[i] for i in row] for row in best],
-        "probabilities": short(np.take_along_axis(scores, best, 1)),
-        "scores": short(scores),
-    }
+def _listed(values):
+    return short(values) if values.dtype == np.float32 else values.tolist()
+
+
+def _written(document):
+    return Written(json.dumps(document, ensure_ascii=False).encode())
 
 
 def short(values: np.ndarray) -> list[Any]:
@@ -287,8 +212,3 @@ def status(version: int, state: str) -> bytes:
     fine = {"error_code": "OK", "error_message": ""}
     entry = {"version": str(version), "state": state, "status": fine}
     return json.dumps({"model_version_status": [entry]}).encode()
-
-
-def _kind(value):
-    kinds = {dict: "Object", list: "Array", str: "String", bool: "Boolean"}
-    return kinds.get(type(value), "Null" if value is None else "Number")

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_resnet.serving.rest import Refused, named, short
+from keras_resnet.serving.queries import Refused, Tensor, Tensors
+
+TOP = 5  # Classes named in an answer, as in the SavedModel.
 
 
 class AnyServable(Protocol):
@@ -40,8 +42,15 @@ class AnyServable(Protocol):
             Refused: If they are of another shape than it takes.
         """
 
-    def columns(self, prepared: Sequence[Any]) -> dict[str, list[Any]]:
-        """The answers by name, each with a value of JSON for each image."""
+    def columns(self, prepared: Sequence[Any]) -> dict[str, np.ndarray]:
+        """The answers by name, each with a row for each image: as `tensors` says.
+
+        Numbers are float32 or int32, text comes as objects.
+        """
+
+    @property
+    def tensors(self) -> Tensors:
+        """What it takes and gives."""
 
 
 @dataclass(frozen=True)
@@ -80,12 +89,53 @@ class Servable:
             )
         return list(images)
 
-    def columns(self, prepared: Sequence[np.ndarray]) -> dict[str, list[Any]]:
-        """As of `AnyServable`: what `rest.named` gives."""
+    def columns(self, prepared: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """As of `AnyServable`: what `named` gives."""
         scores = np.zeros((0, len(self.class_names)), np.float32)
         if len(prepared):
             scores = self.scores(np.stack(prepared))
         return named(scores, self.class_names)
+
+    @property
+    def tensors(self) -> Tensors:
+        """As of `AnyServable`."""
+        classes = len(self.class_names)
+        top = min(TOP, classes)
+        return Tensors(
+            _inputs(*self.shape),
+            (
+                Tensor("classes", "BYTES", (-1, top)),
+                Tensor("probabilities", "FP32", (-1, top)),
+                Tensor("scores", "FP32", (-1, classes)),
+            ),
+        )
+
+
+def _inputs(height, width, channels):
+    return (
+        Tensor("image_bytes", "BYTES", (-1,)),
+        Tensor("images", "UINT8", (-1, height, width, channels)),
+    )
+
+
+def named(scores: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What is answered of a classifier's scores.
+
+    Args:
+        scores: Probabilities, float32 ``(n, classes)``.
+        class_names: Names in the order of the scores.
+
+    Returns:
+        ``classes``, ``probabilities`` and ``scores``, as of the SavedModel.
+    """
+    scores = np.asarray(scores, np.float32)
+    # Equal ones in their order, as `tf.math.top_k` has them.
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :TOP]
+    return {
+        "classes": np.array(class_names, object)[best],
+        "probabilities": np.take_along_axis(scores, best, 1),
+        "scores": scores,
+    }
 
 
 @dataclass(frozen=True)
@@ -132,18 +182,40 @@ class DetectorServable:
             )
         return [self._answer(image) for image in images]
 
-    def columns(self, prepared: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    def columns(self, prepared: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
         """As of `AnyServable`: the outputs of the SavedModel."""
-        names = ("boxes", "scores", "classes", "names", "count")
-        return {name: [answer[name] for answer in prepared] for name in names}
+        if not prepared:
+            return {
+                one.name: np.empty([max(0, side) for side in one.shape], dtype)
+                for one, dtype in zip(self.tensors.outputs, "ffiOi", strict=True)
+            }
+        return {
+            one.name: np.stack([answer[one.name] for answer in prepared])
+            for one in self.tensors.outputs
+        }
+
+    @property
+    def tensors(self) -> Tensors:
+        """As of `AnyServable`."""
+        return Tensors(
+            _inputs(-1, -1, 3),
+            (
+                Tensor("boxes", "FP32", (-1, -1, 4)),
+                Tensor("scores", "FP32", (-1, -1)),
+                Tensor("classes", "INT32", (-1, -1)),
+                Tensor("names", "BYTES", (-1, -1)),
+                Tensor("count", "INT32", (-1,)),
+            ),
+        )
 
     def _answer(self, image):
         found = self.detect(image)
-        names = (*self.class_names, "")  # The last one, of number -1, is what fills up.
+        # The last one, of number -1, is what fills up.
+        names = np.array((*self.class_names, ""), object)
         return {
-            "boxes": short(found["boxes"]),
-            "scores": short(found["scores"]),
-            "classes": found["classes"].tolist(),
-            "names": [names[number] for number in found["classes"]],
-            "count": int(found["count"]),
+            "boxes": np.asarray(found["boxes"], np.float32),
+            "scores": np.asarray(found["scores"], np.float32),
+            "classes": np.asarray(found["classes"], np.int32),
+            "names": names[found["classes"]],
+            "count": np.int32(found["count"]),
         }

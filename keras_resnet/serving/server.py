@@ -20,11 +20,10 @@ from multiprocessing import active_children
 from litserve import LitServer
 from litserve.utils import WorkerSetupStatus
 from starlette.middleware.cors import CORSMiddleware
-from starlette.responses import Response
 
 from keras_resnet.serving.connections import bounded_headers
-from keras_resnet.serving.endpoints import TensorFlowServing
-from keras_resnet.serving.rest import RequestLimits
+from keras_resnet.serving.endpoints import Endpoints
+from keras_resnet.serving.queries import RequestLimits
 from keras_resnet.serving.servables import AnyServable
 from keras_resnet.serving.worker import Loop, Worker
 
@@ -78,7 +77,7 @@ def serve(
         max_batch_size=max_batch,
         batch_timeout=batch_timeout,
         loop=Loop(),
-        spec=TensorFlowServing(name, limits),
+        spec=Endpoints(name, limits),
     )
     server = _Server(
         api,
@@ -90,7 +89,6 @@ def serve(
         middlewares=[_answers_pages_of(cors)] if cors else None,
     )
     server.uvicorn_graceful_timeout = limits.drain
-    _add_probes(server)
     shown = f"[{host}]" if ":" in host else host
     server.address = f"http://{shown}:{port}{api.api_path}"
     others = set(active_children())
@@ -159,24 +157,6 @@ class _Server(LitServer):
             raise KeyboardInterrupt
         # `run` waits for this event, by a connection that only this thread uses.
         threading.Thread(target=self._shutdown_event.set).start()
-
-
-def _add_probes(server):
-    """Tells a server that is alive from one that can compute, by one worker at least.
-
-    LitServe's own ``/health`` asks for all workers.
-    """
-
-    async def live():
-        return Response("ok", media_type="text/plain")
-
-    async def ready():
-        if WorkerSetupStatus.READY in server.workers_setup_status.values():
-            return await live()
-        return Response("not ready", 503, media_type="text/plain")
-
-    server.app.get("/health/live")(live)
-    server.app.get("/health/ready")(ready)
 
 
 def _check(name, host, port, max_batch, batch_timeout, workers, drain):

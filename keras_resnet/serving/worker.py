@@ -10,9 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from queue import Empty
 from typing import Any
@@ -25,7 +25,7 @@ from PIL import Image
 from keras_resnet.devices import limits
 from keras_resnet.devices.host import plain_message
 from keras_resnet.serving import rest
-from keras_resnet.serving.rest import Query, Refused
+from keras_resnet.serving.queries import Query, Refused
 from keras_resnet.serving.servables import AnyServable
 
 
@@ -36,12 +36,14 @@ class Reply:
     Attributes:
         images: How many images the request held.
         batch: How many were computed at once; 0 in all replies but one of a batch.
+        headers: Of HTTP, beyond those that each answer has.
     """
 
     status: int
     body: bytes
     images: int = 0
     batch: int = 0
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Worker(LitAPI):
@@ -66,7 +68,7 @@ class Worker(LitAPI):
             raise
         self.pool: ThreadPoolExecutor = ThreadPoolExecutor(limits.cores())
 
-    def batch(self, inputs: list[Query]) -> list[tuple[list[Any] | Reply, bool]]:
+    def batch(self, inputs: list[Query]) -> list[tuple[list[Any] | Reply, Query]]:
         """Prepares the images of queries.
 
         Args:
@@ -74,16 +76,16 @@ class Worker(LitAPI):
 
         Returns:
             For each its images, as the servable prepares them, or the `Reply` to one that
-            can't be answered; and whether it came row by row.
+            can't be answered or needs no computation; and the query.
         """
         # All are begun before the first is waited for: most requests hold one image.
         begun = [self._begin(query) for query in inputs]
         return [
-            self._prepare(query, images)
+            (self._prepare(query, images), query)
             for query, images in zip(inputs, begun, strict=True)
         ]
 
-    def predict(self, x: list[tuple[list[Any] | Reply, bool]]) -> list[Reply]:
+    def predict(self, x: list[tuple[list[Any] | Reply, Query]]) -> list[Reply]:
         """Computes a `Reply` for each of the queries that `batch` prepared."""
         good = [images for images, _ in x if not isinstance(images, Reply)]
         if not good:
@@ -98,13 +100,13 @@ class Worker(LitAPI):
             )
             return [i if isinstance(i, Reply) else failed for i, _ in x]
         replies, at, batch = [], 0, len(together)
-        for images, rows in x:
+        for images, query in x:
             if isinstance(images, Reply):
                 replies.append(images)
                 continue
             count = len(images)
             own = {name: values[at : at + count] for name, values in columns.items()}
-            replies.append(Reply(200, rest.answer(own, rows), count, batch))
+            replies.append(_written(query, own, count, batch))
             at, batch = at + count, 0
         return replies
 
@@ -113,9 +115,10 @@ class Worker(LitAPI):
         size = self.max_batch_size
         starts = range(0, max(1, len(images)), size)
         parts = [self.servable.columns(images[at : at + size]) for at in starts]
+        if len(parts) == 1:
+            return parts[0]
         return {
-            name: list(itertools.chain.from_iterable(part[name] for part in parts))
-            for name in parts[0]
+            name: np.concatenate([part[name] for part in parts]) for name in parts[0]
         }
 
     def _begin(self, query):
@@ -127,18 +130,18 @@ class Worker(LitAPI):
 
     def _prepare(self, query, images):
         try:
+            if query.asks_for_tensors:
+                return _written(query, self.servable.tensors)
             if isinstance(images, np.ndarray):
-                prepared = self.servable.prepare_pixels(images)
-            else:
-                prepared = list(images)
+                return self.servable.prepare_pixels(images)
+            return list(images)
         except Refused as refused:
-            return Reply(refused.status, rest.error(refused.message)), query.rows
+            return Reply(refused.status, rest.error(refused.message))
         except Exception as error:
             logging.exception("Preparing an image failed.")
             return Reply(
                 500, rest.error(f"Preparing an image failed: {plain_message(error)}")
-            ), False
-        return prepared, query.rows
+            )
 
     def _decode(self, index, file):
         try:
@@ -174,6 +177,15 @@ class Loop(BatchedLoop):
             batch.append((reader, uid, query))
             images += len(query.images)
         return batch, []
+
+
+def _written(query, answers, count=0, batch=0):
+    """The reply to a query that was computed."""
+    try:
+        written = query.write(answers)
+    except Refused as refused:
+        return Reply(refused.status, rest.error(refused.message), 0, batch)
+    return Reply(200, written.body, count, batch, written.headers)
 
 
 def _picture():

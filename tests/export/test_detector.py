@@ -14,6 +14,7 @@ from keras_resnet.data import box_inputs, canvases
 from keras_resnet.devices.precision import computing_in
 from keras_resnet.export import compare
 from keras_resnet.export.detector import OUTPUTS, export_detector
+from tests.helpers import contract
 from tests.helpers.bad_requests import real_picture
 from tests.helpers.detected import by_predict
 from tests.helpers.photos import encoded, exif, stored_as, with_exif
@@ -137,29 +138,12 @@ def export(model, path, *, names=NAMES, **options):
 
 @pytest.mark.slow
 def test_signatures_are_a_contract(served):
-    shapes = {
-        "boxes": ((-1, 5, 4), tf.float32),
-        "scores": ((-1, 5), tf.float32),
-        "classes": ((-1, 5), tf.int32),
-        "names": ((-1, 5), tf.string),
-        "count": ((-1,), tf.int32),
-    }
-    assert set(OUTPUTS) == set(shapes)
-    inputs = {
-        "serving_default": {"image_bytes": ((-1,), tf.string)},
-        "images": {"images": ((-1, -1, -1, 3), tf.uint8)},
-    }
-
-    def described(tensors):
-        return {
-            name: (tuple(d.size for d in one.tensor_shape.dim), tf.as_dtype(one.dtype))
-            for name, one in tensors.items()
-        }
-
-    assert set(served.signatures) == set(inputs)
-    for name, signature in served.signatures.items():
-        assert described(signature.inputs) == inputs[name]
-        assert described(signature.outputs) == shapes
+    assert list(OUTPUTS) == list(contract.FOUND)
+    assert set(served.signatures) == set(contract.DETECTOR)
+    for name, (inputs, outputs) in contract.DETECTOR.items():
+        signature = served.signatures[name]
+        assert contract.described(signature.inputs) == inputs
+        assert contract.described(signature.outputs) == outputs
 
 
 @pytest.mark.slow

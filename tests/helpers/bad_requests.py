@@ -9,6 +9,7 @@ import struct
 
 import numpy as np
 
+from tests.helpers.open_inference import request_of_files
 from tests.helpers.pictures import (
     b64,
     gif_header,
@@ -196,3 +197,48 @@ def bad_bodies(count, seed=0):
     chance = random.Random(seed)
     for number in range(count):
         yield ("huge", b" " * (17 * 2**20)) if number % 200 == 7 else bad_body(chance)
+
+
+def bad_binary_request(chance):
+    """A request that holds bytes beside JSON, wrong or odd: path, body and headers."""
+    name, file = bad_bytes(chance)
+    kind = chance.randrange(8)
+    if kind < 3:
+        types = "image/jpeg", "application/octet-stream", "image/", "application/json"
+        return name, ":predict", file, {"Content-Type": chance.choice(types)}
+    document, binary = request_of_files([picture(), file][chance.randrange(2) :])
+    text = json.dumps(document).encode()
+    length = str(len(text))
+    if kind == 4:
+        name = "wrong length of JSON"
+        length = chance.choice(("0", "-1", "", "1e9", "9" * 400, "7", str(10**9)))
+    if kind == 5:
+        name = "wrong binary data"
+        binary = chance.choice(
+            (
+                binary[:-1],
+                b"",
+                b"\xff" * 9,
+                binary + b"\x00" * 4,
+                changed(binary, chance),
+            )
+        )
+    if kind == 6:
+        name = "wrong JSON before binary data"
+        text = changed(text, chance)
+    if kind == 7:
+        name = "wrong shape"
+        shape = chance.choice(([], [-1], [10**30], [2, 2], "1", None, [[1]], [1.0]))
+        tensor = {**document["inputs"][0], "shape": shape}
+        pixels = {**tensor, "name": "images", "datatype": "UINT8"}
+        text = json.dumps({"inputs": [chance.choice((tensor, pixels))]}).encode()
+        length = str(len(text))
+    headers = {"Inference-Header-Content-Length": length}
+    return name, "/infer", text + binary, headers
+
+
+def bad_binary_requests(count, seed=0):
+    """Yields what it is, the end of its path, a body and headers; always the same ones."""
+    chance = random.Random(seed)
+    for _ in range(count):
+        yield bad_binary_request(chance)

@@ -45,7 +45,7 @@ def load():
 
 
 if __name__ == "__main__":
-    from keras_resnet.serving.rest import RequestLimits
+    from keras_resnet.serving.queries import RequestLimits
     from keras_resnet.serving.server import serve
     from tests.helpers import serve_stub  # By its name, as the workers know it.
 

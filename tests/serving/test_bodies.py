@@ -14,15 +14,25 @@ from starlette.requests import Request
 
 from keras_resnet.cli.parser import parser
 from keras_resnet.serving import bodies, server
-from keras_resnet.serving.endpoints import TensorFlowServing
-from keras_resnet.serving.rest import RequestLimits
+from keras_resnet.serving.endpoints import Endpoints
+from keras_resnet.serving.queries import RequestLimits
 from keras_resnet.serving.worker import Reply
+from tests.helpers.pictures import picture
 
 BODY = json.dumps({"signature_name": "images", "inputs": [[[[1]]]]}).encode()
 LIMITS = RequestLimits(body=2**16, pending=2**17)
 
 
-def asked(spec, body, *codings, chunks=1, pending=0, method="POST"):
+def asked(
+    spec,
+    body,
+    *codings,
+    chunks=1,
+    pending=0,
+    method="POST",
+    path="/v1/models/net:predict",
+    **given,
+):
     """What a served model answers to a body with these ``Content-Encoding`` headers."""
     step = -(-len(body) // chunks) or 1
     parts = [body[i : i + step] for i in range(0, len(body), step)] or [b""]
@@ -33,7 +43,7 @@ def asked(spec, body, *codings, chunks=1, pending=0, method="POST"):
 
     headers = [(b"content-length", str(len(body)).encode())] if chunks == 1 else []
     headers += [(b"content-encoding", coding.encode()) for coding in codings]
-    path = "/v1/models/net:predict"
+    headers += [(k.replace("_", "-").encode(), v.encode()) for k, v in given.items()]
     scope = {"type": "http", "method": method, "path": path, "headers": headers}
     answer = asyncio.run(spec.respond(Request(scope, receive)))
     assert spec.pending == pending  # As before.
@@ -44,7 +54,7 @@ def asked(spec, body, *codings, chunks=1, pending=0, method="POST"):
 def spec(monkeypatch):
     """A server's side that answers how many bytes it would have wait."""
     pytest.importorskip("prometheus_client")
-    spec = TensorFlowServing("net", LIMITS)
+    spec = Endpoints("net", LIMITS)
 
     async def answer(query):
         return Reply(200, str(spec.pending).encode())
@@ -126,6 +136,36 @@ def test_a_packed_body_takes_the_room_of_the_largest(spec):
     spec.pending = held = LIMITS.pending - LIMITS.body + 1
     assert asked(spec, BODY, pending=held).status_code == 200
     assert asked(spec, gzip.compress(BODY), "gzip", pending=held).status_code == 503
+
+
+# --- Image files as they are ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "status"),
+    [
+        ("image/png", picture(), 200),
+        ("Image/JPEG; q=1", picture(), 200),  # What it is, its own bytes say.
+        ("application/octet-stream", picture(), 200),
+        ("application/octet-stream", b" " + BODY, 200),
+        ("application/json", picture(), 400),
+        ("image/png", BODY, 400),
+        ("image/png", b"", 400),
+        ("application/octet-stream", b"\x00" * 99, 400),
+        ("image/png", picture(size=(300, 300))[:-40], 200),  # The worker refuses it.
+    ],
+)
+def test_a_body_may_be_an_image_file(spec, content_type, body, status):
+    got = asked(spec, body, content_type=content_type)
+    assert got.status_code == status
+    if status == 400:
+        message = json.loads(got.body)["error"]
+        assert ("JPEG, PNG" in message) == (content_type != "application/json")
+
+
+def test_an_image_file_may_come_packed(spec):
+    got = asked(spec, gzip.compress(picture()), "gzip", content_type="image/png")
+    assert got.status_code == 200
 
 
 # --- Pages of other origins ----------------------------------------------------------

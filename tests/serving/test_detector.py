@@ -55,11 +55,13 @@ def worker(monkeypatch):
 
 
 def replies(worker, *queries):
-    from keras_resnet.serving.rest import Query
+    from keras_resnet.serving.queries import Query
+    from keras_resnet.serving.rest import columns_of, rows_of
 
+    asked = [Query(images, rows_of if rows else columns_of) for images, rows in queries]
     return [
         (reply.status, json.loads(reply.body))
-        for reply in worker.predict(worker.batch([Query(*one) for one in queries]))
+        for reply in worker.predict(worker.batch(asked))
     ]
 
 

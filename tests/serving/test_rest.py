@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from keras_resnet.serving import rest
-from keras_resnet.serving.rest import Refused, RequestLimits
+from keras_resnet.serving.queries import Refused, RequestLimits
+from keras_resnet.serving.servables import named
 from tests.helpers.pictures import (
     b64,
     gif_header,
@@ -51,7 +52,7 @@ def refusal(body):
 )
 def test_image_files_come_in_rows_and_columns(rows, document):
     query = parse(**document)
-    assert query.rows == rows
+    assert query.write == (rest.rows_of if rows else rest.columns_of)
     assert query.images == [picture(), picture("JPEG")]
 
 
@@ -68,7 +69,7 @@ def test_pixels_come_in_rows_and_columns(form):
     query = parse(signature_name="images", **document)
     assert query.images.dtype == np.uint8
     np.testing.assert_array_equal(query.images, images)
-    assert query.rows == ("rows" in form)
+    assert (query.write == rest.rows_of) == ("rows" in form)
 
 
 def test_fractions_of_pixels_are_rounded():
@@ -243,14 +244,14 @@ def test_images_within_the_limit_pass(file):
 def test_answers_are_those_of_the_saved_model():
     names = ["cat", "dog", "Käfer", "ship", "truck", "frog", "deer"]
     scores = np.array([[0.1, 0.2, 0.1, 0.3, 0.1, 0.2, 0.0], np.eye(7)[6]], np.float32)
-    rows = json.loads(rest.answer(rest.named(scores, names), rows=True))
+    rows = json.loads(rest.rows_of(named(scores, names)).body)
     assert rows["predictions"][0] == {
         "classes": ["ship", "dog", "frog", "cat", "Käfer"],
         "probabilities": [0.3, 0.2, 0.2, 0.1, 0.1],
         "scores": [0.1, 0.2, 0.1, 0.3, 0.1, 0.2, 0.0],
     }
     assert rows["predictions"][1]["classes"] == ["deer", "cat", "dog", "Käfer", "ship"]
-    columns = json.loads(rest.answer(rest.named(scores, names), rows=False))["outputs"]
+    columns = json.loads(rest.columns_of(named(scores, names)).body)["outputs"]
     for key, values in columns.items():
         assert values == [row[key] for row in rows["predictions"]]
 
@@ -258,14 +259,26 @@ def test_answers_are_those_of_the_saved_model():
 def test_scores_keep_all_their_digits():
     names = [str(i) for i in range(50)]
     scores = np.random.default_rng(1).random((3, 50), np.float32) ** 9
-    answer = json.loads(rest.answer(rest.named(scores, names), rows=False))
+    answer = json.loads(rest.columns_of(named(scores, names)).body)
     again = np.array(answer["outputs"]["scores"], np.float32)
     np.testing.assert_array_equal(again, scores)
 
 
 def test_few_classes_are_all_named():
-    answer = json.loads(rest.answer(rest.named(np.eye(2, dtype="f4"), "ab"), rows=True))
+    answer = json.loads(rest.rows_of(named(np.eye(2, dtype="f4"), list("ab"))).body)
     assert answer["predictions"][1]["classes"] == ["b", "a"]
+
+
+def test_a_body_may_be_an_image_file():
+    query = rest.of_file(picture("JPEG"), LIMITS)
+    assert query.images == [picture("JPEG")] and query.write == rest.rows_of
+    for file, message in (
+        (b"", "must be a JPEG, PNG"),
+        (b'{"instances": []}', "must be a JPEG, PNG"),
+        (picture(size=(41, 49)), "may have 2000 pixels"),
+    ):
+        with pytest.raises(Refused, match=message):
+            rest.of_file(file, LIMITS)
 
 
 def test_status_and_error():

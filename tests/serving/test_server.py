@@ -21,7 +21,8 @@ import pytest
 
 import keras_resnet
 from tests.helpers import serve_stub
-from tests.helpers.bad_requests import bad_bodies
+from tests.helpers.bad_requests import bad_binary_requests, bad_bodies
+from tests.helpers.open_inference import read_tensors, request_of_files
 from tests.helpers.pictures import b64, picture
 from tests.helpers.serve_stub import KILL, SLOW
 
@@ -194,6 +195,29 @@ def test_answers_are_those_of_tensorflow_serving(stub):
     )
 
 
+def test_files_come_as_they_are_and_as_tensors(stub):
+    path, raw = "/v1/models/stub:predict", {"Content-Type": "image/png"}
+    status, body = stub.ask("POST", path, solid("blue"), raw)
+    assert status == 200
+    assert json.loads(body)["predictions"][0]["classes"][0] == "blue"
+    assert stub.ask("POST", path, solid("blue")[:-30], raw)[0] == 400
+
+    outputs = [{"name": "classes"}]
+    files = [solid("red"), solid("lime")]
+    document, binary = request_of_files(files, outputs=outputs)
+    text = json.dumps(document).encode()
+    length = {"Inference-Header-Content-Length": str(len(text))}
+    path = "/v2/models/stub/infer"
+    status, body = stub.ask("POST", path, text + binary, length)
+    assert status == 200
+    assert read_tensors(body)["classes"][:, 0].tolist() == ["red", "grün"]
+    document["outputs"] = [{"name": "nix"}]
+    text = json.dumps(document).encode()
+    length = {"Inference-Header-Content-Length": str(len(text))}
+    status, body = stub.ask("POST", path, text + binary, length)
+    assert status == 400 and "no output 'nix'" in json.loads(body)["error"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "text"),
     [
@@ -211,6 +235,13 @@ def test_answers_are_those_of_tensorflow_serving(stub):
         ("GET", "/health/live", 200, "ok"),
         ("GET", "/health/ready", 200, "ok"),
         ("GET", "/metrics", 200, "keras_resnet_requests_total"),
+        ("GET", "/v2", 200, "binary_tensor_data"),
+        ("GET", "/v2/health/live", 200, "true"),
+        ("GET", "/v2/health/ready", 200, "true"),
+        ("GET", "/v2/models/stub/ready", 200, "true"),
+        ("GET", "/v2/models/stub", 200, '"shape": [-1, 8, 8, 3]'),
+        ("GET", "/v2/models/other", 404, "Servable not found"),
+        ("GET", "/v2/models/stub/infer", 400, "Malformed request"),
     ],
 )
 def test_paths(stub, method, path, status, text):
@@ -588,13 +619,43 @@ def test_malformed_requests_do_no_harm(resnet, shared_data):
     assert "Traceback" not in server.log.read_text()
 
 
+def test_malformed_binary_requests_do_no_harm(resnet, shared_data):
+    """500 of them; each gets a client's error or an answer, good ones theirs."""
+    server, run = resnet
+    good = photographs(shared_data)[0]
+    expected = run.predict([good], top=5)[0]
+    start = f"/v1/models/{server.name}", f"/v2/models/{server.name}"
+
+    def ask(numbered):
+        number, (name, end, body, headers) = numbered
+        if number % 20 == 0:
+            jpeg = {"Content-Type": "image/jpeg"}
+            path = f"{start[0]}:predict"
+            status, answer = server.ask("POST", path, good.read_bytes(), jpeg)
+            assert status == 200
+            check(json.loads(answer), expected)
+        path = start[end == "/infer"] + end
+        status, answer = server.ask("POST", path, body, headers)
+        return name, status, json.loads(answer)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, enumerate(bad_binary_requests(500))))
+    wrong = [answer for answer in answers if answer[1] not in (200, 400)]
+    assert not wrong, wrong[:3]
+    refused = [answer for _, status, answer in answers if status == 400]
+    assert all(set(answer) == {"error"} for answer in refused)
+    assert 250 < len(refused) < 500
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_many_clients_lose_nothing(resnet, shared_data):
     from benchmarks import serve as benchmark
 
     server, _ = resnet
     files = [path.read_bytes() for path in photographs(shared_data)[:40]]
-    url = f"http://127.0.0.1:{server.port}/v1/models/net:predict"
-    result = benchmark.load(url, files, clients=64, seconds=15)
-    print(result)
-    assert result["lost"] == 0
-    assert result["answered"] >= 64  # Each client once at least.
+    address = f"http://127.0.0.1:{server.port}"
+    for way in benchmark.WAYS:
+        result = benchmark.load(address, files, clients=64, seconds=8, way=way)
+        print(result)
+        assert result["lost"] == 0
+        assert result["answered"] >= 64  # Each client once at least.

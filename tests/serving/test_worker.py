@@ -44,7 +44,8 @@ def test_images_are_decoded_on_the_cores_that_there_are(monkeypatch):
 
 
 def test_images_of_several_requests_are_decoded_at_once(monkeypatch):
-    from keras_resnet.serving.rest import Query
+    from keras_resnet.serving.queries import Query
+    from keras_resnet.serving.rest import rows_of
 
     monkeypatch.setattr(limits, "cores", lambda: 3)
     # Each waits until there are three.
@@ -59,5 +60,5 @@ def test_images_of_several_requests_are_decoded_at_once(monkeypatch):
 
     one = made(monkeypatch, servable_by(prepare), max_batch_size=4)
     files = [b"good 1"], [b"bad"], [b"good 2"], [b"good 3"]
-    replies = one.predict(one.batch([Query(each, True) for each in files]))
+    replies = one.predict(one.batch([Query(each, rows_of) for each in files]))
     assert [reply.status for reply in replies] == [200, 400, 200, 200]

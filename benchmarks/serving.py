@@ -28,7 +28,7 @@ import time
 import numpy as np
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "serving.json"
-SIZE, CLASSES = 224, 1000
+SIZE = 224
 BATCHES = (32, 1)
 GOALS = {32: 3.5, 1: 4.0}
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
@@ -89,33 +89,46 @@ def peers(folder):
         yield found
 
 
-def ours(model, folder, name):
-    """One of `FORMS` of our network, exported and loaded."""
-    from keras_resnet.config.datasets import DATASETS
+def export(model, folder, name, prepare):
+    """Writes one of `FORMS` of a network of ours.
+
+    Args:
+        model: The network.
+        folder: Where it is written.
+        name: Key of `FORMS`.
+        prepare: The `Preprocessing` that lies beside it.
+    """
     from keras_resnet.data.images import normalize
     from keras_resnet.export import converters
-    from keras_resnet.export.load import load_exported
     from keras_resnet.runs.export import export_model
 
-    prepare = DATASETS["imagenet2012"].preprocessing
-    names = [f"class {number}" for number in range(CLASSES)]
+    names = [f"class {number}" for number in range(model.output_shape[-1])]
     format, precision = FORMS[name]
     if format == "saved_model":
         export_model(model, folder, prepare, names)
-    else:
-        random = np.random.default_rng(0)
-        shape = (32, SIZE, SIZE, 3)  # What ranges they give does not change the time.
-        converters.export_classifier(
-            model,
-            folder,
-            converters.Form(format, precision),
-            normalize=lambda images: normalize(images, prepare),
-            class_names=names,
-            preprocessing=prepare.as_json(),
-            calibration=random.integers(0, 256, shape, "uint8")
-            if precision == "int8"
-            else None,
-        )
+        return
+    random = np.random.default_rng(0)
+    # What ranges they give does not change the time.
+    shape = (32, *prepare.size, prepare.channels)
+    converters.export_classifier(
+        model,
+        folder,
+        converters.Form(format, precision),
+        normalize=lambda images: normalize(images, prepare),
+        class_names=names,
+        preprocessing=prepare.as_json(),
+        calibration=random.integers(0, 256, shape, "uint8")
+        if precision == "int8"
+        else None,
+    )
+
+
+def ours(model, folder, name):
+    """One of `FORMS` of our network, exported and loaded."""
+    from keras_resnet.config.datasets import DATASETS
+    from keras_resnet.export.load import load_exported
+
+    export(model, folder, name, DATASETS["imagenet2012"].preprocessing)
     return functools.partial(speed, load_exported(folder).scores)
 
 

@@ -98,7 +98,7 @@ def build_table(build):
 
 def serving():
     """Exported networks, what decoding costs in one, and the server under load."""
-    speeds, decoding, served = load("serving"), load("decoding"), load("serve")
+    speeds, decoding = load("serving"), load("decoding")
     goals = ", ".join(
         f"{goal} × at batch {batch} ({speeds['ratio_of_best'][batch][PEER]:.2f} × here)"
         for batch, goal in speeds["goals"].items()
@@ -128,12 +128,52 @@ def serving():
         f"{cost} % more time in a batch of {decoding['batch']} ({share} % more of the "
         "processor's), `benchmarks/decoding.py`. "
         f"{machine(decoding)}.\n\n"
-        f"`keras-resnet serve` of {served['network']} by Keras, {served['clients']} "
-        f"clients at once for {served['seconds']:.0f} s: {served['answered']:,} images "
-        f"answered, {served['lost']} lost, {served['images_per_second']} a second, latency "
-        f"p50 {served['p50_ms'] / 1000:.2f} s and p99 {served['p99_ms'] / 1000:.2f} s (it "
-        "is clients divided by throughput), `benchmarks/serve.py`. "
-        f"{machine(served)}.\n"
+        f"{server_table(load('serve'))}"
+    )
+
+
+def server_table(result):
+    """The server under load, in each form beside a plain loop of it."""
+    if "forms" not in result:  # Measured before there was a loop beside it.
+        return (
+            f"`keras-resnet serve` of {result['network']} by Keras, {result['clients']} "
+            f"clients at once for {result['seconds']:.0f} s: {result['answered']:,} "
+            f"images answered, {result['lost']} lost, {result['images_per_second']} a "
+            f"second, latency p50 {result['p50_ms'] / 1000:.2f} s and p99 "
+            f"{result['p99_ms'] / 1000:.2f} s (it is clients divided by throughput), "
+            f"`benchmarks/serve.py`. {machine(result)}.\n"
+        )
+    forms = result["forms"]
+    rows = [
+        [name, f"{of['loop']:.1f}"]
+        + [
+            text
+            for way in (of["json"], of["binary"])
+            for text in (
+                f"{way['images_per_second']:.1f} ({way['ratio_to_loop']:.2f} ×)",
+                f"{way['p50_ms'] / 1000:.2f}",
+                f"{way['p99_ms'] / 1000:.2f}",
+            )
+        ]
+        for name, of in forms.items()
+    ]
+    ways = [of[way] for of in forms.values() for way in ("json", "binary")]
+    one = next(iter(forms.values()))
+    head = [
+        f"`keras-resnet serve` of {one['network']}",
+        "a plain loop, images/s",
+        *("JSON, images/s", "p50, s", "p99, s"),
+        *("binary tensors, images/s", "p50, s", "p99, s"),
+    ]
+    return (
+        f"{markdown(head, rows)}\n"
+        f"{one['clients']} clients at once, each with one file at a time, on the cores "
+        f"of the server; {sum(way['answered'] for way in ways):,} images answered, "
+        f"{sum(way['lost'] for way in ways)} lost. The goal is {result['goal']:g} × the "
+        "loop, which decodes the same files and computes batches of the same form in one "
+        f"process. Medians of {len(one['rounds'])} interleaved rounds, p99 of the slowest "
+        "one (latency is clients divided by throughput), `benchmarks/serve.py`. "
+        f"{machine(one)}.\n"
     )
 
 

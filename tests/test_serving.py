@@ -249,6 +249,19 @@ def test_files_of_the_server_fit_each_other():
         assert value.value > 0
 
 
+def test_files_of_openvino_model_server_fit_each_other():
+    export, docker = block("console", "openvino/model_server").splitlines()
+    [model] = json.loads(block("json", "model_config_list"))["model_config_list"]
+    folder = model["config"]["base_path"].removeprefix(f"{MODELS}/")
+    assert export.endswith(f" --output models/{folder}/1")
+    assert f'-v "$PWD/models:{MODELS}:ro" ' in docker
+    name = re.search(rf" --config_path {MODELS}/(\S+) ", docker)[1]
+    assert f"`models/{name}` names the models" in PAGE
+    port = re.search(r" --rest_port (\d+)", docker)[1]
+    asked = f"http://localhost:{port}/v2/models/{model['config']['name']}/infer"
+    assert asked in block("python", f"localhost:{port}")
+
+
 def test_the_example_of_folding():
     model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1)])
     model.add(keras.layers.BatchNormalization())
@@ -265,9 +278,9 @@ def test_no_block_of_the_page_is_new_to_these_tests():
     }
     assert count == {
         "bash": 2,
-        "json": 1,
-        "python": 4,
+        "json": 2,
+        "python": 6,  # Two of them in tests/serving/test_contract.py.
         "protobuf": 2,
         "yaml": 1,
-        "console": 3,
+        "console": 4,
     }

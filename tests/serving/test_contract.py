@@ -1,12 +1,16 @@
 """Names, types and shapes that clients rely on: those of `tests/helpers/contract.py`."""
 
 import asyncio
+import io
 import json
+import re
+import urllib.request
 
 import keras
 import numpy as np
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.helpers import contract, serve_stub
 from tests.helpers.open_inference import read_tensors, request_of_files
 from tests.helpers.pictures import b64, picture
@@ -144,6 +148,55 @@ def test_inference(ask, binary):
         assert one["datatype"] == wanted["datatype"]
         for size, side in zip(one["shape"], wanted["shape"], strict=True):
             assert side in (-1, size)
+
+
+def of_page(part, **replaced):
+    """A Python block of docs/serving.md, for the model of these tests."""
+    page = (REPOSITORY / "docs" / "serving.md").read_text(encoding="utf-8")
+    [block] = [
+        text
+        for text in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+        if part in text
+    ]
+    for old, new in {"/models/fashion/": "/models/net/", **replaced}.items():
+        assert old in block
+        block = block.replace(old, new)
+    return block
+
+
+@pytest.fixture
+def urlopen(ask, monkeypatch):
+    """Has `urllib` ask the server's side."""
+    kind, asked = ask
+
+    def opened(request):
+        answer = asked(
+            "POST", request.selector, request.data, dict(request.header_items())
+        )
+        assert answer.status_code == 200, answer.body
+        return io.BytesIO(answer.body)
+
+    monkeypatch.setattr(urllib.request, "urlopen", opened)
+    return kind
+
+
+def test_the_pages_binary_tensors(urlopen, tmp_path, monkeypatch, capsys):
+    if urlopen == "detector":
+        pytest.skip("The page asks a classifier.")
+    (tmp_path / "shoe.png").write_bytes(RED)
+    monkeypatch.chdir(tmp_path)
+    exec(of_page("to_bytes(4"), {})
+    expected = contract.PREDICTIONS["classifier"]
+    lines = [f"{name} {expected[name]}" for name in ("classes", "probabilities")]
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_the_pages_request_to_openvino_model_server(urlopen):
+    if urlopen == "detector":
+        pytest.skip("The page asks a classifier.")
+    names = {}
+    exec(of_page("localhost:8000", **{"(2, 28, 28, 1)": "(2, 8, 8, 3)"}), names)
+    assert names["scores"].tolist() == [[0.5, 0.25, 0.25]] * 2
 
 
 def test_no_images_get_answers_of_the_same_types(ask):

@@ -17,10 +17,11 @@ import time
 from dataclasses import asdict
 
 import keras_resnet
-from keras_resnet.config.protocols import Protocol
+from keras_resnet.config.protocols import Protocol, name_of
 from keras_resnet.evaluation.statistics import paired_test
 from keras_resnet.runs import environment
 from keras_resnet.runs.ensemble import evaluate_several
+from keras_resnet.runs.evaluate import read_evaluations
 from keras_resnet.runs.predictions import path_of, read_predictions
 
 RESULTS = pathlib.Path(__file__).parent / "results"
@@ -40,19 +41,19 @@ KEPT = ("top1_error", "top1_interval", "top5_error", "loss", "ece", "n")
 
 
 def imagenette(folder, data_dir):
-    """Measures a run by each protocol."""
+    """Measures a run by each protocol that it isn't measured by yet."""
     run = keras_resnet.load(folder)
+    path = run.folder / "evaluation.json"
     found, correct = {}, {}
     for name, protocol in PROTOCOLS.items():
-        started = time.perf_counter()
-        result = run.evaluate(data_dir=data_dir, protocol=protocol)
-        seconds = time.perf_counter() - started
+        known = read_evaluations(path) if path.exists() else []
+        known = [one for one in known if one["protocol"] == name_of(protocol)]
+        [result] = known or [run.evaluate(data_dir=data_dir, protocol=protocol)]
         kept = read_predictions(path_of(run.folder, result))
         correct[name] = kept.correct
-        found[name] = {key: result[key] for key in KEPT} | {
-            "seconds": round(seconds, 1),
-            "beside_one_crop": asdict(paired_test(correct[ONE], kept.correct)),
-        }
+        found[name] = {key: result[key] for key in KEPT}
+        beside = paired_test(correct[ONE], kept.correct)
+        found[name]["beside_one_crop"] = asdict(beside)
         print(name, found[name], flush=True)
     return {"record": run.record, "protocols": found}
 

@@ -150,7 +150,7 @@ def test_a_damaged_file_is_the_clients_error(site, ports):
 
 @pytest.mark.slow
 def test_python_gets_features_by_rest(site, ports):
-    features = python(block("python", "urllib"), site, ports)["features"]
+    features = python(block("python", '"features"'), site, ports)["features"]
     assert features.shape == (2, 64)
     np.testing.assert_allclose(features[0], features[1], rtol=1e-4)
     assert np.ptp(features) > 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+from keras import ops
 
 
 def at_size(model: keras.Model, size: tuple[int, int]) -> keras.Model:
@@ -29,7 +30,8 @@ def fully_convolutional(model: keras.Model, size: tuple[int, int]) -> keras.Mode
 
     The last global pooling becomes a pooling of stride 1 with the window that the map
     has at ``size``, the layers after it work at each place, and their answers are averaged
-    over the places. At ``size`` it gives what the model gives.
+    over the places. At ``size`` it gives what the model gives. A map that is smaller than
+    the window is pooled over as much as there is of it; the paper has none.
 
     Args:
         model: As for `at_size`.
@@ -59,11 +61,43 @@ def fully_convolutional(model: keras.Model, size: tuple[int, int]) -> keras.Mode
     def clone(layer):
         if layer.name != last.name:
             return layer.__class__.from_config(layer.get_config())
-        return keras.layers.AveragePooling2D(window, strides=1, name=layer.name)
+        return _SlidingPooling(window, name=layer.name)
 
     sliding = _rebuilt(model, (None, None), clone)
     places = keras.layers.GlobalAveragePooling2D(name="places")(sliding.output)
     return keras.Model(sliding.input, places, name=model.name)
+
+
+class _SlidingPooling(keras.layers.Layer):
+    """Means over a window at each place where it fits into the map.
+
+    Unlike `keras.layers.AveragePooling2D` it takes maps that are smaller than the window,
+    in either direction.
+    """
+
+    def __init__(self, window, name):
+        super().__init__(name=name)
+        self.window = window
+
+    def call(self, maps):
+        """Gives maps of ``(batch, places down, places across, channels)``."""
+        for axis, window in zip((1, 2), self.window, strict=True):
+            maps = _moving_mean(maps, axis, window)
+        return maps
+
+    def compute_output_shape(self, shape):
+        """Of maps of any size."""
+        return shape[0], None, None, shape[-1]
+
+
+def _moving_mean(values, axis, window):
+    size = ops.shape(values)[axis]
+    window = min(window, size) if isinstance(size, int) else ops.minimum(window, size)
+    sums = ops.cumsum(values, axis)
+    sums = ops.concatenate([ops.zeros_like(ops.take(sums, [0], axis)), sums], axis)
+    upper = ops.take(sums, ops.arange(window, size + 1), axis)
+    lower = ops.take(sums, ops.arange(size - window + 1), axis)
+    return (upper - lower) / ops.cast(window, values.dtype)
 
 
 def _rebuilt(model, size, clone=None):

@@ -151,6 +151,22 @@ def test_dense_scores_are_the_means_over_windows_of_the_map(network):
     np.testing.assert_allclose(found[0], np.mean(scores, axis=0), atol=1e-4)
 
 
+@pytest.mark.parametrize("sides", [(24, 20), (24, 48)])
+def test_a_map_smaller_than_the_window_is_pooled_as_far_as_it_goes(network, sides):
+    images = np.random.default_rng(0).normal(size=(1, *sides, 3)).astype("float32")
+    found = fully_convolutional(network, (32, 32)).predict_on_batch(images)
+    maps = keras.Model(network.input, network.layers[-2].input)
+    features = np.asarray(at_size(maps, sides).predict_on_batch(images))[0]
+    kernel, bias = (np.asarray(w) for w in network.layers[-1].get_weights())
+    assert features.shape[:2] == (6, sides[1] // 4)
+    width = min(8, features.shape[1])
+    scores = [
+        features[:, left : left + width].mean((0, 1)) @ kernel + bias
+        for left in range(features.shape[1] - width + 1)
+    ]
+    np.testing.assert_allclose(found[0], np.mean(scores, axis=0), atol=1e-4)
+
+
 @pytest.mark.slow
 def test_dense_batches_hold_every_image_at_each_scale_once(photographs):
     batches = list(batches_of_views(photographs, P, DENSE, batch_size=4))

@@ -100,7 +100,7 @@ FIGURE6 = {  # By training error in He et al. 2016a, fig. 6, the worst first.
 def figure6():
     """Errors of plain and residual nets over seeds, in each setting that has results."""
     settings = {}
-    for path in sorted((RESULTS / "figure6").glob("*/*.json")):
+    for path in sorted((RESULTS / "figure6").glob("*/*.json"), reverse=True):
         settings.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
     return "\n".join(map(figure6_setting, settings.values()))
 

@@ -1,10 +1,11 @@
 """Depth harms plain nets and helps residual ones: He et al. 2016a, fig. 6, in small.
 
-    python -m benchmarks.figure6 OUTPUT_DIR [--seeds 3] [--only resnet56]
+    python -m benchmarks.figure6 OUTPUT_DIR --data-dir DIR [--seeds 3] [--only resnet56]
 
 Trains plain-20, plain-56, ResNet-20 and ResNet-56 by the paper's recipe, but on small
 images and in few updates (`recipe` says what differs), one seed after the other. Then it
 measures training errors: on the training images as they are, with the final weights.
+With one core of a processor with AVX-512 all four networks of a seed take 80 minutes.
 Runs in OUTPUT_DIR go on where they were stopped; a finished one leaves its record and
 curve in results/figure6/ and is not done twice. Draws docs/figure6.png of what is there.
 
@@ -62,10 +63,10 @@ class Setting:
             it for ResNet-110 alone; 0 begins with 0.1.
     """
 
-    data: str = "fashion_mini"
+    data: str = "cifar10"
     size: int = 8
-    steps: int = 1_500
-    augment: bool = False
+    steps: int = 20_000
+    augment: bool = True
     warmup: float = 0.0
 
     def __str__(self):
@@ -234,7 +235,9 @@ def main():
     parser.add_argument("--data-dir", type=pathlib.Path)
     parser.add_argument("--size", type=int, default=Setting.size)
     parser.add_argument("--steps", type=int, default=Setting.steps)
-    parser.add_argument("--augment", action="store_true")
+    parser.add_argument(
+        "--augment", action=argparse.BooleanOptionalAction, default=Setting.augment
+    )
     parser.add_argument("--warmup", type=float, default=Setting.warmup)
     options = parser.parse_args()
     setting = Setting(

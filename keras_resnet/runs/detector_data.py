@@ -50,11 +50,12 @@ def as_predictor(run: DetectorRun) -> Detector:
 
 
 def _numbers(run):
-    """COCO's number of each class of a run's data set, if that has any; else 1, 2, …"""
-    row = BOX_DATASETS.get(run.record.get("dataset", {}).get("name"))
+    """The number of each class in the data that a run was trained on; else 1, 2, …"""
+    data = run.record.get("dataset", {})
+    row = BOX_DATASETS.get(data.get("name"))
     if row is not None and row.class_names == tuple(run.classes):
         return row.category_ids
-    return tuple(range(1, 1 + len(run.classes)))
+    return tuple(data.get("category_ids", range(1, 1 + len(run.classes))))
 
 
 def examples_of(

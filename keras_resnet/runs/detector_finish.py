@@ -191,6 +191,7 @@ def described(job: DetectorJob) -> dict[str, Any]:
         "splits": {split: examples.size for split, examples in sizes.items()},
         "skipped": list(splits.skipped),
         "split_by": None,
+        "category_ids": list(splits.category_ids),
     }
 
 

@@ -151,3 +151,13 @@ def test_objects_on_files_are_printed_written_and_drawn(run, cells, tmp_path, ca
     output.unlink()
     assert command_line.run([*words, *more]) == 2
     assert "must be a new or an empty folder" in capsys.readouterr().err
+
+
+def test_results_in_cocos_form_have_the_numbers_of_the_training_data(run, cells):
+    run.record["dataset"]["category_ids"] = [3, 17]  # As a JSON file of COCO had them.
+    output = run.folder / "found.json"
+    words = ["predict", str(run.folder), str(cells / "JPEGImages/a.png")]
+    assert command_line.run([*words, "--output", str(output)]) == 0
+    [found] = json.loads(output.read_text())
+    assert found["category_id"] == 17
+    assert found["bbox"] == [4.0, 6.0, 16.0, 24.0]

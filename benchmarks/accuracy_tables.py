@@ -99,10 +99,16 @@ FIGURE6 = {  # By training error in He et al. 2016a, fig. 6, the worst first.
 
 def figure6():
     """Errors of plain and residual nets over seeds, in each setting that has results."""
-    settings = {}
-    for path in sorted((RESULTS / "figure6").glob("*/*.json"), reverse=True):
-        settings.setdefault(path.parent.name, []).append(json.loads(path.read_text()))
-    return "\n".join(map(figure6_setting, settings.values()))
+    settings = [
+        [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+        for folder in (RESULTS / "figure6").iterdir()
+    ]
+
+    def length(found):  # The last one that was tried is the longest on CIFAR-10.
+        setting = found[0]["setting"]
+        return setting["data"] != "cifar10", -setting["steps"]
+
+    return "\n".join(map(figure6_setting, sorted(settings, key=length)))
 
 
 def figure6_setting(found):
@@ -110,10 +116,12 @@ def figure6_setting(found):
     rows = []
     for name, label in FIGURE6.items():
         runs = [run for run in found if run["network"] == name]
+        if not runs:
+            continue
         training = [run["training_error"] for run in runs]
         by_seed = ", ".join(f"{run['training_error']:.2f}" for run in runs)
         test = spread_if_any([run["test_error"] for run in runs])
-        rows.append((label, spread_if_any(training), by_seed or "–", test))
+        rows.append((label, spread_if_any(training), by_seed, test))
     setting, record = found[0]["setting"], found[0]["record"]
     side, augmented = setting["size"], ", augmented" if setting["augment"] else ""
     warmup = f", warm-up at {setting['warmup']:g}" if setting["warmup"] else ""
@@ -130,14 +138,15 @@ def figure6_setting(found):
     average = "Mean ± standard deviation over seeds, " if several else "One seed, "
     return (
         f"{markdown(head, rows)}\n"
-        f"{average}final weights, all training and test images as they are. The training "
-        f"errors are in the paper's order with {sum(ordered)} of {len(ordered)} seeds"
+        f"{average}final weights, all training and test images as they are. "
         + (
-            f"; all four took at most {max(minutes):.0f} minutes a seed"
-            if minutes
+            f"The training errors are in the paper's order with {sum(ordered)} of "
+            f"{len(ordered)} seeds; all four took at most {max(minutes):.0f} minutes a "
+            "seed, beside other work. "
+            if ordered
             else ""
         )
-        + f", beside other work. {machine({**record, 'date': date})}.\n"
+        + f"{machine({**record, 'date': date})}.\n"
     )
 
 
@@ -197,21 +206,21 @@ def protocols():
     if not (RESULTS / "protocols.json").exists():
         return "Not measured yet.\n"
     result = load("protocols")
-    rows = [
-        (
-            name,
-            *error_and_interval(found),
-            f"{found['loss']:.3f}",
-            f"{found['beside_one_crop']['first_alone']} / "
-            f"{found['beside_one_crop']['second_alone']}",
-            p_value(found["beside_one_crop"]["p_value"]),
-        )
-        for name, found in result["protocols"].items()
-    ]
+    rows = []
+    for name, found in result["protocols"].items():
+        beside = found["beside_one_crop"]
+        alone = f"{beside['first_alone']} / {beside['second_alone']}"
+        error, interval = error_and_interval(found)
+        compared = (alone, p_value(beside["p_value"])) if rows else ("–", "–")
+        rows.append((name, error, interval, f"{found['loss']:.3f}", *compared))
     head = (
-        "protocol", "top-1 error, %", "95 % interval", "loss", "one crop / it alone right",
+        "protocol",
+        "top-1 error, %",
+        "95 % interval",
+        "loss",
+        "right by one crop alone / by this alone",
         "p",
-    )  # fmt: skip
+    )
     images = next(iter(result["protocols"].values()))["n"]
     record = result["record"]
     return (

@@ -10,7 +10,8 @@ and those from random weights by box refinement, at several scales and as an ens
 all seeds: He et al. 2016a, appendix B. Nothing is chosen by the test images.
 
 Runs in OUTPUT_DIR go on where they were stopped. Each leaves its record and its history in
-results/bccd/ and is not done twice. --steps trains for another number of updates.
+results/bccd/ and is not trained twice; all that are asked for are measured each time.
+--steps trains for another number of updates.
 """
 
 import argparse
@@ -36,7 +37,6 @@ from keras_resnet.detection import (
     evaluate_detector,
     load_boxes,
 )
-from keras_resnet.files import read_json
 from keras_resnet.runs import environment
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "bccd"
@@ -186,8 +186,6 @@ def main():
         **environment.describe(),
     }
     path = RESULTS / f"test_{options.steps}.json"
-    earlier = read_json(path)["test"] if path.exists() else {}
-    result["test"] = earlier | found
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 

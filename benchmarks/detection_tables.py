@@ -30,7 +30,7 @@ def bccd():
 
 def bccd_runs(folder, result):
     """Each detector as it was trained."""
-    rows, steps, test = [], result["steps"], result["test"]
+    rows, steps, test, images = [], result["steps"], result["test"], 0
     for variant, label in BCCD.items():
         for seed in itertools.count():
             found = test.get(f"{variant}, seed {seed}")
@@ -49,6 +49,8 @@ def bccd_runs(folder, result):
                     f"{record['wall_seconds'] / 60:.0f}",
                 )
             )
+    if not rows:
+        return ""
     head = [
         f"`bccd`, {steps} updates",
         "validation AP@.5",

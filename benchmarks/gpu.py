@@ -14,7 +14,7 @@ Each variant lives in a process of its own, and they take turns. In each round o
 gets the memory back and isn't timed; about 6,400 images are. Then a product of two matrices
 of 8192x8192 in bfloat16 is timed: of the fastest one, speeds are given a share, 3 times the
 multiply-adds of the forward pass, twice as many operations. A variant that fails is kept
-with its error, and the others go on.
+with its error beside those that go on; where all fail, nothing is kept.
 
 Writes medians, every round and memory to results/gpu.json after each batch size. Batch
 sizes that are there are not done again, and after `--seconds` the script ends by itself. A

@@ -4,8 +4,8 @@
     python -m benchmarks.protocols --quickstart RUN RUN [RUN ...]
 
 The first measures a run of `imagenette_fast` on its test images by one crop, ten crops and
-the whole image at several scales; its images are 224 pixels wide, so that the papers'
-scales don't fit. The second measures runs of `quickstart` and their ensemble. Writes
+the whole image at several scales: its images have 224 pixels, so that the papers' scales
+don't fit. The second measures runs of `quickstart` and their ensemble. Writes
 results/protocols.json and results/ensemble.json: errors with their intervals, and for each
 protocol the test whether it differs from one crop.
 """

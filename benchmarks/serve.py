@@ -46,7 +46,7 @@ RESULTS = pathlib.Path(__file__).parent / "results" / "serve.json"
 MODEL = "net"  # Its name in paths.
 KERAS = "keras"
 FORMS = (KERAS, *serving.FORMS)
-BATCH = 32  # Of the loop, and the server's `--max-batch`.
+BATCH = 32  # Of the loop and of the server.
 GOAL = 0.9  # Of the loop's speed.
 
 
@@ -232,7 +232,8 @@ def idle(seconds=5):
 
 def measure(folder, files, options):
     """Times the loop and the server in turns; returns the rounds."""
-    with served(folder) as address, looped(folder, files) as by_loop:
+    server = served(folder, "--max-batch", str(BATCH))
+    with server as address, looped(folder, files) as by_loop:
         ask = functools.partial(load, address, files)
         by_loop(0)  # Warm.
         for way in WAYS:

@@ -158,14 +158,17 @@ def _read_coco(files):
 
 
 def _numbers(names, known):
-    """COCO's numbers of classes."""
+    """COCO's numbers of classes; 1, 2, … where the file numbers by text."""
     strangers = [name for name in names if name not in known]
     if strangers:
         raise ValueError(
             f"`class_names` must be categories of the JSON file, {list(known)}. "
             f"Received: {strangers}."
         )
-    return tuple(known[name] for name in names)
+    numbers = tuple(known[name] for name in names)
+    if all(isinstance(number, int) for number in numbers):
+        return numbers
+    return tuple(range(1, 1 + len(names)))
 
 
 def _examples(read, names, split, what, bad_share):

@@ -200,7 +200,8 @@ class BoxedSplits:
         class_names: One name per label.
         name, version: Of the data set.
         sha256: Fingerprint of images, boxes, labels, flags and areas.
-        category_ids: COCO's number of each class, for its form of results; else 1, 2, …
+        category_ids: The number of each class in COCO's form of results: that of the
+            COCO JSON or data set, else 1, 2, …
         skipped: The images that were left out, each with the reason.
         problems: What `box_checks` found in the others, in sentences.
         root: The folder that paths are relative to; `None` of a data set by name.

@@ -61,23 +61,24 @@ def fully_convolutional(model: keras.Model, size: tuple[int, int]) -> keras.Mode
     def clone(layer):
         if layer.name != last.name:
             return layer.__class__.from_config(layer.get_config())
-        return _SlidingPooling(window, name=layer.name)
+        return _SlidingPooling(window, layer.name)
 
     sliding = _rebuilt(model, (None, None), clone)
     places = keras.layers.GlobalAveragePooling2D(name="places")(sliding.output)
     return keras.Model(sliding.input, places, name=model.name)
 
 
+@keras.saving.register_keras_serializable(package="keras_resnet")
 class _SlidingPooling(keras.layers.Layer):
     """Means over a window at each place where it fits into the map.
 
     Unlike `keras.layers.AveragePooling2D` it takes maps that are smaller than the window,
-    in either direction.
+    in either direction. It computes in float32, whose sums over a row keep their digits.
     """
 
-    def __init__(self, window, name):
-        super().__init__(name=name)
-        self.window = window
+    def __init__(self, window, name=None):
+        super().__init__(name=name, dtype="float32")
+        self.window = tuple(window)
 
     def call(self, maps):
         """Gives maps of ``(batch, places down, places across, channels)``."""
@@ -88,6 +89,10 @@ class _SlidingPooling(keras.layers.Layer):
     def compute_output_shape(self, shape):
         """Of maps of any size."""
         return shape[0], None, None, shape[-1]
+
+    def get_config(self):
+        """What `from_config` needs."""
+        return {"window": self.window, "name": self.name}
 
 
 def _moving_mean(values, axis, window):

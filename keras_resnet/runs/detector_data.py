@@ -35,7 +35,8 @@ class Detector(NamedTuple):
         model: A `FasterRCNN`.
         classes: Their names.
         settings: How images are resized, a `BoxBatches`.
-        category_ids: COCO's number of each class.
+        category_ids: The number of each class in COCO's form of results: that of the
+            data it was trained on.
     """
 
     model: FasterRCNN
@@ -52,10 +53,7 @@ def as_predictor(run: DetectorRun) -> Detector:
 def _numbers(run):
     """The number of each class in the data that a run was trained on; else 1, 2, …"""
     data = run.record.get("dataset", {})
-    row = BOX_DATASETS.get(data.get("name"))
-    if row is not None and row.class_names == tuple(run.classes):
-        return row.category_ids
-    return tuple(data.get("category_ids", range(1, 1 + len(run.classes))))
+    return tuple(data.get("category_ids") or range(1, 1 + len(run.classes)))
 
 
 def examples_of(

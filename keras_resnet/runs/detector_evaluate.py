@@ -86,7 +86,7 @@ def measure(
     }
     numbers = dict(zip(splits.class_names, splits.category_ids, strict=False))
     unused = iter(range(1 + max(numbers.values(), default=0), 10**9))
-    ids = [numbers.get(name) or next(unused) for name in run.classes]
+    ids = [numbers[name] if name in numbers else next(unused) for name in run.classes]
     return result, coco_results(found, examples.ids, ids)
 
 

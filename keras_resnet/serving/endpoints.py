@@ -46,6 +46,7 @@ class Endpoints(LitSpec):
         self.api_path: str = f"/v1/models/{name}:predict"
         self.pending: int = 0  # Bytes.
         self.late: bool = False  # Whether the last answer did not come in time.
+        self.metadata: Reply | None = None  # What was answered of the model's tensors.
         self.metrics: Any = None  # `_Metrics`, made where it is used.
         every = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"]
         for path in ("/v1/{path:path}", "/v2", "/v2/{path:path}"):
@@ -79,7 +80,8 @@ class Endpoints(LitSpec):
         except Exception:
             logging.exception("A request failed.")
             reply = Reply(500, rest.error("The server failed; its log says why."))
-        _metrics(self).count(reply, time.perf_counter() - begin)
+        if request.method == "POST" or reply.status >= 400:  # Not what only probes.
+            _metrics(self).count(reply, time.perf_counter() - begin)
         headers = dict(reply.headers)
         if reply.status == 415:  # Which packing would do, as RFC 9110 wants it.
             headers["Accept-Encoding"] = "gzip"
@@ -143,9 +145,19 @@ class Endpoints(LitSpec):
             return self._readiness({"name": self.name})
         if method == "GET" and (match := METADATA.fullmatch(path)):
             self._find(*match.groups())
-            write = functools.partial(inference_answers.metadata, model=self.name)
-            return await self._ask(Query([], write, asks_for_tensors=True))
+            return await self._metadata()
         raise Refused(400, f"Malformed request: {method} {path}")
+
+    async def _metadata(self):
+        """Asks a worker once what the model takes and gives."""
+        if self.metadata is None:
+            self._check_room(0)
+            write = functools.partial(inference_answers.metadata, model=self.name)
+            reply = await self._ask(Query([], write, asks_for_tensors=True))
+            if reply.status != 200:
+                return reply
+            self.metadata = reply
+        return self.metadata
 
     def _readiness(self, names):
         ready = self.is_ready()

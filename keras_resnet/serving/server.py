@@ -23,6 +23,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from keras_resnet.serving.connections import bounded_headers
 from keras_resnet.serving.endpoints import Endpoints
+from keras_resnet.serving.inference_answers import JSON_LENGTH
 from keras_resnet.serving.queries import RequestLimits
 from keras_resnet.serving.servables import AnyServable
 from keras_resnet.serving.worker import Loop, Worker
@@ -189,6 +190,7 @@ def _answers_pages_of(origins):
         "allow_origins": list(origins),
         "allow_methods": ["GET", "POST"],
         "allow_headers": ["*"],
+        "expose_headers": [JSON_LENGTH],
     }
     return CORSMiddleware, options
 

@@ -175,12 +175,16 @@ class Loop(BatchedLoop):
             if time.monotonic() > expires:  # Nobody waits for it any more.
                 continue
             batch.append((reader, uid, query))
-            images += len(query.images)
+            images += max(1, len(query.images))  # Those without any take time as well.
         return batch, []
 
 
 def _written(query, answers, count=0, batch=0):
     """The reply to a query that was computed."""
+    numbers = () if query.asks_for_tensors else answers.values()
+    if not all(np.isfinite(v).all() for v in numbers if v.dtype.kind == "f"):
+        message = "The network gave NaN or infinite numbers, which JSON doesn't have."
+        return Reply(500, rest.error(message), 0, batch)
     try:
         written = query.write(answers)
     except Refused as refused:

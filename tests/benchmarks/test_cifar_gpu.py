@@ -27,6 +27,8 @@ try:
     cifar_gpu.main([*few, "parts", "--precision", "mixed_bfloat16"])
 except SystemExit as error:
     assert "must be of a run with these settings" in str(error)
+else:
+    raise AssertionError("A run of another precision was gone on with.")
 
 from benchmarks.cifar_gpu import order
 stream = order(10, 0, 0, 30)

@@ -347,6 +347,18 @@ def test_corner_and_sides_become_corners(tmp_path):
     assert found.train.ids == (11, 12)
 
 
+def test_numbers_that_are_text_become_1_2(tmp_path):
+    path = coco_file(tmp_path / "boxes.json", COCO)
+    values = json.loads(path.read_text())
+    for row in values["categories"]:
+        row["id"] = f"category {row['id']}"
+    for row in values["annotations"]:
+        row["category_id"] = f"category {row['category_id']}"
+    path.write_text(json.dumps(values))
+    found = load(path, val_fraction=0)
+    assert (found.class_names, found.category_ids) == (("cat", "dog"), (1, 2))
+
+
 @pytest.mark.parametrize(
     ("files", "images"),
     [

@@ -14,6 +14,7 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.config.protocols import PROTOCOLS, Protocol
 from keras_resnet.data.examples import Examples
 from keras_resnet.data.images import normalize, prepare, resize_and_crop
+from keras_resnet.devices.precision import computing_in
 from keras_resnet.evaluation.crops import batches_of_views, views
 from keras_resnet.evaluation.metrics import predict
 from keras_resnet.evaluation.resized import at_size, fully_convolutional
@@ -165,6 +166,20 @@ def test_a_map_smaller_than_the_window_is_pooled_as_far_as_it_goes(network, side
         for left in range(features.shape[1] - width + 1)
     ]
     np.testing.assert_allclose(found[0], np.mean(scores, axis=0), atol=1e-4)
+
+
+def test_a_fully_convolutional_network_is_saved_and_pools_in_float32(tmp_path):
+    with computing_in("mixed_bfloat16"):
+        model = applications.create("resnet20", classes=3, input_shape=(16, 16, 3))
+        dense = fully_convolutional(model, (16, 16))
+    [pool] = [layer for layer in dense.layers if "pool" in layer.name]
+    assert pool.compute_dtype == "float32"
+    dense.save(tmp_path / "dense.keras")
+    again = keras.saving.load_model(tmp_path / "dense.keras")
+    images = np.random.default_rng(0).normal(size=(1, 24, 40, 3)).astype("float32")
+    np.testing.assert_array_equal(
+        again.predict_on_batch(images), dense.predict_on_batch(images)
+    )
 
 
 @pytest.mark.slow

@@ -176,6 +176,7 @@ def test_a_run_leaves_what_others_leave(finished):
     record = json.loads((finished / "record.json").read_text())
     assert record["network"] == "small" and record["classes"] == ["red", "white"]
     assert record["dataset"]["splits"] == {"train": 4, "validation": 2}
+    assert record["dataset"]["category_ids"] == [1, 2]
     found = record["validation"]
     assert found["n"] == 2
     assert [row["name"] for row in found["by_class"]] == ["red", "white"]

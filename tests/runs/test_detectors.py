@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,13 @@ from keras_resnet.cli import run as command_line
 from keras_resnet.config.box_batches import BoxBatches
 from keras_resnet.data import box_folders, image_sizes
 from keras_resnet.files import write_json
-from keras_resnet.runs import ensemble, evaluate, predict
+from keras_resnet.runs import (
+    detector_data,
+    detector_evaluate,
+    ensemble,
+    evaluate,
+    predict,
+)
 from keras_resnet.runs.detector_run import DetectorRun
 from tests.helpers.boxed_folders import (
     photograph,
@@ -151,6 +158,18 @@ def test_objects_on_files_are_printed_written_and_drawn(run, cells, tmp_path, ca
     output.unlink()
     assert command_line.run([*words, *more]) == 2
     assert "must be a new or an empty folder" in capsys.readouterr().err
+
+
+def test_evaluation_keeps_the_numbers_of_the_data_also_zero(run, monkeypatch):
+    whole = detector_data.examples_of
+
+    def numbered(*options):
+        splits, split, examples = whole(*options)
+        return replace(splits, category_ids=(7, 0)), split, examples
+
+    monkeypatch.setattr(detector_evaluate, "examples_of", numbered)
+    _, [found] = detector_evaluate.measure(run)
+    assert found["category_id"] == 0
 
 
 def test_results_in_cocos_form_have_the_numbers_of_the_training_data(run, cells):

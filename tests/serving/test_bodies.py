@@ -206,6 +206,9 @@ def test_a_page_of_an_origin_that_is_let_in_may_ask():
     assert "POST" in found["access-control-allow-methods"]
     assert found["access-control-allow-headers"] == "content-type,content-encoding"
     assert preflight(["*"], "https://any.where")[0] == 200
+    # Without it a page can't tell the JSON of a binary answer from its data.
+    _, options = server._answers_pages_of(["http://b"])
+    assert options["expose_headers"] == ["Inference-Header-Content-Length"]
     status, found = preflight(["https://a.org"], "https://other.org")
     assert status == 400
     assert "access-control-allow-origin" not in found

@@ -80,7 +80,7 @@ def ask(request, monkeypatch):
         return reply
 
     monkeypatch.setattr(spec, "_ask", answered)
-    monkeypatch.setattr(spec, "is_ready", lambda: True)
+    monkeypatch.setattr(Endpoints, "is_ready", lambda self: True)
 
     def asked(method, path, body=b"", headers=()):
         async def receive():
@@ -109,6 +109,27 @@ def test_metadata(ask):
     kind, asked = ask
     for path in ("/v2/models/net", "/v2/models/net/versions/1"):
         assert json.loads(asked("GET", path).body) == contract.METADATA[kind]
+
+
+def test_metadata_is_asked_for_once(ask, monkeypatch):
+    from keras_resnet.serving import worker
+
+    kind, asked = ask
+    asked("GET", "/v2/models/net")
+    monkeypatch.setattr(
+        worker.Worker, "predict", lambda *_: pytest.fail("Asked again.")
+    )
+    assert json.loads(asked("GET", "/v2/models/net").body) == contract.METADATA[kind]
+
+
+def test_readiness(ask, monkeypatch):
+    from keras_resnet.serving import endpoints
+
+    _, asked = ask
+    monkeypatch.setattr(endpoints.Endpoints, "is_ready", lambda self: False)
+    for path in ("/v2/health/ready", "/v2/models/net/ready"):
+        assert asked("GET", path).status_code == 503
+    assert asked("GET", "/v2/health/live").status_code == 200
 
 
 def test_predictions(ask):

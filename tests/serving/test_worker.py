@@ -1,6 +1,10 @@
 """The server's workers."""
 
+import queue
 import threading
+import time
+import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,3 +66,29 @@ def test_images_of_several_requests_are_decoded_at_once(monkeypatch):
     files = [b"good 1"], [b"bad"], [b"good 2"], [b"good 3"]
     replies = one.predict(one.batch([Query(each, rows_of) for each in files]))
     assert [reply.status for reply in replies] == [200, 400, 200, 200]
+
+
+def test_numbers_that_json_does_not_have_are_an_error(monkeypatch):
+    from keras_resnet.serving.queries import Query
+    from keras_resnet.serving.rest import rows_of
+
+    servable = replace(
+        servable_by(black),
+        scores=lambda images: np.full((len(images), 1), np.nan, np.float32),
+    )
+    one = made(monkeypatch, servable, max_batch_size=4)
+    [reply] = one.predict(one.batch([Query([b"file"], rows_of)]))
+    assert reply.status == 500 and b"NaN" in reply.body
+
+
+def test_queries_without_images_fill_a_batch_too():
+    from keras_resnet.serving.queries import Query
+    from keras_resnet.serving.rest import rows_of
+    from keras_resnet.serving.worker import Loop
+
+    waiting = queue.Queue()
+    for number in range(5):
+        waiting.put((0, number, time.monotonic() + 60, Query([], rows_of)))
+    api = types.SimpleNamespace(max_batch_size=3, batch_timeout=0.0)
+    batch, _ = Loop.get_batch_requests(None, api, waiting, None)
+    assert [uid for _, uid, _ in batch] == [0, 1, 2]

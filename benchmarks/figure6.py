@@ -202,6 +202,7 @@ def draw(setting):
                 line = draw_line(axis, runs, what, style | {"color": color})
                 lines[f"{label}, {what}: {line.get_ydata()[-1]:.1f} %"] = line
         axis.set(xlabel="updates", title="plain nets" if kind == "plain" else "ResNets")
+        axis.locator_params(axis="x", nbins=5)
         figures.tidy(axis)
         figures.logarithmic(axis)
         figures.legend(axis, lines)

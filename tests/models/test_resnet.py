@@ -323,7 +323,7 @@ def test_features(pooling):
     if pooling:
         reduce = {"avg": np.mean, "max": np.max}[pooling]
         expected = reduce(expected, axis=(1, 2))
-    np.testing.assert_allclose(called(model, x), expected, atol=1e-6)
+    np.testing.assert_allclose(called(model, x), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_a_bare_array_is_taken_without_a_warning(recwarn):

@@ -63,6 +63,7 @@ _NESTED = {
         "skipped": list,
         # `None` of a data set by name, and in earlier records.
         "split_by": (str, NONE),
+        "category_ids": list,  # Of a detector's classes; a classifier's record has none.
     },
     "hardware": {
         "cpu": str,
@@ -237,7 +238,8 @@ def _check(record, what):
         )
     _check_values(record, _TYPES, what)
     # Earlier records don't say what was left out, nor how the images were split.
-    parts = {"dataset": {"skipped": [], "split_by": None, **record["dataset"]}}
+    defaults = {"skipped": [], "split_by": None, "category_ids": []}
+    parts = {"dataset": defaults | record["dataset"]}
     parts["hardware"] = record["hardware"]
     for key, types in _NESTED.items():
         _check_values(parts[key], types, f"{what}, `{key}`,")

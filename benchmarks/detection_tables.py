@@ -1,11 +1,9 @@
 """Tables of detectors: precision of blood cells' and speed beside torchvision's."""
 
-import itertools
 import json
 
 from benchmarks.catalogue import markdown
 from benchmarks.circumstances import RESULTS, beside_torch, load, machine
-from keras_resnet.config.detection_recipes import DETECTION_RECIPES
 from keras_resnet.runs.record import read_record
 
 BCCD = {  # The variants of `benchmarks/bccd.py`.
@@ -14,56 +12,58 @@ BCCD = {  # The variants of `benchmarks/bccd.py`.
     "fine_tuned": "ResNet-18-D, from `imagenette_fast`",
     "same_backbone": "ResNet-18-D, random weights",
 }
-BCCD_STEPS = DETECTION_RECIPES["bccd"].steps
 BCCD_CLASSES = ("RBC", "WBC", "Platelets")
 
 
 def bccd():
     """Detectors of blood cells over seeds, and what each improvement changes."""
     folder = RESULTS / "bccd"
-    parts = []
-    for path in sorted(folder.glob("test_*.json")):
-        result = json.loads(path.read_text())
-        parts += [bccd_runs(folder, result), bccd_changes(result)]
-    return "\n".join(parts) or "Not measured yet.\n"
+    tested = [
+        json.loads(path.read_text()) for path in sorted(folder.glob("test_*.json"))
+    ]
+    parts = [bccd_runs(folder), *map(bccd_changes, tested)]
+    return "\n".join(filter(None, parts)) or "Not measured yet.\n"
 
 
-def bccd_runs(folder, result):
-    """Each detector as it was trained."""
-    rows, steps, test, images = [], result["steps"], result["test"], 0
+def bccd_runs(folder):
+    """Each detector as it was trained, from the records."""
+    rows = []
     for variant, label in BCCD.items():
-        for seed in itertools.count():
-            found = test.get(f"{variant}, seed {seed}")
-            if found is None:
-                break
-            images = found["images"]
-            length = "" if steps == BCCD_STEPS else f"_{steps}"
-            record = read_record(folder / f"{variant}{length}_seed{seed}.json")
+        for path in sorted(folder.glob(f"{variant}_*seed*.json")):
+            record = read_record(path)
+            found = record["test"]
+            by_class = {
+                one["name"]: one["average_precision"] for one in found["by_class"]
+            }
             rows.append(
                 (
-                    f"{label}, seed {seed}",
+                    label,
+                    record["seed"],
+                    f"{record['steps']:,}",
                     f"{record['validation']['average_precision']:.1f}",
-                    f"{found['voc']:.1f}",
-                    *(f"{found['by_class'][name]:.1f}" for name in BCCD_CLASSES),
-                    f"{found['ap']:.1f}",
+                    f"{found['average_precision']:.1f}",
+                    *(f"{by_class[name]:.1f}" for name in BCCD_CLASSES),
                     f"{record['wall_seconds'] / 60:.0f}",
                 )
             )
     if not rows:
         return ""
     head = [
-        f"`bccd`, {steps} updates",
+        "`bccd`",
+        "seed",
+        "updates",
         "validation AP@.5",
         "test AP@.5",
         *BCCD_CLASSES,
-        "COCO's AP",
         "minutes",
     ]
+    cores = record["hardware"]["cores"]
     return (
         f"{markdown(head, rows)}\n"
-        "Final weights, percent, VOC's rule of the area but for COCO's AP; "
-        f"{images} test images, nothing was selected on them. `benchmarks/bccd.py`. "
-        f"{machine(result)}.\n"
+        f"Final weights, percent, VOC's rule of the area, {found['n']} test images; "
+        f"nothing was selected on them. `benchmarks/bccd.py`. {cores} cores of "
+        f"{record['hardware']['cpu']}, Keras {record['versions']['keras']}, TensorFlow "
+        f"{record['versions']['tensorflow']}.\n"
     )
 
 
@@ -89,7 +89,7 @@ def bccd_changes(result):
     return (
         f"{markdown(head, rows)}\n"
         "In brackets: the difference to the same detector as it was trained, of ensembles "
-        "to the better of their members.\n"
+        f"to the better of their members. {machine(result)}.\n"
     )
 
 

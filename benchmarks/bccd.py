@@ -84,8 +84,9 @@ def trained(variant, seed, options):
     RESULTS.mkdir(parents=True, exist_ok=True)
     for file in ("record.json", "history.csv"):
         suffix = pathlib.Path(file).suffix
-        # Without the path of this machine.
-        text = (folder / file).read_text().replace(str(options.data.resolve()), "BCCD")
+        text = (folder / file).read_text()
+        for path in filter(None, (options.data, options.classifier)):
+            text = text.replace(str(path.resolve()), path.name)  # Not this machine's.
         (RESULTS / f"{variant}{length}_seed{seed}{suffix}").write_text(text)
     return folder
 
@@ -156,6 +157,8 @@ def main():
     parser.add_argument("--classifier", type=pathlib.Path)
     parser.add_argument("--only", choices=VARIANTS, action="append")
     options = parser.parse_args()
+    if options.classifier:
+        options.classifier = options.classifier.resolve()
     if options.classifier is None and "fine_tuned" in (options.only or ()):
         parser.error("--only fine_tuned needs --classifier, the run to begin with.")
     variants = options.only or ["scratch", "context"]

@@ -14,12 +14,17 @@ def load(name):
 
 def machine(result):
     """The circumstances of a result, for a sentence under its table."""
-    hardware, versions = result["hardware"], result["versions"]
+    return f"{result['date']}, {installed(result)}"
+
+
+def installed(record):
+    """The same of a run's record, which has no date."""
+    hardware, versions = record["hardware"], record["versions"]
     cores = "1 core" if hardware["cores"] == 1 else f"{hardware['cores']} cores"
     tensorflow = versions.get("tensorflow") or versions.get("tensorflow-cpu")
     return (
-        f"{result['date']}, {cores} of {hardware['cpu']}, Python "
-        f"{versions['python']}, Keras {versions['keras']}, TensorFlow {tensorflow}"
+        f"{cores} of {hardware['cpu']}, Python {versions['python']}, "
+        f"Keras {versions['keras']}, TensorFlow {tensorflow}"
     )
 
 
@@ -47,7 +52,5 @@ def spread(values, digits=2):
 
 
 def spread_if_any(values):
-    """Mean ± sample standard deviation, of one value itself, of none a dash."""
-    if len(values) > 1:
-        return spread(values)
-    return f"{values[0]:.2f}" if values else "–"
+    """Mean ± sample standard deviation; of one value itself."""
+    return spread(values) if len(values) > 1 else f"{values[0]:.2f}"

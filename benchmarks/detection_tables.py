@@ -3,7 +3,13 @@
 import json
 
 from benchmarks.catalogue import markdown
-from benchmarks.circumstances import RESULTS, beside_torch, load, machine
+from benchmarks.circumstances import (
+    RESULTS,
+    beside_torch,
+    installed,
+    load,
+    machine,
+)
 from keras_resnet.runs.record import read_record
 
 BCCD = {  # The variants of `benchmarks/bccd.py`.
@@ -57,13 +63,10 @@ def bccd_runs(folder):
         *BCCD_CLASSES,
         "minutes",
     ]
-    cores = record["hardware"]["cores"]
     return (
         f"{markdown(head, rows)}\n"
         f"Final weights, percent, VOC's rule of the area, {found['n']} test images; "
-        f"nothing was selected on them. `benchmarks/bccd.py`. {cores} cores of "
-        f"{record['hardware']['cpu']}, Keras {record['versions']['keras']}, TensorFlow "
-        f"{record['versions']['tensorflow']}.\n"
+        f"nothing was selected on them. `benchmarks/bccd.py`. {installed(record)}.\n"
     )
 
 

@@ -10,11 +10,17 @@ from typing import Any
 import numpy as np
 
 from keras_resnet import __version__
-from keras_resnet.serving.queries import VERSION, Refused, Tensors, Written
+from keras_resnet.serving.queries import (
+    DATATYPES,
+    VERSION,
+    Refused,
+    Tensors,
+    Written,
+)
 from keras_resnet.serving.rest import short
 
 JSON_LENGTH = "Inference-Header-Content-Length"
-DATATYPES = {"float32": "FP32", "int32": "INT32", "object": "BYTES"}
+NAMES = {dtype: datatype for datatype, dtype in DATATYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def answer(columns: Mapping[str, np.ndarray], asked: Asked) -> Written:
     parts: list[bytes] = []
     for name, binary in wanted:
         values = columns[name]
-        datatype = DATATYPES[str(values.dtype)]
+        datatype = NAMES[str(values.dtype)]
         outputs.append({"name": name, "datatype": datatype, "shape": values.shape})
         if binary:
             parts.append(_as_bytes(values))

@@ -15,6 +15,9 @@ VERSION = 1  # Of the model, in paths and answers.
 # The SavedModel's signatures and the name of each one's only input.
 INPUTS = {"serving_default": "image_bytes", "images": "images"}
 
+# What the Open Inference Protocol calls the types of answers, and NumPy.
+DATATYPES = {"FP32": "float32", "INT32": "int32", "BYTES": "object"}
+
 
 class Refused(Exception):
     """A request that gets an error.

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from keras_resnet.serving.queries import Refused, Tensor, Tensors
+from keras_resnet.serving.queries import DATATYPES, Refused, Tensor, Tensors
 
 TOP = 5  # Classes named in an answer, as in the SavedModel.
 
@@ -186,8 +186,10 @@ class DetectorServable:
         """As of `AnyServable`: the outputs of the SavedModel."""
         if not prepared:
             return {
-                one.name: np.empty([max(0, side) for side in one.shape], dtype)
-                for one, dtype in zip(self.tensors.outputs, "ffiOi", strict=True)
+                one.name: np.empty(
+                    [max(0, side) for side in one.shape], DATATYPES[one.datatype]
+                )
+                for one in self.tensors.outputs
             }
         return {
             one.name: np.stack([answer[one.name] for answer in prepared])

@@ -27,8 +27,8 @@ def detector_curves(
     """Draws average precision, loss and, under both, the learning rate against updates.
 
     Args:
-        history: As of `plots.training_curves`, with ``val_average_precision`` in percent
-            in place of accuracies.
+        history: As of `plots.training_curves`, with ``val_average_precision``, from 0
+            to 1, in place of accuracies.
         path: File to write, as PNG, PDF or SVG by its suffix.
         title: Said above the curves.
         rates: As of `plots.training_curves`.
@@ -46,7 +46,9 @@ def detector_curves(
         figure = figures.new_figure((10, 5.4))
         axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
         (precision, losses), below = axes
-        curves(precision, rows, "average_precision", "{:.1f} %", lambda value: value)
+        curves(
+            precision, rows, "average_precision", "{:.1f} %", lambda value: 100 * value
+        )
         curves(losses, rows, "loss", "{:.3f}", lambda value: value)
         precision.set(title="Average precision at an IoU of 0.5", ylabel="%")
         losses.set(title="Loss: the sum of four", ylabel="loss")

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import keras
@@ -60,7 +61,8 @@ def load_weights(
         classes_may_differ: As of `load_state_dict`.
 
     Names of classes come with published weights, ``.keras`` files and folders, where they
-    are as many as the model's classes.
+    are as many as the model's classes. The last two also say how pixels are normalized
+    (``mean``, ``std`` and ``channel_order`` of the model's ``spec``).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -79,6 +81,7 @@ def load_weights(
         if path.suffix in OWN:
             source = read_detector(path, model, classes_may_differ)
             copy_weights(model, source)
+            _see_as(model, source)
             if source.class_names and source.num_classes == model.num_classes:
                 model.class_names = source.class_names
             return
@@ -90,6 +93,16 @@ def load_weights(
     )
     if names is not None and len(names) == model.num_classes:
         model.class_names = names
+
+
+def _see_as(model, source):
+    """Lets a model normalize pixels as the one does whose weights it has."""
+    colors = ("mean", "std", "channel_order")
+    model.spec = replace(
+        model.spec, **{name: getattr(source.spec, name) for name in colors}
+    )
+    # What Keras traced before has the old numbers in it.
+    model.train_function = model.test_function = model.predict_function = None
 
 
 def state_dict_in(path: pathlib.Path) -> State:

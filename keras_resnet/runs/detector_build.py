@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-from dataclasses import replace
 from typing import Any
 
 import keras
@@ -13,12 +12,10 @@ from keras_resnet.config.detection_recipe import DetectionRecipe
 from keras_resnet.data import box_pipelines
 from keras_resnet.data.boxes import BoxedExamples
 from keras_resnet.detection import FasterRCNN
-from keras_resnet.detection.inference import detections_in
-from keras_resnet.detection.weights import copy_weights
+from keras_resnet.detection.callbacks import AveragePrecision
 from keras_resnet.devices.host import Dataset
 from keras_resnet.devices.precision import be_deterministic
 from keras_resnet.runs.detector_job import DetectorJob
-from keras_resnet.runs.detector_measure import precision_of
 from keras_resnet.runs.places import network_at
 from keras_resnet.training.fit import NO_DECAY, FitData
 from keras_resnet.training.optimizers import CoupledSGD
@@ -64,15 +61,8 @@ def _with_weights(job):
     options = {"num_classes": job.splits.classes, "seed": job.request.seed}
     if weights is None:
         return FasterRCNN(job.spec, **options)
-    if found := own_detector(weights):
-        source = keras.saving.load_model(found, compile=False)
-        colours = ("mean", "std", "channel_order")
-        spec = replace(
-            job.spec, **{name: getattr(source.spec, name) for name in colours}
-        )
-        model = FasterRCNN(spec, frozen=True, **options)
-        copy_weights(model, source)
-        return model
+    if own := own_detector(weights):
+        return FasterRCNN(job.spec, weights=own, **options)
     if of_detector(weights):
         return FasterRCNN(job.spec, weights=weights, **options)
     return FasterRCNN(job.spec, backbone_weights=weights, **options)
@@ -94,31 +84,10 @@ def of_detector(weights: str | os.PathLike[str]) -> bool:
     return any(name.startswith("roi_heads.") for name in read_checkpoint(path))
 
 
-class Precision(keras.callbacks.Callback):
-    """Adds the average precision on the validation images, percent, to each validation.
-
-    Place it before what writes the results down.
-
-    Args:
-        job: What is trained.
-    """
-
-    def __init__(self, job: DetectorJob) -> None:
-        super().__init__()
-        self.job: DetectorJob = job
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Detects what is on the images, and adds to the results of the epoch."""
-        examples = self.job.splits.validation
-        found = detections_in(self.model, examples, self.job.recipe.batches)
-        said = precision_of(examples, found, self.job.splits.class_names)
-        if logs is not None and said["average_precision"] is not None:
-            logs["val_average_precision"] = said["average_precision"]
-
-
 def callbacks_of(job: DetectorJob) -> list[keras.callbacks.Callback]:
     """What acts at the end of each validation."""
-    return [Precision(job)]
+    splits = job.splits
+    return [AveragePrecision(splits.validation, job.recipe.batches, splits.class_names)]
 
 
 def stages(recipe: DetectionRecipe, done: int = 0) -> list[tuple[int, int, int | None]]:

@@ -17,21 +17,22 @@ import numpy as np
 from keras_resnet.analysis import detector_plots
 from keras_resnet.config.values import to_values
 from keras_resnet.data.boxes import BoxedExamples
-from keras_resnet.detection import FasterRCNN, heads
+from keras_resnet.detection import FasterRCNN, heads, measure_detections
 from keras_resnet.detection.faster_rcnn import LOSSES
 from keras_resnet.detection.inference import detections_in
+from keras_resnet.detection.pictures import draw_detections_and_truth, held
 from keras_resnet.devices import distribute
 from keras_resnet.files import replace_file
 from keras_resnet.models import saved
 from keras_resnet.runs.detector_build import batches_in_fit, batches_of
 from keras_resnet.runs.detector_job import DetectorJob
-from keras_resnet.runs.detector_measure import precision_of
-from keras_resnet.runs.detector_pictures import draw_predictions
 from keras_resnet.runs.images import warn_of_changes
 from keras_resnet.runs.pictures import rates
 from keras_resnet.runs.record import SCHEMA, write_record
 from keras_resnet.training import loggers
 from keras_resnet.training.phases import Phases
+
+SHOWN = 6  # Images in ``predictions.png``.
 
 
 def finish(
@@ -160,8 +161,12 @@ def measured(
     }
     for split, examples in measured_splits(job).items():
         losses = model.evaluate(batches_of(job, examples), return_dict=True, verbose=0)
+        precision = measure_detections(
+            examples.objects, found[split], job.splits.class_names, "voc"
+        )
         results[split] = {
-            **precision_of(examples, found[split], job.splits.class_names),
+            "average_precision": precision["average_precision"],
+            "by_class": precision["by_class"],
             **_losses(losses),
             "n": examples.size,
         }
@@ -209,13 +214,19 @@ def draw(
         found: What the detector finds on the images of each split.
         folder: The run's.
     """
-    split = list(found)[-1]  # Those of the test, if there are any.
+    split, examples = list(measured_splits(job).items())[-1]  # The test's, if any.
+    shown = min(SHOWN, examples.size)
     pictures: dict[str, Callable[[pathlib.Path], Any]] = {
         "curves.png": lambda path: detector_plots.detector_curves(
             history, path, title=job.name, rates=rates(job.recipe)
         ),
-        "predictions.png": lambda path: draw_predictions(
-            job, split, found[split], path
+        "predictions.png": lambda path: draw_detections_and_truth(
+            held(examples, range(shown)),
+            found[split][:shown],
+            job.splits.class_names,
+            path,
+            title=f"{job.spec.name} on {split} images of {job.splits.name}: what is there, "
+            "and what was detected with a score of 0.5 or more",
         ),
     }
     for name, picture in pictures.items():

@@ -151,6 +151,26 @@ def test_files_of_ours_may_be_for_other_classes(file, tmp_path):
 
 
 @pytest.mark.slow
+def test_pixels_are_normalized_as_the_weights_want_it(tmp_path):
+    colors = {
+        "mean": (10.0, 20.0, 30.0),
+        "std": (1.0, 2.0, 4.0),
+        "channel_order": "bgr",
+    }
+    row = replace(small_row(), **colors)
+    source = with_random_weights(FasterRCNN(row, num_classes=2, seed=1))
+    source.save(tmp_path / "model.keras")
+    detector = FasterRCNN(small_row(), num_classes=2)
+    images = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), "uint8")
+    detector.predict(images, verbose=0)  # Traced with its own numbers.
+    weights.load_weights(detector, tmp_path)
+    assert detector.spec == row
+    found = detector.predict(images, verbose=0)
+    for name, expected in source.predict(images, verbose=0).items():
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
 def test_a_folder_stands_for_its_detector(tmp_path):
     source = with_random_weights(small_detector())
     source.save(tmp_path / "model.keras")

@@ -44,17 +44,18 @@ BETTER_LOOP = "the loop with cached batches, channels last"
 def loaded(options):
     """The network of a run, images of its training split in random order, and labels."""
     import keras_resnet
-    from keras_resnet.data import sources
+    from keras_resnet.data import pipelines, sources
+    from keras_resnet.data.examples import Examples
 
     run = keras_resnet.load(options.run)
     settings = json.loads((options.run / "settings.json").read_text())
     split = sources.load(settings["recipe"]["dataset"], data_dir=options.data_dir).train
     chosen = np.random.default_rng(0).permutation(split.size)[: options.images]
-    pixels = np.stack([np.asarray(split.images[i]) for i in chosen])
-    pixels = pixels.reshape(len(chosen), *run.model.input_shape[1:])
-    mean, std = (np.float32(v) for v in (run.preprocessing.mean, run.preprocessing.std))
-    labels = np.asarray(split.labels, "int64")[chosen]
-    return run.model, (np.float32(pixels) - mean) / std, labels
+    part = Examples(split.images[chosen], np.asarray(split.labels)[chosen])
+    [(images, labels)] = pipelines.evaluation_batches(
+        part, run.preprocessing, batch_size=options.images
+    ).as_numpy_iterator()
+    return run.model, images, labels.astype("int64")
 
 
 class Ours:

@@ -96,10 +96,19 @@ def executed(path):
         notebook = execute(path, folder)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # The times of day.
-        if cell.cell_type == "code":  # What libraries say of a machine is no result.
-            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if not _is_of_a_library(o)]
     notebook.metadata[HASH] = code_hash(notebook)
     return notebook
+
+
+def _is_of_a_library(output):
+    """Whether an output is what libraries say of a machine, which is no result.
+
+    In notebooks TensorFlow's logger writes to the standard output.
+    """
+    said = output.get("text", "")
+    return output.get("name") == "stderr" or said.startswith("WARNING:tensorflow")
 
 
 def main(arguments):

@@ -87,7 +87,12 @@ def checked_images(model: keras.Model, images: Any) -> np.ndarray:
             or if they hold NaN or infinite values.
     """
     images = np.asarray(images)
-    expected = model.input_shape
+    expected = getattr(model, "input_shape", None)
+    if not isinstance(expected, tuple):
+        raise ValueError(
+            "The model must be functional or sequential, with one input. Received: "
+            f"{type(model).__name__} named {model.name!r}."
+        )
     fits = images.ndim == len(expected) and all(
         wanted in (None, given)
         for wanted, given in zip(expected[1:], images.shape[1:], strict=True)

@@ -18,6 +18,7 @@ from keras_resnet.analysis.differentiation import (
     stateless,
 )
 from keras_resnet.analysis.graphs import clone
+from keras_resnet.outputs import check_logits
 
 Progress: TypeAlias = Callable[[int, int], object]
 
@@ -88,6 +89,7 @@ def top_hessian_eigenvalue(
             classes or NaN in its weights; if images or labels do not fit it; or unless
             there are iterations and a tolerance.
     """
+    check_logits(model, from_logits)
     network = clone(model)
     weights = network.trainable_variables
     if not weights:

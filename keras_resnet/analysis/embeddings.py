@@ -66,6 +66,12 @@ def embed(
             "`features` must be finite numbers of shape (images, features), of 4 images at "
             f"least. Received: shape {features.shape}."
         )
+    if (features == features[0]).all():
+        # scikit-learn's t-SNE ends the process there.
+        raise ValueError(
+            "`features` must not be the same for all images. Received: equal features of "
+            f"{n} images. Has the network learned nothing, or died?"
+        )
     if neighbors is None:
         neighbors = max(2, min(30 if method == "tsne" else 15, (n - 1) // 3))
     if not 2 <= neighbors < n:

@@ -19,6 +19,7 @@ from keras_resnet.analysis.differentiation import (
 from keras_resnet.analysis.directions import checked_weights
 from keras_resnet.analysis.graphs import clone
 from keras_resnet.analysis.routing import routed_or_not
+from keras_resnet.outputs import check_logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +85,7 @@ def gradient_norms(
         ValueError: If the model is not functional, has fewer than two classes or NaN in
             its weights, or if images or labels do not fit it.
     """
+    check_logits(model, from_logits)
     routed = routed_or_not(model)
     images, labels = checked(model, images, labels)
     check_weights(model)

@@ -17,6 +17,7 @@ from keras_resnet.analysis.differentiation import (
     value_and_gradients,
 )
 from keras_resnet.analysis.routing import Routed, residual_network
+from keras_resnet.outputs import check_logits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,7 @@ def gradient_identity(
             backend, as on JAX and PyTorch in float64.
     """
     _check_dtype(dtype)
+    check_logits(model, from_logits)
     routed = residual_network(model, dtype=dtype)
     images, labels = checked(model, images, labels)
     check_weights(model)

@@ -23,6 +23,7 @@ from keras_resnet.analysis.differentiation import (
     value_and_gradients,
 )
 from keras_resnet.analysis.routing import Routed, residual_network
+from keras_resnet.outputs import check_logits
 
 Progress: TypeAlias = Callable[[int, int], object]
 
@@ -215,6 +216,7 @@ def gradient_by_route(
         ValueError: As `gradient_by_path`.
     """
     routed = residual_network(model)
+    check_logits(routed.model, from_logits)
     images, labels = checked(routed.model, images, labels)
     check_weights(routed.model)
     routed.delete([])

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_resnet.analysis.batches import Batches, Data
 from keras_resnet.evaluation import metrics
+from keras_resnet.outputs import check_logits
 
 # After so many images a point may be known to lie far above the clip.
 IMAGES_BEFORE_A_STOP = 64
@@ -59,6 +60,7 @@ class Walk:
         batch_size: int,
     ) -> "Walk":
         """A walk on data that are checked."""
+        check_logits(model, from_logits)
         if clip is not None and not clip > 0:
             raise ValueError(
                 f"`clip` must be above 0, or None. Received: clip={clip!r}."

@@ -118,7 +118,8 @@ def protocol_of(options: argparse.Namespace) -> str | Protocol:
         ValueError: If both are given.
     """
     names = ("scales", "crop", "crops", "dense", "average")
-    parts = {name: getattr(options, name) for name in names if getattr(options, name)}
+    given = {name: getattr(options, name) for name in names}
+    parts = {k: v for k, v in given.items() if v is not None and v is not False}
     if options.protocol is None:
         return Protocol(source="the command line", **parts)
     if parts:

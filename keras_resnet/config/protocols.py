@@ -8,6 +8,7 @@ from typing import Literal
 
 from keras_resnet.config.checks import is_integer
 
+LARGEST = 10_000  # Pixels on a side.
 NOISE = 0.05  # With a p-value above, a difference of two runs isn't told from chance.
 
 
@@ -41,15 +42,15 @@ class Protocol:
     source: str
 
     def __post_init__(self) -> None:
-        if not all(is_integer(scale, 1) for scale in self.scales):
+        if not all(is_integer(scale, 1, LARGEST) for scale in self.scales):
             raise ValueError(
-                "`scales` must hold positive integers, lengths in pixels of the shorter "
-                f"side. Received: scales={self.scales}."
+                f"`scales` must hold integers from 1 to {LARGEST:,}, lengths in pixels of "
+                f"the shorter side. Received: scales={self.scales}."
             )
-        if self.crop is not None and not is_integer(self.crop, 1):
+        if self.crop is not None and not is_integer(self.crop, 1, LARGEST):
             raise ValueError(
-                "`crop` must be a positive integer, or None for the network's own size. "
-                f"Received: crop={self.crop}."
+                f"`crop` must be an integer from 1 to {LARGEST:,}, or None for the "
+                f"network's own size. Received: crop={self.crop}."
             )
         if self.crops not in (1, 2, 10):
             raise ValueError(

@@ -13,6 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.outputs import check_logits
+
 NO_IMAGES = "There must be at least one image to evaluate on. Received: none."
 
 
@@ -51,8 +53,8 @@ def evaluate(
         from_logits: Whether the model gives logits; else it gives probabilities.
 
     Raises:
-        ValueError: If there is no batch, if labels don't fit the model's classes, or
-            if the model gives NaN.
+        ValueError: If there is no batch, if labels don't fit the model's classes, if
+            the model gives NaN, or if it ends in a softmax and ``from_logits`` is true.
     """
     return _metrics(_predicted(model, batches, from_logits))
 
@@ -73,11 +75,13 @@ def from_probabilities(probabilities: np.ndarray, labels: np.ndarray) -> Metrics
     """Measures predictions that are made already.
 
     Args:
-        probabilities: Floats of shape ``(n, classes)``, of at least one image.
+        probabilities: Floats of shape ``(n, classes)``, of at least one image, each
+            row with a sum of 1.
         labels: Integers of shape ``(n,)``, the true classes.
 
     Raises:
-        ValueError: If labels don't fit the classes, or there are no images.
+        ValueError: If labels don't fit the classes, there are no images, or rows are no
+            probabilities.
     """
     probabilities, labels = check_predictions(probabilities, labels)
     return _metrics([(logarithm(probabilities), labels)])
@@ -96,8 +100,8 @@ def check_predictions(
         The same as float64 and int64.
 
     Raises:
-        ValueError: If labels don't fit the classes, there are no images, or a
-            probability is no number.
+        ValueError: If labels don't fit the classes, there are no images, or rows are no
+            probabilities.
     """
     probabilities, labels = np.asarray(probabilities, "float64"), np.asarray(labels)
     if not len(probabilities):
@@ -107,6 +111,15 @@ def check_predictions(
         raise ValueError(
             "Probabilities must be finite numbers. Received: NaN or infinite ones for "
             f"{np.sum(~np.isfinite(probabilities).all(axis=1))} of {len(labels)} images."
+        )
+    sums = probabilities.sum(axis=1)
+    # In half precision a sum of a thousand classes may be off by about 0.01.
+    if probabilities.min() < 0 or not np.allclose(sums, 1, atol=0.02):
+        raise ValueError(
+            "Probabilities must lie in 0 ... 1, those of an image with a sum of 1. "
+            f"Received: values from {probabilities.min():.3g} to "
+            f"{probabilities.max():.3g}, sums from {sums.min():.3g} to {sums.max():.3g}. "
+            "Of logits, take the softmax first."
         )
     return probabilities, labels.astype("int64")
 
@@ -158,6 +171,7 @@ def _joined(predicted):
 
 def _predicted(model, batches, from_logits):
     """Yields log-probabilities (float64) and labels (int64), batch by batch."""
+    check_logits(model, from_logits)
     full_batch = 0
     for images, labels in batches:
         images, labels = np.asarray(images), np.asarray(labels)

@@ -14,6 +14,7 @@ from keras_resnet.evaluation.metrics import (
     log_probabilities,
     outputs_of,
 )
+from keras_resnet.outputs import check_logits
 
 
 class Views(NamedTuple):
@@ -54,6 +55,7 @@ def predict_views(
     Raises:
         ValueError: As `metrics.evaluate`, or if an image has no view.
     """
+    check_logits(model, from_logits)
     labels, counts = np.zeros(n, "int64"), np.zeros(n, "int64")
     sums = None
     full_batches: dict[tuple[int, ...], int] = {}

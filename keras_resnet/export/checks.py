@@ -94,28 +94,6 @@ def _layers(model):
             yield layer
 
 
-def gives_probabilities(model: keras.Model) -> bool:
-    """Tells whether a model's last operation is a softmax, so that none may follow.
-
-    Raises:
-        ValueError: If it is an activation that gives neither probabilities nor logits.
-    """
-    # A functional model's operations are its layers and bare `keras.ops`.
-    last = getattr(model, "operations", model.layers)[-1]
-    if isinstance(last, keras.Model):
-        return gives_probabilities(last)
-    activation = getattr(last, "activation", keras.activations.linear)
-    # By name: `keras.ops.softmax` leaves an operation of this name, and no layer.
-    if type(last).__name__ == "Softmax" or activation is keras.activations.softmax:
-        return True
-    if activation is not keras.activations.linear:
-        raise ValueError(
-            "The model must end in logits or in a softmax. Received: the activation "
-            f"{getattr(activation, '__name__', activation)!r} in {last.name!r}."
-        )
-    return False
-
-
 def features_of(model: keras.Model) -> keras.KerasTensor:
     """Finds the symbolic input of a model's last layer with weights, its classifier.
 

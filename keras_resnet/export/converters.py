@@ -22,10 +22,11 @@ import keras
 import numpy as np
 
 from keras_resnet.devices.host import Tensor, tensorflow
-from keras_resnet.export.checks import check_classifier, gives_probabilities
+from keras_resnet.export.checks import check_classifier
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import FILES
 from keras_resnet.files import local_path, replaced, to_json
+from keras_resnet.outputs import gives_probabilities
 from keras_resnet.targets import check_target
 
 # float16 is how LiteRT and OpenVINO keep the weights: on CPUs they compute in float32.

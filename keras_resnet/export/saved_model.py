@@ -15,11 +15,11 @@ from keras_resnet.devices.host import Tensor, tensorflow
 from keras_resnet.export.checks import (
     check_classifier,
     features_of,
-    gives_probabilities,
 )
 from keras_resnet.export.limits import checked
 from keras_resnet.export.warm_up import write_warm_up
 from keras_resnet.files import local_path, replaced
+from keras_resnet.outputs import gives_probabilities
 from keras_resnet.targets import check_target
 
 GRAPH = "saved_model.pb"

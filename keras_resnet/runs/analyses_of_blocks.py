@@ -137,7 +137,7 @@ def _paths_lines(results: Mapping[str, Any]) -> list[str]:
     first, last = results["covering_95"]
     blocks = len(results["paths"]["lengths"]) - 1
     return [
-        f"95 % of the gradient come by paths through {first} to {last} of "
+        f"95 % of the gradient comes by paths through {first} to {last} of "
         f"{counted(blocks, 'block')}; the mean path goes through {blocks / 2:g}"
     ]
 

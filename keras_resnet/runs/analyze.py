@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.analysis.batches import check_weights
 from keras_resnet.analysis.results import plain
 from keras_resnet.config.lookup import find
 from keras_resnet.config.words import counted
@@ -26,8 +27,8 @@ from keras_resnet.files import write_json
 from keras_resnet.runs import environment
 from keras_resnet.runs.analyses import ANALYSES
 from keras_resnet.runs.batch_sizes import images_at_once
+from keras_resnet.runs.beside import names_of, naming
 from keras_resnet.runs.examples import examples_of, with_labels_of
-from keras_resnet.runs.folder import names_of
 from keras_resnet.runs.load import Run
 from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.runs.subjects import (
@@ -108,8 +109,11 @@ def analyze_and_keep(
     splits, split, drawn = _examples(run, analysis, options)
     examples = [with_labels_of(run, splits, drawn)]
     for other in others:
-        labelled = with_labels_of(other, splits, drawn) if analysis.labelled else drawn
-        examples.append(labelled)
+        with naming(other):
+            check_weights(other.model)
+            examples.append(
+                with_labels_of(other, splits, drawn) if analysis.labelled else drawn
+            )
     subject = _subject([run, *others], examples, options, progress)
     start = time.perf_counter()
     measured = analysis.measure(subject)

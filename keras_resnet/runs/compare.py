@@ -19,9 +19,9 @@ from keras_resnet.evaluation.statistics import accuracy_interval, paired_test
 from keras_resnet.files import local_path
 from keras_resnet.runs import environment
 from keras_resnet.runs.batch_sizes import images_at_once
+from keras_resnet.runs.beside import names_of
 from keras_resnet.runs.comparison_files import SIGN, write_comparison
 from keras_resnet.runs.evaluate import read_evaluations
-from keras_resnet.runs.folder import names_of
 from keras_resnet.runs.from_record import recipe_of, target_of
 from keras_resnet.runs.load import Run
 from keras_resnet.runs.load import load_classifier as load

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from keras_resnet.config.checks import check_positive
 from keras_resnet.config.protocols import Protocol
 from keras_resnet.evaluation.calibration import reliability
 from keras_resnet.evaluation.metrics import from_probabilities
 from keras_resnet.evaluation.statistics import paired_test
+from keras_resnet.runs.beside import naming
 from keras_resnet.runs.evaluate import BATCH, error_interval, evaluate_and_keep
 from keras_resnet.runs.load import Run
 from keras_resnet.runs.load import load_classifier as load
@@ -54,11 +56,14 @@ def evaluate_several(
         ValueError: If there is one run only, or they have other classes or, where no data
             is named, other data.
     """
+    if batch_size is not None:
+        check_positive("batch_size", batch_size)
     runs = [run if hasattr(run, "model") else load(run) for run in runs]
     _check(runs)
-    results, predictions = zip(
-        *(
-            evaluate_and_keep(
+    results, predictions = [], []
+    for run in runs:
+        with naming(run):
+            result, predicted = evaluate_and_keep(
                 run,
                 data=data,
                 data_dir=data_dir,
@@ -67,10 +72,8 @@ def evaluate_several(
                 batch_size=BATCH if batch_size is None else batch_size,
                 seen=seen,
             )
-            for run in runs
-        ),
-        strict=True,
-    )
+        results.append(result)
+        predictions.append(predicted)
     if len({result["sha256"] for result in results}) > 1:
         raise ValueError(
             "All runs must be measured on the same images. Received: runs of the data "
@@ -79,7 +82,7 @@ def evaluate_several(
         )
     both = [one.correct for one in predictions]
     return {
-        "runs": list(results),
+        "runs": results,
         "ensemble": _of_ensemble(predictions),
         "paired_test": asdict(paired_test(*both)) if len(runs) == 2 else None,
     }

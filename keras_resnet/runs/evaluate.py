@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from keras_resnet.config.checks import check_positive
 from keras_resnet.config.protocols import Protocol
 from keras_resnet.data.bit_depth import (
     depths_of,
@@ -88,9 +89,11 @@ def evaluate(
         ``versions``. Of a detector it is what `detector_evaluate.measure` gives.
 
     Raises:
-        ValueError: If the data has other classes than the run, or no such split, or
-            ``evaluation.json`` is damaged.
+        ValueError: If the data has other classes than the run, or no such split, if
+            ``evaluation.json`` is damaged, or if ``batch_size`` isn't positive.
     """
+    if batch_size is not None:
+        check_positive("batch_size", batch_size)
     is_path = isinstance(run, str | os.PathLike)
     if isinstance(run, DetectorRun) or (is_path and is_detector(run)):
         return _evaluate_detector(

@@ -5,7 +5,6 @@ import json
 import pathlib
 import shutil
 import time
-from collections.abc import Sequence
 from typing import Any, TextIO
 
 from keras_resnet.config.detection_recipe import DetectionRecipe, EitherRecipe
@@ -93,21 +92,6 @@ def damage_in(folder: pathlib.Path) -> str | None:
         return None
     found = damage_of(folder / "model.keras")
     return found and f"{folder / 'model.keras'} can't be used: {found}."
-
-
-def names_of(folders: Sequence[pathlib.Path]) -> list[str]:
-    """Names for runs beside each other: their folders' or, of equal ones, whole paths.
-
-    Raises:
-        ValueError: If a folder is given twice.
-    """
-    paths = [folder.resolve() for folder in folders]
-    if len(set(paths)) < len(paths):
-        raise ValueError(
-            f"Each run must be given once. Received: {', '.join(map(str, paths))}."
-        )
-    names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else list(map(str, paths))
 
 
 def claim_folder(

@@ -18,7 +18,7 @@ from keras_resnet.files import local_path, replace_file
 from keras_resnet.report.facts import Facts, RunFacts
 from keras_resnet.report.page import SIGN, page
 from keras_resnet.runs import report_images
-from keras_resnet.runs.folder import names_of
+from keras_resnet.runs.beside import names_of
 from keras_resnet.runs.report_files import read_facts
 from keras_resnet.runs.report_numbers import pairs
 from keras_resnet.runs.report_of_run import Asked, facts_of

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from keras_resnet.config.checks import is_integer
 
 if TYPE_CHECKING:  # These import Keras.
     import keras
@@ -16,6 +17,8 @@ if TYPE_CHECKING:  # These import Keras.
 
     from keras_resnet.config.preprocessing import Preprocessing
     from keras_resnet.runs.load import Run
+
+FARTHEST = 100.0  # Of a loss landscape. Far beyond, float32 overflows.
 
 # Called with what is done of a part of an analysis, and how much that part is.
 Progress: TypeAlias = Callable[[int, int], object]
@@ -48,8 +51,8 @@ class AnalysisOptions:
 
     Raises:
         ValueError: If ``images``, ``samples`` or ``batch_size`` is less than 1, ``points``
-            is not odd or less than 3, ``range`` is not above 0, or ``dimensions`` is
-            neither 1 nor 2.
+            is not odd or less than 3, ``seed`` is negative, ``range`` is not above 0 or
+            beyond `FARTHEST`, or ``dimensions`` is neither 1 nor 2.
     """
 
     beside: Sequence[str | os.PathLike[str] | Run] = ()
@@ -74,9 +77,14 @@ class AnalysisOptions:
                 "`points` must be an odd number of 3 or more, so that the network itself "
                 f"is the point in the middle. Received: {self.points!r}."
             )
-        if not 0 < self.range < math.inf:
+        if not is_integer(self.seed, 0):
             raise ValueError(
-                f"`range` must be a number above 0. Received: {self.range!r}."
+                f"`seed` must be an integer of at least 0. Received: {self.seed!r}."
+            )
+        if not 0 < self.range <= FARTHEST:
+            raise ValueError(
+                f"`range` must be a number above 0, up to {FARTHEST}, in lengths of the "
+                f"network's filters. Received: {self.range!r}."
             )
         if self.dimensions not in (1, 2):
             raise ValueError(

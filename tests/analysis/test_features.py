@@ -148,3 +148,5 @@ def test_embeddings_that_cannot_be_are_refused():
             embed(wrong)
     with pytest.raises(ValueError, match="from 2 to 35.*neighbors=36"):
         embed(rows, neighbors=36)
+    with pytest.raises(ValueError, match="not be the same for all images"):
+        embed(np.ones((20, 5)))

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_resnet.evaluation.calibration import fit_temperature, reliability
 from keras_resnet.evaluation.metrics import (
     Metrics,
     evaluate,
@@ -84,12 +85,36 @@ def test_predictions_that_do_not_fit_their_labels_are_refused():
         from_probabilities(np.full((2, 2), 0.5), np.array([0, 2]))
 
 
+@pytest.mark.parametrize("measure", [from_probabilities, reliability, fit_temperature])
+def test_logits_are_no_probabilities(measure):
+    for wrong in ([[5.0, 3.0], [0.0, 1.0]], [[1.5, -0.5], [0.0, 1.0]]):
+        with pytest.raises(ValueError, match="with a sum of 1.*take the softmax first"):
+            measure(np.array(wrong), np.array([0, 1]))
+    thousand = np.full((3, 1000), 0.001, "float16")  # What half precision makes of it.
+    assert from_probabilities(thousand, np.arange(3)).n == 3
+
+
 def test_probabilities_and_logits_give_the_same(example):
     logits, labels = example
     batches = batched(logits, labels, 5)
     by_logits = evaluate(identity(8), batches)
     by_softmax = evaluate(identity(8, "softmax"), batches, from_logits=False)
     assert by_softmax.loss == pytest.approx(by_logits.loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("end", ["activation", "layer", "operation", "nested"])
+def test_a_softmax_is_not_taken_for_logits(end, example):
+    model = identity(8, "softmax")
+    inputs = keras.Input((8,))
+    if end == "layer":
+        model = keras.Model(inputs, keras.layers.Softmax()(inputs))
+    elif end == "operation":
+        model = keras.Model(inputs, keras.ops.softmax(inputs))
+    elif end == "nested":
+        model = keras.Model(inputs, model(inputs))
+    with pytest.raises(ValueError, match="or `from_logits` must be False.*a softmax"):
+        evaluate(model, batched(*example, 5))
+    assert evaluate(model, batched(*example, 5), from_logits=False).n
 
 
 def test_large_logits_neither_overflow_nor_give_an_infinite_loss():

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_resnet.export.checks import features_of, gives_probabilities
+from keras_resnet.export.checks import features_of
+from keras_resnet.outputs import gives_probabilities
 from tests.helpers.exported import NAMES, classifier, decoder, export, normalize
 from tests.helpers.file_systems import bucket  # noqa: F401
 from tests.helpers.served import Served

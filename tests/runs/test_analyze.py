@@ -392,7 +392,8 @@ def test_options_that_cant_be(run, tmp_path):
             AnalysisOptions(**{name: 0})
     for name, values in {
         "points": (1, 24),
-        "range": (0.0, float("nan"), float("inf")),
+        "range": (0.0, 101.0, float("nan"), float("inf")),
+        "seed": (-1, 0.5),
         "dimensions": (0, 3),
     }.items():
         for value in values:
@@ -414,7 +415,7 @@ def test_losses_of_a_run_beside_it_need_its_classes_too(run, quick, tmp_path):
     other = replace(run, folder=tmp_path / "other", classes=NAMES[::-1])
     options = AnalysisOptions(beside=[other])
     for name in ("landscape", "trajectory", "curvature"):
-        with pytest.raises(ValueError, match="must have the run's classes"):
+        with pytest.raises(ValueError, match="other: .*must have the run's classes"):
             analyze(run, name, options)
     assert not quick
     for name in ("responses", "features"):  # Of images alone.

@@ -119,6 +119,11 @@ def test_runs_that_make_no_ensemble(run, tmp_path):
         evaluate_several([run])
     with pytest.raises(ValueError, match="must have the same classes"):
         evaluate_several([run, replace(run, classes=run.classes[::-1])])
+    for wrong in (0, -5):
+        with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+            evaluate(run, batch_size=wrong)
+        with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+            evaluate_several([run, run], batch_size=wrong)
 
 
 def test_what_is_not_kept_is_named_and_nothing_else_is_taken_for_it(
@@ -224,6 +229,12 @@ def test_options_make_a_protocol():
     assert name_of(protocol_of(options())) == "single_crop"
     with pytest.raises(ValueError, match="Received: --protocol fb_10crop and --crops"):
         protocol_of(options("--protocol", "fb_10crop", "--crops", "2"))
+    with pytest.raises(ValueError, match="`crop` must be an integer from 1 to 10,000"):
+        protocol_of(options("--crop", "0"))
+    with pytest.raises(
+        ValueError, match="`scales` must hold integers from 1 to 10,000"
+    ):
+        protocol_of(options("--scales", "224,99999999999"))
     with pytest.raises(argparse.ArgumentTypeError, match="Received: '224,a'"):
         scales("224,a")
 

@@ -28,7 +28,7 @@ ABREAST = 3  # Surfaces beside each other, before the next row begins.
 def surfaces(
     networks: Mapping[str, Surface], path: Path, *, title: str
 ) -> pathlib.Path:
-    """Draws contours of surfaces on one scale and, below, loss and error along a line.
+    """Draws surfaces on one scale, as contours and in 3-D, and loss and error on a line.
 
     Contours lie at 0.1 to 9.6 in steps of 0.5, as Li et al. 2018, fig. 5; a cross is the
     network. The line is that in the middle of the surface, along the first direction.
@@ -48,16 +48,17 @@ def surfaces(
     width = max(figures.WIDTH, 3.4 * columns)
     height = 0.87 * width / max(columns, 1.1)
     with figures.plain_text([title, *networks]) as readable:
-        figure = figures.new_figure((width, height * rows + 4.2))
+        heights = [height * rows, 0.8 * height * rows, 4.2] if planes else [4.2]
+        figure = figures.new_figure((width, sum(heights)))
         whole = figures.wrapped(readable(title), width)
         figure.suptitle(whole, fontsize="medium", fontweight="bold")
-        ratios = [height * rows, 4.2] if planes else [4.2]
         *upper, lower = figure.subfigures(
-            len(ratios), 1, height_ratios=ratios, squeeze=False
+            len(heights), 1, height_ratios=heights, squeeze=False
         )[:, 0]
         if upper:
             axes = upper[0].subplots(rows, columns, squeeze=False)
             _planes(upper[0], axes, planes, readable)
+            _mountains(upper[1], (rows, columns), planes)
         _lines(lower.subplots(2, 1, sharex=True), networks, readable)
         return figures.save(figure, path)
 
@@ -82,6 +83,25 @@ def _planes(figure: Any, axes: Any, planes: Mapping[str, Surface], said: Any) ->
         scale, ax=axes, label="loss", shrink=0.8, ticks=[0.1, 0.2, 0.5, 1, 2, 5],
         format="%g",
     )  # fmt: skip
+
+
+def _mountains(
+    figure: Any, shape: tuple[int, int], planes: Mapping[str, Surface]
+) -> None:
+    """The same surfaces in 3-D, in the order and colours of the contours."""
+    from matplotlib.colors import LogNorm
+
+    scale = LogNorm(LEVELS[0], LEVELS[-1], clip=True)
+    for number, found in enumerate(planes.values(), start=1):
+        axis = figure.add_subplot(*shape, number, projection="3d")
+        axis.plot_surface(
+            *np.meshgrid(found.x, found.y), found.loss, cmap="viridis", norm=scale,
+            rstride=1, cstride=1, linewidth=0,
+        )  # fmt: skip
+        axis.view_init(elev=40)
+        axis.set(zlim=(0, found.clip))
+        axis.tick_params(labelsize=6)
+        axis.set_zlabel("loss", fontsize="small")
 
 
 def _lines(axes: Any, networks: Mapping[str, Surface], readable: Any) -> None:

@@ -24,40 +24,53 @@ if TYPE_CHECKING:  # Their modules import Keras, which a figure doesn't need.
 Path: TypeAlias = str | os.PathLike[str]
 MOST_NAMED = 20  # Classes that can be told apart by colour and marker.
 MARKERS = "os^Dv"
+ABREAST = 32  # Filters in a row.
 
 
 def attributions(
     pixels: np.ndarray,
-    heat: np.ndarray,
+    heats: Mapping[str, np.ndarray],
     answers: tuple[Sequence[str], Sequence[str], np.ndarray],
+    filters: np.ndarray | None,
     path: Path,
     *,
     title: str,
 ) -> pathlib.Path:
-    """Draws images and, beside each, what speaks for the predicted class.
+    """Draws images, beside each what speaks for the predicted class, and filters below.
 
     Args:
         pixels: uint8 ``(n, height, width, channels)``, 1 or 3 channels.
-        heat: From 0 to 1, ``(n, height, width)``, as of `asked.Attribution.heat`.
+        heats: From 0 to 1, ``(n, height, width)``, as of `asked.Attribution.heat`, by the
+            name of the method, in their order from left to right.
         answers: Names of the predicted and of the true classes, and the probability of
             the predicted ones, each of length ``n``.
+        filters: Of the first layer, as `analysis.FirstFilters` has them; or `None`.
         path: File to write, as PNG, PDF or SVG by its suffix.
         title: Said above the figure.
 
     Returns:
         `pathlib.Path` of the file.
     """
-    columns = math.ceil(math.sqrt(len(pixels)))
+    columns = max(1, round(math.sqrt(len(pixels) * 2 / (1 + len(heats)))))
     rows = math.ceil(len(pixels) / columns)
-    width = max(figures.WIDTH, 2.3 * columns)
+    width = max(figures.WIDTH, 1.15 * (1 + len(heats)) * columns)
+    heights = [(width / columns / (1 + len(heats)) + 0.4) * rows]
+    if filters is not None:
+        heights.append(0.5 + width * math.ceil(len(filters) / ABREAST) / ABREAST)
     with figures.plain_text([title, *answers[0], *answers[1]]) as readable:
-        figure = figures.new_figure((width, 0.62 * width / columns * rows + 0.6))
-        whole = figures.wrapped(readable(title), width)
+        figure = figures.new_figure((width, sum(heights) + 0.7))
+        methods = f"image, {', '.join(heats)}"
+        whole = figures.wrapped(f"{readable(title)}: {methods}", width)
         figure.suptitle(whole, fontsize="medium", fontweight="bold")
-        axes = figure.subplots(rows, columns, squeeze=False)
+        upper, *lower = figure.subfigures(
+            len(heights), 1, height_ratios=heights, squeeze=False
+        )[:, 0]
+        axes = upper.subplots(rows, columns, squeeze=False)
         for axis in axes.flat:
             axis.set_axis_off()
-        each = zip(axes.flat, pixels, heat, *answers, strict=False)
+        each = zip(
+            axes.flat, pixels, zip(*heats.values(), strict=True), *answers, strict=False
+        )
         for axis, image, own, predicted, true, probability in each:
             axis.imshow(_beside(image, own))
             right = predicted == true
@@ -67,18 +80,40 @@ def attributions(
                 fontsize=8,
                 color="black" if right else figures.VERMILLION,
             )
+        for part in lower:
+            axis = part.subplots()
+            axis.imshow(_in_rows(filters), interpolation="nearest")
+            axis.set_axis_off()
+            axis.set_title("the filters of the first layer", fontsize=8)
         return figures.save(figure, path)
 
 
-def _beside(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """An image and, on its right, the same in grey under the heat's colours."""
+def _beside(image: np.ndarray, heats: Sequence[np.ndarray]) -> np.ndarray:
+    """An image and, on its right, the same in grey under the colours of each heat."""
     from matplotlib import colormaps
 
     image = np.broadcast_to(image, (*image.shape[:2], 3)) / 255
     grey = np.broadcast_to(image.mean(axis=-1, keepdims=True), image.shape)
-    colored = colormaps["inferno"](heat)[..., :3]
     gap = np.ones((len(image), max(1, image.shape[1] // 20), 3))
-    return np.concatenate([image, gap, 0.35 * grey + 0.65 * colored], axis=1)
+    parts = [image]
+    for heat in heats:
+        colored = colormaps["inferno"](heat)[..., :3]
+        parts += [gap, 0.35 * grey + 0.65 * colored]
+    return np.concatenate(parts, axis=1)
+
+
+def _in_rows(filters: np.ndarray) -> np.ndarray:
+    """Filters as one image of three channels, with white between them."""
+    count, height, width, _ = filters.shape
+    filters = np.broadcast_to(filters, (count, height, width, 3))
+    rows = math.ceil(count / ABREAST)
+    columns = min(count, ABREAST)
+    whole = np.ones((rows * (height + 1), columns * (width + 1), 3))
+    for number, one in enumerate(filters):
+        row, column = divmod(number, ABREAST)
+        y, x = row * (height + 1), column * (width + 1)
+        whole[y : y + height, x : x + width] = one
+    return whole
 
 
 def features(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,42 @@ from keras_resnet.runs.subjects import Analysis, Measured, Subject, drawn
 # Pixels of a side, of images whose feature maps are compared whole.
 MOST_FLATTENED = 64
 LEAST_IN_A_PLANE = 4  # Images, for `analysis.embed`.
+OCCLUSION_STEPS = 8  # Of a patch on a side: it is a quarter, and moves by half of it.
 FIELDS_AT_ONCE = 32  # Images whose pixels' gradients are computed at a time.
 
 
 def _attribution(subject: Subject) -> Measured:
     model, images = subject.model, subject.images
     size = subject.options.batch_size
-    found = analysis.grad_cam(model, images, batch_size=size, progress=subject.progress)
+    how = {"batch_size": size, "progress": subject.progress}
+    found = analysis.grad_cam(model, images, **how)
     return {
         "grad_cam": found,
+        "occlusion": _occlusion(model, images, found.classes, how),
+        "first_filters": _filters(model),
         "predicted": [subject.classes[one] for one in found.classes],
         "true": [subject.classes[one] for one in subject.labels],
         "probability": _probability(model, images, found.classes, size),
         "pixels": _pixels(subject),
     }
+
+
+def _occlusion(model: Any, images: Any, classes: Any, how: dict[str, Any]) -> Any:
+    """The falls by patches of a quarter of the side, one number for each step of a patch.
+
+    Between them the maps hardly change, and all pixels of photographs would be megabytes.
+    """
+    found = analysis.occlusion(model, images, classes, **how)
+    step = max(1, min(found.size) // OCCLUSION_STEPS)
+    return replace(found, maps=found.maps[:, step // 2 :: step, step // 2 :: step])
+
+
+def _filters(model: Any) -> Any:
+    """Those of the first layer; `None` where images have other channels than 1 or 3."""
+    try:
+        return analysis.first_filters(model)
+    except ValueError:
+        return None
 
 
 def _probability(model: Any, images: Any, classes: Any, size: int) -> np.ndarray:
@@ -48,10 +71,15 @@ def _pixels(subject: Subject) -> np.ndarray:
 
 
 def _draw_attribution(measured: Measured, path: Any, *, title: str) -> Any:
+    filters = measured["first_filters"]
     return seeing_plots.attributions(
         measured["pixels"],
-        measured["grad_cam"].heat(),
+        {
+            "Grad-CAM": measured["grad_cam"].heat(),
+            "occlusion": measured["occlusion"].heat(),
+        },
         (measured["predicted"], measured["true"], measured["probability"]),
+        None if filters is None else filters.images,
         path,
         title=title,
     )
@@ -61,13 +89,13 @@ def _attribution_lines(results: Mapping[str, Any]) -> list[str]:
     names = zip(results["predicted"], results["true"], strict=True)
     right = sum(predicted == true for predicted, true in names)
     return [
-        f"Grad-CAM of the predicted classes, by {results['grad_cam']['layer']}; "
-        f"{right} of {len(results['true'])} right"
+        f"Grad-CAM (by {results['grad_cam']['layer']}) and occlusion of the predicted "
+        f"classes; {right} of {len(results['true'])} right"
     ]
 
 
 ATTRIBUTION = Analysis(
-    about="parts of images that speak for a class (Selvaraju et al. 2017)",
+    about="parts of images that speak for a class (Selvaraju et al. 2017), first filters",
     measure=_attribution,
     draw=_draw_attribution,
     lines=_attribution_lines,

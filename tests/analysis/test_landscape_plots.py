@@ -17,8 +17,11 @@ def test_surfaces_share_their_levels_and_lines_go_through_the_middle(tmp_path, d
         name: SimpleNamespace(x=x, y=x, loss=np.minimum(10, loss * scale), error=loss)
         for name, scale in (("_a", 1), ("b", 2))
     }
+    for one in networks.values():
+        one.clip = 10.0
     landscape_plots.surfaces(networks, tmp_path / "l.png", title="A run")
-    first, second, _, below, error = drawn[0].axes
+    first, second, _, mountain, _, below, error = drawn[0].axes
+    assert mountain.name == "3d" and mountain.get_zlim() == (0, 10)
     levels = [axis.collections[0].levels for axis in (first, second)]
     np.testing.assert_allclose(levels, [np.arange(0.1, 10, 0.5)] * 2)
     np.testing.assert_array_equal(below.lines[0].get_ydata(), [8, 0.05, 7])
@@ -52,6 +55,17 @@ def test_the_way_of_the_weights_lies_over_the_contours(tmp_path, drawn):
 def test_images_are_captioned_with_what_is_wrong(tmp_path, drawn):
     pixels, heat = np.zeros((2, 8, 8, 1), "uint8"), np.zeros((2, 8, 8))
     answers = ["cat", "dog"], ["cat", "cat"], np.array([0.9, 0.6])
-    seeing_plots.attributions(pixels, heat, answers, tmp_path / "a.png", title="A run")
+    heats = {"Grad-CAM": heat, "occlusion": heat}
+    filters = np.zeros((40, 3, 3, 1))
+    path = tmp_path / "a.png"
+    seeing_plots.attributions(pixels, heats, answers, filters, path, title="A run")
+    assert "image, Grad-CAM, occlusion" in drawn[0].get_suptitle()
     titles = [axis.get_title() for axis in drawn[0].axes]
-    assert titles == ["✓ cat 90%", "✗ dog 60%\ntrue: cat"]
+    assert titles == [
+        "✓ cat 90%",
+        "✗ dog 60%\ntrue: cat",
+        "the filters of the first layer",
+    ]
+    first, _, below = drawn[0].axes
+    assert first.images[0].get_array().shape == (8, 8 + 1 + 8 + 1 + 8, 3)
+    assert below.images[0].get_array().shape == (2 * 4, 32 * 4, 3)

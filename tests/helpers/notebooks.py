@@ -30,7 +30,7 @@ INSTALL = f"""\
 import importlib.util
 
 if importlib.util.find_spec("keras_resnet") is None:
-    %pip install -q "{_PROJECT["name"]} @ git+{REPOSITORY}\""""
+    %pip install -q "{_PROJECT["name"]}[analysis] @ git+{REPOSITORY}\""""
 
 
 def badge(name):

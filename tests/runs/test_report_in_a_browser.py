@@ -4,7 +4,9 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
+import keras_resnet
 from keras_resnet.files import read_json
 from keras_resnet.runs import report_of_run
 from keras_resnet.runs.report import report
@@ -125,3 +127,32 @@ def test_images_that_are_gone_are_left_out_and_named(tmp_path):
     page = Page(report(folder))
     assert page.all("img") == []
     assert any("/nowhere/photos must hold the images" in text for text in page.texts)
+
+
+@pytest.mark.exhaustive
+def test_ten_thousand_images_of_a_hundred_classes_stay_small(tmp_path):
+    """From stored predictions, with small pictures of the images: at most 20 MB."""
+    random = np.random.default_rng(0)
+    colors = random.integers(0, 256, (100, 1, 1, 3))
+    for part, count in (("train", 2), ("test", 100)):
+        for number, color in enumerate(colors):
+            folder = tmp_path / "data" / part / f"class{number:02}"
+            folder.mkdir(parents=True)
+            noise = random.integers(-60, 61, (count, 32, 32, 3))
+            for place, one in enumerate(np.clip(color + noise, 0, 255)):
+                picture = Image.fromarray(one.astype("uint8"))
+                picture.save(folder / f"{place:03}.jpg", quality=90)
+    run = keras_resnet.train(
+        data=tmp_path / "data",
+        network="resnet20",
+        size=32,
+        steps=2,
+        output_dir=tmp_path / "runs",
+        verbose=0,
+    )
+    keras_resnet.load(run).evaluate()
+    page = report(run, data=tmp_path / "data")
+    assert page.stat().st_size <= 20 * 10**6
+    text = page.read_text(encoding="utf-8")
+    assert 1_000 < text.count("data:image/") < 3_200
+    assert "10,000" in text and "class99" in text

@@ -106,7 +106,7 @@ def figure6():
 
     def length(found):  # The last one that was tried is the longest on CIFAR-10.
         setting = found[0]["setting"]
-        return setting["data"] != "cifar10", -setting["steps"]
+        return setting["data"] != "cifar10", -setting["steps"], -setting["warmup"]
 
     return "\n".join(map(figure6_setting, sorted(settings, key=length)))
 
@@ -124,10 +124,10 @@ def figure6_setting(found):
         rows.append((label, spread_if_any(training), by_seed, test))
     setting, record = found[0]["setting"], found[0]["record"]
     side, augmented = setting["size"], ", augmented" if setting["augment"] else ""
-    warmup = f", warm-up at {setting['warmup']:g}" if setting["warmup"] else ""
+    warmup = setting["warmup"] and f", ResNet-56 warmed up at {setting['warmup']:g}"
     head = (
         f"{IMAGES[setting['data']]} at {side}×{side} pixels, {setting['steps']:,} "
-        f"updates{augmented}{warmup}",
+        f"updates{augmented}{warmup or ''}",
         "training error, %",
         "by seed",
         "test error, %",

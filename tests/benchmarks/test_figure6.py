@@ -19,6 +19,8 @@ def test_the_recipe_is_the_papers_in_fewer_updates(network):
     assert {name for name in paper if paper[name] != small.get(name)} <= OURS
     assert small["schedule"]["at"] == [800, 1200]
     assert small["schedule"]["learning_rate"] == paper["schedule"]["learning_rate"]
+    warmup = small["warmup_learning_rate"]
+    assert warmup == (0.01 if network == "resnet56" else paper["warmup_learning_rate"])
 
 
 def result(network, seed, error):

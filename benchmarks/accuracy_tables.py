@@ -124,10 +124,11 @@ def figure6_setting(found):
         rows.append((label, spread_if_any(training), by_seed, test))
     setting, record = found[0]["setting"], found[0]["record"]
     side, augmented = setting["size"], ", augmented" if setting["augment"] else ""
-    warmup = setting["warmup"] and f", ResNet-56 warmed up at {setting['warmup']:g}"
+    rate = f"{setting['warmup']:g}"
+    warmup = f", ResNet-56 warmed up at {rate}" if setting["warmup"] else ""
     head = (
         f"{IMAGES[setting['data']]} at {side}×{side} pixels, {setting['steps']:,} "
-        f"updates{augmented}{warmup or ''}",
+        f"updates{augmented}{warmup}",
         "training error, %",
         "by seed",
         "test error, %",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 
@@ -12,9 +14,9 @@ def gives_probabilities(model: keras.Model) -> bool:
         ValueError: If it is an activation that gives neither probabilities nor logits.
     """
     last = _last(model)
-    activation = getattr(last, "activation", keras.activations.linear)
     if _is_softmax(last):
         return True
+    activation = getattr(last, "activation", keras.activations.linear)
     if activation is not keras.activations.linear:
         raise ValueError(
             "The model must end in logits or in a softmax. Received: the activation "
@@ -23,23 +25,51 @@ def gives_probabilities(model: keras.Model) -> bool:
     return False
 
 
-def check_logits(model: keras.Model, from_logits: bool) -> None:
-    """Raises `ValueError` if a model that ends in a softmax is said to give logits."""
-    if from_logits and model.layers and _is_softmax(_last(model)):
+def check_logits(model: Any, from_logits: bool) -> None:
+    """Raises `ValueError` if it is plain that a model gives the other kind of outputs.
+
+    It is plain of a functional or sequential model that ends in a softmax, or in a dense
+    layer without activation. Of others nothing is known, and nothing is refused.
+    """
+    last = _last(model)
+    if from_logits and _is_softmax(last):
         raise ValueError(
             "The model must give logits, or `from_logits` must be False. Received: "
             f"from_logits=True and the model named {model.name!r}, which ends in a softmax "
             "and so gives probabilities."
         )
+    linear = getattr(last, "activation", None) is keras.activations.linear
+    if not from_logits and isinstance(last, keras.layers.Dense) and linear:
+        raise ValueError(
+            "The model must give probabilities, or `from_logits` must be True. Received: "
+            f"from_logits=False and the model named {model.name!r}, which ends in a dense "
+            "layer without activation and so gives logits."
+        )
 
 
 def _last(model):
-    # A functional model's operations are its layers and bare `keras.ops`.
-    last = getattr(model, "operations", model.layers)[-1]
-    return _last(last) if isinstance(last, keras.Model) else last
+    """The last operation that changes anything; `None` where that isn't known."""
+    # A functional model's operations are its layers and bare `keras.ops`. The layers of a
+    # subclassed one have no order.
+    is_sequential = isinstance(model, keras.Sequential)
+    operations = model.layers if is_sequential else getattr(model, "operations", ())
+    for operation in reversed(operations):
+        if isinstance(operation, keras.Model):
+            return _last(operation)
+        if not _passes_on(operation):
+            return operation
+    return None
 
 
-def _is_softmax(last):
+def _passes_on(operation):
+    linear = getattr(operation, "activation", None) is keras.activations.linear
+    if isinstance(operation, keras.layers.Activation) and linear:
+        return True
+    return isinstance(operation, (keras.layers.Identity, keras.layers.Dropout))
+
+
+def _is_softmax(operation):
     # By name: `keras.ops.softmax` leaves an operation of this name, and no layer.
-    activation = getattr(last, "activation", None)
-    return type(last).__name__ == "Softmax" or activation is keras.activations.softmax
+    softmaxes = (keras.activations.softmax, keras.ops.softmax)
+    activation = getattr(operation, "activation", None)
+    return type(operation).__name__ == "Softmax" or activation in softmaxes

@@ -16,6 +16,15 @@ def read(path):
     return json.loads(path.read_text())
 
 
+def test_what_libraries_say_is_no_output():
+    said = "WARNING:tensorflow:5 out of the last 48 calls\n"
+    texts = ["an error", f"{said}0.5\n", f"0.5\n{said}", said]
+    names = ["stderr", *["stdout"] * 3]
+    outputs = [{"name": n, "text": t} for n, t in zip(names, texts, strict=True)]
+    found = notebooks.results_among([*outputs, {"data": {}}])
+    assert [one.get("text") for one in found] == ["0.5\n", "0.5\n", None]
+
+
 def test_there_are_notebooks():
     assert NOTEBOOKS
 

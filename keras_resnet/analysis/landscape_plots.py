@@ -58,7 +58,7 @@ def surfaces(
         if upper:
             axes = upper[0].subplots(rows, columns, squeeze=False)
             _planes(upper[0], axes, planes, readable)
-            _mountains(upper[1], (rows, columns), planes)
+            _mountains(upper[1], (rows, columns), planes, readable)
         _lines(lower.subplots(2, 1, sharex=True), networks, readable)
         return figures.save(figure, path)
 
@@ -86,22 +86,23 @@ def _planes(figure: Any, axes: Any, planes: Mapping[str, Surface], said: Any) ->
 
 
 def _mountains(
-    figure: Any, shape: tuple[int, int], planes: Mapping[str, Surface]
+    figure: Any, shape: tuple[int, int], planes: Mapping[str, Surface], said: Any
 ) -> None:
     """The same surfaces in 3-D, in the order and colours of the contours."""
     from matplotlib.colors import LogNorm
 
     scale = LogNorm(LEVELS[0], LEVELS[-1], clip=True)
-    for number, found in enumerate(planes.values(), start=1):
+    for number, (name, found) in enumerate(planes.items(), start=1):
         axis = figure.add_subplot(*shape, number, projection="3d")
         axis.plot_surface(
             *np.meshgrid(found.x, found.y), found.loss, cmap="viridis", norm=scale,
             rstride=1, cstride=1, linewidth=0,
         )  # fmt: skip
         axis.view_init(elev=40)
-        axis.set(zlim=(0, found.clip))
+        axis.set_zlim(bottom=0, top=found.clip or axis.get_zlim()[1])
         axis.tick_params(labelsize=6)
         axis.set_zlabel("loss", fontsize="small")
+        axis.set_title(said(name), fontsize="small")
 
 
 def _lines(axes: Any, networks: Mapping[str, Surface], readable: Any) -> None:

@@ -31,7 +31,7 @@ def attributions(
     pixels: np.ndarray,
     heats: Mapping[str, np.ndarray],
     answers: tuple[Sequence[str], Sequence[str], np.ndarray],
-    filters: np.ndarray | None,
+    filters: np.ndarray,
     path: Path,
     *,
     title: str,
@@ -44,27 +44,26 @@ def attributions(
             name of the method, in their order from left to right.
         answers: Names of the predicted and of the true classes, and the probability of
             the predicted ones, each of length ``n``.
-        filters: Of the first layer, as `analysis.FirstFilters` has them; or `None`.
+        filters: Of the first layer, as `analysis.FirstFilters` has them.
         path: File to write, as PNG, PDF or SVG by its suffix.
         title: Said above the figure.
 
     Returns:
         `pathlib.Path` of the file.
     """
-    columns = max(1, round(math.sqrt(len(pixels) * 2 / (1 + len(heats)))))
+    parts = 1 + len(heats)
+    # So many rows and columns that the whole is about half as high again as it is wide.
+    columns = max(1, round(math.sqrt(2 * len(pixels) / parts)))
     rows = math.ceil(len(pixels) / columns)
-    width = max(figures.WIDTH, 1.15 * (1 + len(heats)) * columns)
-    heights = [(width / columns / (1 + len(heats)) + 0.4) * rows]
-    if filters is not None:
-        heights.append(0.5 + width * math.ceil(len(filters) / ABREAST) / ABREAST)
+    width = max(figures.WIDTH, 1.15 * parts * columns)
+    above = (width / columns / parts + 0.4) * rows
+    below = 0.5 + width * math.ceil(len(filters) / ABREAST) / ABREAST
     with figures.plain_text([title, *answers[0], *answers[1]]) as readable:
-        figure = figures.new_figure((width, sum(heights) + 0.7))
+        figure = figures.new_figure((width, above + below + 0.7))
         methods = f"image, {', '.join(heats)}"
         whole = figures.wrapped(f"{readable(title)}: {methods}", width)
         figure.suptitle(whole, fontsize="medium", fontweight="bold")
-        upper, *lower = figure.subfigures(
-            len(heights), 1, height_ratios=heights, squeeze=False
-        )[:, 0]
+        upper, lower = figure.subfigures(2, 1, height_ratios=[above, below])
         axes = upper.subplots(rows, columns, squeeze=False)
         for axis in axes.flat:
             axis.set_axis_off()
@@ -80,11 +79,10 @@ def attributions(
                 fontsize=8,
                 color="black" if right else figures.VERMILLION,
             )
-        for part in lower:
-            axis = part.subplots()
-            axis.imshow(_in_rows(filters), interpolation="nearest")
-            axis.set_axis_off()
-            axis.set_title("the filters of the first layer", fontsize=8)
+        axis = lower.subplots()
+        axis.imshow(_in_rows(filters), interpolation="nearest")
+        axis.set_axis_off()
+        axis.set_title("the filters of the first layer", fontsize=8)
         return figures.save(figure, path)
 
 

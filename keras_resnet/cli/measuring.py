@@ -119,6 +119,7 @@ def protocol_of(options: argparse.Namespace) -> str | Protocol:
     """
     names = ("scales", "crop", "crops", "dense", "average")
     given = {name: getattr(options, name) for name in names}
+    # Not `in (None, False)`, which 0 would be.
     parts = {k: v for k, v in given.items() if v is not None and v is not False}
     if options.protocol is None:
         return Protocol(source="the command line", **parts)

@@ -61,8 +61,8 @@ def load_weights(
         classes_may_differ: As of `load_state_dict`.
 
     Names of classes come with published weights, ``.keras`` files and folders, where they
-    are as many as the model's classes. The last two also say how pixels are normalized
-    (``mean``, ``std`` and ``channel_order`` of the model's ``spec``).
+    are as many as the model's classes. ``.keras`` files and folders also say how pixels are
+    normalized (``mean``, ``std`` and ``channel_order`` of the model's ``spec``).
 
     Raises:
         FileNotFoundError: If there is no such file.

@@ -117,13 +117,16 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
         Probabilities, float64 of the same shape.
 
     Raises:
-        ValueError: If the temperature isn't positive.
+        ValueError: If the temperature isn't positive, or rows are no probabilities.
     """
     if not temperature > 0:
         raise ValueError(
             f"`temperature` must be positive. Received: temperature={temperature}."
         )
-    return _softmax(logarithm(np.asarray(probabilities, "float64")) / temperature)
+    probabilities = np.asarray(probabilities, "float64")
+    labels = np.zeros(len(probabilities), int)  # Any: they have no part in it.
+    probabilities, _ = check_predictions(probabilities, labels)
+    return _softmax(logarithm(probabilities) / temperature)
 
 
 def _softmax(logits):

@@ -112,16 +112,26 @@ def check_predictions(
             "Probabilities must be finite numbers. Received: NaN or infinite ones for "
             f"{np.sum(~np.isfinite(probabilities).all(axis=1))} of {len(labels)} images."
         )
-    sums = probabilities.sum(axis=1)
-    # In half precision a sum of a thousand classes may be off by about 0.01.
-    if probabilities.min() < 0 or not np.allclose(sums, 1, atol=0.02):
+    if not are_probabilities(probabilities):
         raise ValueError(
             "Probabilities must lie in 0 ... 1, those of an image with a sum of 1. "
-            f"Received: values from {probabilities.min():.3g} to "
-            f"{probabilities.max():.3g}, sums from {sums.min():.3g} to {sums.max():.3g}. "
-            "Of logits, take the softmax first."
+            f"Received: {_ranges(probabilities)}. Of logits, take the softmax first."
         )
     return probabilities, labels.astype("int64")
+
+
+def are_probabilities(values: np.ndarray) -> bool:
+    """Whether the rows of an array, ``(n, classes)``, are probabilities."""
+    # In half precision the sum of a thousand may be off by 0.01.
+    return bool(values.min() >= 0 and np.allclose(values.sum(axis=1), 1, atol=0.02))
+
+
+def _ranges(values):
+    sums = values.sum(axis=1)
+    return (
+        f"values from {values.min():.3g} to {values.max():.3g}, sums from "
+        f"{sums.min():.3g} to {sums.max():.3g}"
+    )
 
 
 def _metrics(predictions):
@@ -237,10 +247,10 @@ def log_probabilities(outputs: np.ndarray, from_logits: bool) -> np.ndarray:
         # Without subtracting the highest, exp() overflows above 709.
         shifted = outputs - highest
         return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    if outputs.min(initial=0) < 0 or highest.max(initial=0) > 1.01:
+    if not are_probabilities(outputs):
         raise ValueError(
             "With `from_logits=False` the model must give probabilities. "
-            f"Received: values from {outputs.min():.3g} to {highest.max():.3g}."
+            f"Received: {_ranges(outputs)}."
         )
     return logarithm(outputs)
 

@@ -28,7 +28,7 @@ def _attribution(subject: Subject) -> Measured:
     return {
         "grad_cam": found,
         "occlusion": _occlusion(model, images, found.classes, how),
-        "first_filters": _filters(model),
+        "first_filters": _filters(subject),
         "predicted": [subject.classes[one] for one in found.classes],
         "true": [subject.classes[one] for one in subject.labels],
         "probability": _probability(model, images, found.classes, size),
@@ -46,12 +46,12 @@ def _occlusion(model: Any, images: Any, classes: Any, how: dict[str, Any]) -> An
     return replace(found, maps=found.maps[:, step // 2 :: step, step // 2 :: step])
 
 
-def _filters(model: Any) -> Any:
-    """Those of the first layer; `None` where images have other channels than 1 or 3."""
-    try:
-        return analysis.first_filters(model)
-    except ValueError:
-        return None
+def _filters(subject: Subject) -> Any:
+    """Those of the first layer, in the colours of the pixels that they are shown with."""
+    found = analysis.first_filters(subject.model)
+    if subject.preprocessing.channel_order == "bgr":
+        return replace(found, images=found.images[..., ::-1])
+    return found
 
 
 def _probability(model: Any, images: Any, classes: Any, size: int) -> np.ndarray:
@@ -71,7 +71,6 @@ def _pixels(subject: Subject) -> np.ndarray:
 
 
 def _draw_attribution(measured: Measured, path: Any, *, title: str) -> Any:
-    filters = measured["first_filters"]
     return seeing_plots.attributions(
         measured["pixels"],
         {
@@ -79,7 +78,7 @@ def _draw_attribution(measured: Measured, path: Any, *, title: str) -> Any:
             "occlusion": measured["occlusion"].heat(),
         },
         (measured["predicted"], measured["true"], measured["probability"]),
-        None if filters is None else filters.images,
+        measured["first_filters"].images,
         path,
         title=title,
     )

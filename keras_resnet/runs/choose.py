@@ -127,7 +127,7 @@ def check_changes(
         (field, f"`{option}` (--{option.replace('_', '-')})")
         for field, options in options_of.items()
         for option in options
-        if getattr(request, option) not in (None, False)
+        if (value := getattr(request, option)) is not None and value is not False
     ]
     for change in changes:
         for field, said in given:

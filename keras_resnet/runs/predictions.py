@@ -14,6 +14,7 @@ import numpy as np
 from keras_resnet.arrays import read_arrays, write_arrays
 from keras_resnet.data.examples import Splits
 from keras_resnet.data.listing import relative_paths
+from keras_resnet.evaluation.metrics import are_probabilities
 
 DIGITS = 8  # Of a fingerprint, in the name of a file.
 
@@ -117,9 +118,9 @@ def kept_predictions(
     of = (len(found.names), labels.shape, found.probabilities.shape)
     inside = labels.size and 0 <= labels.min() <= labels.max() < classes
     fits = of == (n, (n,), (n, classes)) and found.sha256 == result["sha256"] and inside
-    if not fits or not np.isfinite(found.probabilities).all():
+    if not fits or not are_probabilities(found.probabilities):
         raise ValueError(
-            f"{path} must hold finite probabilities of {classes} classes for the "
+            f"{path} must hold probabilities of {classes} classes for the "
             f"{n:,} images of the result in {folder / 'evaluation.json'}, and it doesn't. "
             "Remove it, and measure again."
         )

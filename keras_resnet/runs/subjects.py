@@ -51,8 +51,8 @@ class AnalysisOptions:
 
     Raises:
         ValueError: If ``images``, ``samples`` or ``batch_size`` is less than 1, ``points``
-            is not odd or less than 3, ``seed`` is negative, ``range`` is not above 0 or
-            beyond `FARTHEST`, or ``dimensions`` is neither 1 nor 2.
+            is not odd or less than 3, ``seed`` is below 0 or above 2³² - 1, ``range`` is
+            not above 0 or beyond `FARTHEST`, or ``dimensions`` is neither 1 nor 2.
     """
 
     beside: Sequence[str | os.PathLike[str] | Run] = ()
@@ -77,9 +77,10 @@ class AnalysisOptions:
                 "`points` must be an odd number of 3 or more, so that the network itself "
                 f"is the point in the middle. Received: {self.points!r}."
             )
-        if not is_integer(self.seed, 0):
+        if not is_integer(self.seed, 0, 2**32 - 1):
             raise ValueError(
-                f"`seed` must be an integer of at least 0. Received: {self.seed!r}."
+                f"`seed` must be an integer from 0 to {2**32 - 1}. "
+                f"Received: {self.seed!r}."
             )
         if not 0 < self.range <= FARTHEST:
             raise ValueError(

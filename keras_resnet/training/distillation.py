@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_resnet.outputs import check_logits
+
 
 @keras.saving.register_keras_serializable(package="keras_resnet")
 class Teacher(keras.Model):
@@ -94,8 +96,11 @@ def with_teacher(
         A `keras.Model` that shares the student's layers.
 
     Raises:
-        ValueError: If the logits or the images have other shapes.
+        ValueError: If the logits or the images have other shapes, or one of the two ends
+            in a softmax.
     """
+    for model in (student, teacher):
+        check_logits(model, True)
     if student.output.shape[1:] != teacher.output.shape[1:]:
         raise ValueError(
             "The teacher must have the student's classes. Received: logits of shape "

@@ -22,6 +22,11 @@ def test_surfaces_share_their_levels_and_lines_go_through_the_middle(tmp_path, d
     landscape_plots.surfaces(networks, tmp_path / "l.png", title="A run")
     first, second, _, mountain, _, below, error = drawn[0].axes
     assert mountain.name == "3d" and mountain.get_zlim() == (0, 10)
+    assert mountain.get_title() == "_a"
+    for one in networks.values():
+        one.clip = None
+    landscape_plots.surfaces(networks, tmp_path / "no_clip.png", title="A run")
+    assert drawn[1].axes[3].get_zlim()[0] == 0
     levels = [axis.collections[0].levels for axis in (first, second)]
     np.testing.assert_allclose(levels, [np.arange(0.1, 10, 0.5)] * 2)
     np.testing.assert_array_equal(below.lines[0].get_ydata(), [8, 0.05, 7])
@@ -29,7 +34,7 @@ def test_surfaces_share_their_levels_and_lines_go_through_the_middle(tmp_path, d
     for one in networks.values():
         one.y, one.loss, one.error = np.zeros(1), one.loss[1:2], one.error[1:2]
     landscape_plots.surfaces(networks, tmp_path / "l.svg", title="A line")
-    assert len(drawn[1].axes) == 2
+    assert len(drawn[2].axes) == 2
 
 
 def test_the_way_of_the_weights_lies_over_the_contours(tmp_path, drawn):

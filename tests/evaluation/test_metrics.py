@@ -102,19 +102,61 @@ def test_probabilities_and_logits_give_the_same(example):
     assert by_softmax.loss == pytest.approx(by_logits.loss, rel=1e-5)
 
 
-@pytest.mark.parametrize("end", ["activation", "layer", "operation", "nested"])
+ENDS = {
+    "activation": lambda x: keras.layers.Activation("softmax")(x),
+    "layer": lambda x: keras.layers.Softmax()(x),
+    "operation": lambda x: keras.ops.softmax(x),
+    "dense": lambda x: keras.layers.Dense(8, activation=keras.ops.softmax)(x),
+    "nested": lambda x: identity(8, "softmax")(x),
+    "sequential": lambda x: keras.Sequential([keras.layers.Softmax()])(x),
+    # As of networks in mixed precision.
+    "float32": lambda x: keras.layers.Activation("linear")(keras.ops.softmax(x)),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_a_softmax_is_not_taken_for_logits(end, example):
-    model = identity(8, "softmax")
     inputs = keras.Input((8,))
-    if end == "layer":
-        model = keras.Model(inputs, keras.layers.Softmax()(inputs))
-    elif end == "operation":
-        model = keras.Model(inputs, keras.ops.softmax(inputs))
-    elif end == "nested":
-        model = keras.Model(inputs, model(inputs))
+    model = keras.Model(inputs, ENDS[end](inputs))
     with pytest.raises(ValueError, match="or `from_logits` must be False.*a softmax"):
         evaluate(model, batched(*example, 5))
     assert evaluate(model, batched(*example, 5), from_logits=False).n
+
+
+class Gated(keras.Model):
+    """Gives logits; what it made last is a softmax."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = keras.layers.Dense(8)
+        self.gate = keras.layers.Dense(8, "softmax")
+
+    def call(self, x):
+        return self.head(x) * self.gate(x)
+
+
+class Bare(keras.Model):
+    """Has no layers."""
+
+    def call(self, x):
+        return x
+
+
+def test_of_subclassed_models_nothing_is_refused(example):
+    inputs = keras.Input((8,))
+    around = keras.Model(inputs, Bare()(inputs))
+    for model in (Gated(), Bare(), around):
+        assert evaluate(model, batched(*example, 5)).n
+
+
+def test_a_dense_layer_without_activation_gives_no_probabilities(example):
+    inputs = keras.Input((8,))
+    model = keras.Model(inputs, keras.layers.Dense(8)(inputs))
+    with pytest.raises(ValueError, match="or `from_logits` must be True"):
+        evaluate(model, batched(*example, 5), from_logits=False)
+    shares = keras.Model(inputs, keras.layers.Dense(8, "sigmoid")(inputs))
+    with pytest.raises(ValueError, match="must give probabilities.*sums from"):
+        evaluate(shares, batched(*example, 5), from_logits=False)
 
 
 def test_large_logits_neither_overflow_nor_give_an_infinite_loss():

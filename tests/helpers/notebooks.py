@@ -97,18 +97,25 @@ def executed(path):
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # The times of day.
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if not _is_of_a_library(o)]
+            cell.outputs = results_among(cell.outputs)
     notebook.metadata[HASH] = code_hash(notebook)
     return notebook
 
 
-def _is_of_a_library(output):
-    """Whether an output is what libraries say of a machine, which is no result.
+def results_among(outputs):
+    """The outputs without what libraries say of a machine, which is no result.
 
-    In notebooks TensorFlow's logger writes to the standard output.
+    In notebooks TensorFlow's logger writes lines to the standard output.
     """
-    said = output.get("text", "")
-    return output.get("name") == "stderr" or said.startswith("WARNING:tensorflow")
+    found = []
+    for one in outputs:
+        if "text" in one:
+            lines = one["text"].splitlines(keepends=True)
+            kept = [line for line in lines if not line.startswith("WARNING:tensorflow")]
+            one["text"] = "".join(kept)
+        if one.get("name") != "stderr" and one.get("text", "-").strip():
+            found.append(one)
+    return found
 
 
 def main(arguments):

@@ -61,10 +61,9 @@ def _with_weights(job):
     options = {"num_classes": job.splits.classes, "seed": job.request.seed}
     if weights is None:
         return FasterRCNN(job.spec, **options)
-    if own := own_detector(weights):
-        return FasterRCNN(job.spec, weights=own, **options)
-    if of_detector(weights):
-        return FasterRCNN(job.spec, weights=weights, **options)
+    own = own_detector(weights)
+    if own or of_detector(weights):
+        return FasterRCNN(job.spec, weights=own or weights, **options)
     return FasterRCNN(job.spec, backbone_weights=weights, **options)
 
 

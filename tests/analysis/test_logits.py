@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_resnet import analysis
+from keras_resnet.analysis.batches import checked_images
 from keras_resnet.evaluation.views import Views, predict_views
 from keras_resnet.training.distillation import with_teacher
 from tests.helpers.small_nets import data, small_net
@@ -41,6 +42,16 @@ def test_a_softmax_is_refused_and_so_is_a_dense_layer(name):
         MEASURES[name](softmax, data())
     with pytest.raises(ValueError, match="`from_logits` must be True"):
         MEASURES[name](model, data(), from_logits=False)
+
+
+def test_a_subclassed_model_is_refused_by_name():
+    class Own(keras.Model):
+        def call(self, x):
+            return keras.ops.mean(x, axis=(1, 2))
+
+    model = Own(name="mine")
+    with pytest.raises(ValueError, match="functional or sequential.*named 'mine'"):
+        checked_images(model, data()[0])
 
 
 def test_a_teacher_gives_logits():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.analysis import plots
+from keras_resnet.analysis.detector_plots import detector_curves
 
 pytest.importorskip("matplotlib")
 PNG = b"\x89PNG"
@@ -24,6 +25,14 @@ def history(rows, **changes):
         | changes
         for n in range(1, rows + 1)
     ]
+
+
+def test_average_precision_is_shown_in_percent(tmp_path, drawn):
+    row = {"step": 10, "loss": 1.0, "val_loss": 1.1, "learning_rate": 0.1}
+    rows = [row | {"val_average_precision": share} for share in (0.25, float("nan"))]
+    detector_curves(rows, tmp_path / "curves.png", title="A run")
+    [line] = drawn[0].axes[0].lines
+    np.testing.assert_array_equal(line.get_ydata(), [25.0])
 
 
 def test_curves_show_errors_in_percent_at_their_steps(tmp_path, drawn):

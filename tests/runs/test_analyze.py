@@ -5,6 +5,7 @@ import xml.etree.ElementTree
 from dataclasses import replace
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from keras_resnet.config.preprocessing import Preprocessing
 from keras_resnet.data.examples import Examples, Splits, StreamedExamples
 from keras_resnet.devices import limits
 from keras_resnet.files import read_json, write_json
+from keras_resnet.runs import analyses_of_images
 from keras_resnet.runs import analyze as analyzing
 from keras_resnet.runs.analyses import ANALYSES
 from keras_resnet.runs.analyze import analyze, analyze_and_keep
@@ -475,3 +477,17 @@ def test_progress_is_a_bar_on_a_terminal_alone(monkeypatch, capsys):
     text = terminal.read()
     terminal.close()
     assert "Analyzing [a]: lesions" in text and "1/20" in text
+
+
+def test_filters_have_the_colours_of_the_images_beside_them():
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3)(inputs))
+
+    def shown(order):
+        subject = SimpleNamespace(
+            model=model, preprocessing=SimpleNamespace(channel_order=order)
+        )
+        return analyses_of_images._filters(subject).images
+
+    np.testing.assert_array_equal(shown("bgr"), shown("rgb")[..., ::-1])
+    assert not np.array_equal(shown("bgr"), shown("rgb"))

@@ -178,8 +178,13 @@ def server_table(result):
 
 
 def landscape():
-    """A loss landscape beside the loop of loss-landscape."""
-    result = load("landscape")
+    """Loss landscapes beside the loop of loss-landscape."""
+    found = sorted(path.stem for path in RESULTS.glob("landscape*.json"))
+    return "\n".join(landscape_table(load(name)) for name in found)
+
+
+def landscape_table(result):
+    """The loss landscape of one network."""
     seconds = result["seconds"]
     rows = [
         (name, f"{seconds['point'][name]:.2f}", f"{seconds['surface'][name]:.1f}")

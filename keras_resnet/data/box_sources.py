@@ -123,7 +123,7 @@ def _examples(source, spec, bad_share):
         _annotation(index, record, seen[index], spec)
         for index, record in enumerate(records)
     ]
-    labels = {label: label for label in range(len(spec.class_names))}
+    labels = {name: label for label, name in enumerate(spec.class_names)}
     examples, skipped, problems = box_checks.checked(annotations, seen, labels)
     box_checks.check_skipped(skipped, len(records), source.what, bad_share)
     # Until here each image is its position among all.
@@ -173,7 +173,10 @@ def _annotation(index, record, seen, spec):
         file=file,
         # Of the image as it is stored, which the boxes were drawn on.
         size=size,
-        names=np.asarray(objects["label"]).tolist(),
+        names=[
+            spec.class_names[label] if 0 <= label < len(spec.class_names) else label
+            for label in np.asarray(objects["label"]).tolist()
+        ],
         boxes=boxes,
         flags=flags,
     )

@@ -21,7 +21,7 @@ from keras_resnet.training.fit import NO_DECAY, FitData
 from keras_resnet.training.optimizers import CoupledSGD
 from keras_resnet.training.schedules import learning_rate
 from keras_resnet.weights.files import read_checkpoint
-from keras_resnet.weights.keras_files import is_detector
+from keras_resnet.weights.keras_files import has_detectors_weights
 from keras_resnet.weights.sources import is_published
 
 
@@ -68,9 +68,9 @@ def _with_weights(job):
 
 
 def own_detector(weights: str | os.PathLike[str]) -> pathlib.Path | None:
-    """The ``.keras`` file of a detector at a path or in a run's folder, if that is one."""
+    """The file of a detector of ours at a path or in a run's folder, if that is one."""
     path = None if is_published(weights) else network_at(weights)
-    return path if path is not None and is_detector(path) else None
+    return path if path is not None and has_detectors_weights(path) else None
 
 
 def of_detector(weights: str | os.PathLike[str]) -> bool:

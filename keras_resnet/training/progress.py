@@ -227,7 +227,7 @@ def progress_of(
 
 
 def _named(logs: dict[str, Any]) -> list[str]:
-    """Each metric with its name, the loss first, an accuracy in percent."""
+    """Each metric with its name, the loss first, accuracies and precisions in percent."""
     return [
         _said(name, float(logs[name]))
         for name in sorted(logs, key=lambda name: (name != "loss", name))
@@ -235,7 +235,5 @@ def _named(logs: dict[str, Any]) -> list[str]:
 
 
 def _said(name: str, value: float) -> str:
-    if name.endswith("accuracy"):
-        return f"{name} {100 * value:.2f} %"
-    # The average precision of detectors is in percent.
-    return f"{name} {value:.2f} %" if "precision" in name else f"{name} {value:.4f}"
+    is_share = name.endswith("accuracy") or "precision" in name
+    return f"{name} {100 * value:.2f} %" if is_share else f"{name} {value:.4f}"

@@ -40,6 +40,17 @@ def is_detector(path: pathlib.Path) -> bool:
         return False  # It is something else, or damaged.
 
 
+def has_detectors_weights(path: pathlib.Path) -> bool:
+    """Whether a ``.keras`` or ``.weights.h5`` file holds weights of a detector of ours."""
+    if zipfile.is_zipfile(path):
+        return is_detector(path)
+    try:
+        with _hdf5(path) as stored:
+            return "features" in stored and "box_head" in stored
+    except OSError:
+        return False  # It is something else, or damaged.
+
+
 def told_by_config(path: pathlib.Path) -> tuple[str, int | None]:
     """Reads which model a ``.keras`` file holds, without building it.
 

@@ -181,11 +181,12 @@ def _read_keras_file(path, kind, network, spec, folder=None):
         # Keras reads weights with flipped bits as if nothing were wrong.
         if found := damage_of(path):
             raise ValueError(f"{path} must be a whole .keras file, and {found}.")
-        if keras_files.is_detector(path):
-            raise ValueError(
-                f"{path} holds a detector: a classifier must begin with a classifier's "
-                "weights."
-            )
+    if keras_files.has_detectors_weights(path):
+        raise ValueError(
+            f"{path} holds a detector: a classifier must begin with a classifier's "
+            "weights."
+        )
+    if kind == "keras":
         name, number = keras_files.told_by_config(path)
         called = network_called(name)
     beside, beside_spec, classes, preprocessing = keras_files.told_beside(path)

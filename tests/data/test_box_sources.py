@@ -145,6 +145,17 @@ def test_a_data_set_is_loaded_by_its_name_after_a_word(load):
         assert load_boxes("tfds:voc2007").name == "voc2007"
 
 
+def test_an_objects_class_is_named_where_something_is_wrong_with_it(load):
+    def empty(index):
+        record = voc_record(index)
+        record["objects"]["bbox"][:, 2:] = record["objects"]["bbox"][:, :2]
+        return record
+
+    load("voc2007", empty)
+    with pytest.warns(UserWarning, match="object 1, 'aeroplane'"):
+        box_sources.load("voc2007")
+
+
 def test_two_years_of_voc_are_joined(load):
     found = load("voc0712", voc_record)
     assert found.train.size + found.validation.size == 8

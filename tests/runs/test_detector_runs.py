@@ -204,25 +204,33 @@ def test_a_run_loads(finished):
 
 
 @pytest.mark.slow
-def test_what_is_for_classifiers_says_so(finished):
+def test_what_is_for_classifiers_says_so(finished, tmp_path):
     with pytest.raises(ValueError, match="holds a detector, and this is for classif"):
         analyze.analyze(finished, "responses")
     with pytest.raises(ValueError, match="holds a detector, and this is for classif"):
         report.report(finished)
-    with pytest.raises(ValueError, match="holds a detector: a classifier must begin"):
-        read(finished)
+    weights = tmp_path / "detector.weights.h5"
+    keras_resnet.load(finished).model.save_weights(weights)
+    for path in (finished, weights):
+        with pytest.raises(ValueError, match="holds a detector: a classifier must be"):
+            read(path)
 
 
 @pytest.mark.exhaustive
-def test_a_detector_begins_with_another_ones_weights(finished, tmp_path):
+@pytest.mark.parametrize("form", ["folder", "weights.h5"])
+def test_a_detector_begins_with_another_ones_weights(form, finished, tmp_path):
     folder = cells(tmp_path)
     trained = keras_resnet.load(finished).model
+    weights = finished
+    if form == "weights.h5":
+        weights = tmp_path / "detector.weights.h5"
+        trained.save_weights(weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(image_sizes, "of_files", seen_by_pillow)
         begun = keras_resnet.train(
             data=folder,
             network=small_row(),
-            weights=finished,
+            weights=weights,
             size=64,
             steps=1,
             batch_size=2,

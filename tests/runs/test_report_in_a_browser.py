@@ -156,3 +156,11 @@ def test_ten_thousand_images_of_a_hundred_classes_stay_small(tmp_path):
     text = page.read_text(encoding="utf-8")
     assert 1_000 < text.count("data:image/") < 3_200
     assert "10,000" in text and "class99" in text
+    for width in (360, 1280):
+        state = ask(page, tmp_path, STATE, width=width)
+        assert (state["complaints"], state["wide"]) == ([], [])
+        assert state["scroll"] <= width
+        assert state["broken"] == state["unnamed"] == 0 and state["moved"]
+        opened = state["opened"]
+        assert opened["open"] and opened["items"] == len(opened["pictures"]) > 0
+        assert all(pixels and named for pixels, named in opened["pictures"])

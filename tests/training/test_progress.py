@@ -55,6 +55,17 @@ def test_a_terminal_sees_one_line_per_validation(monkeypatch):
     assert re.search(r"validation: loss \d+\.\d{4}, accuracy \d+\.\d\d %", last)
 
 
+def test_shares_are_shown_in_percent():
+    """As `fit` gives them and `detection.callbacks.AveragePrecision` does: 0 to 1."""
+    logs = {"average_precision": 0.895, "accuracy": 0.5, "loss": 2.0, "recall": 0.25}
+    assert progress._named(logs) == [
+        "loss 2.0000",
+        "accuracy 50.00 %",
+        "average_precision 89.50 %",
+        "recall 0.2500",
+    ]
+
+
 def test_a_file_gets_no_line_twice(monkeypatch):
     text = written(monkeypatch, redraw=False)
     assert "\r" not in text

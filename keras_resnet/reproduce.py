@@ -49,6 +49,7 @@ def train(
     val_fraction: float | None = None,
     group: str | None = None,
     bit_depth: int | str | None = None,
+    zero_based: bool = False,
     size: int | None = None,
     augment: str | None = None,
     no_flip: bool = False,
@@ -81,9 +82,9 @@ def train(
     The run lies in ``output_dir/<recipe>_seed<seed>``, on own data in
     ``<recipe>_on_<data>_seed<seed>``, without a recipe in
     ``<network>_on_<data>_seed<seed>``: ``model.keras``, ``history.csv``,
-    ``record.json``, ``curves.png``, ``predictions.png`` and, but on PyTorch,
-    ``saved_model/1``. A run that was stopped goes on from its last checkpoint; one that
-    is finished is left as it is.
+    ``record.json``, ``curves.png``, ``predictions.png`` and, of a classifier but on
+    PyTorch, ``saved_model/1``. A run that was stopped goes on from its last checkpoint;
+    one that is finished is left as it is.
 
     Args:
         recipe: Key of `RECIPES` or `DETECTION_RECIPES`, a `Recipe` or `DetectionRecipe`,
@@ -103,6 +104,8 @@ def train(
             common, such as ``"video[0-9]+"`` in ``"cat/video07_frame012.jpg"``.
         bit_depth: Bits that values of 16-bit images take, from 8 to 16 (the default);
             ``"auto"`` for as many as the largest value of the training images does.
+        zero_based: Whether the boxes of a folder in VOC's layout are coordinates that
+            begin at 0, as of `detection.load_boxes`. For detectors.
         size: Side of the network's images in pixels, of a detector's the shorter one,
             instead of the recipe's; random scales change in proportion.
         augment: ``"none"``, ``"light"`` (crops and flips) or ``"strong"`` (wide crops,
@@ -207,7 +210,7 @@ def _train(request, held):
                 FitPhases(phases),
                 StaysThere(job, folder, held),
                 *batch_norm.replica_callbacks(hardware),
-                *building.callbacks_of(job),
+                *building.callbacks_of(job, folder),
             ],
             loggers=finishing.chosen_loggers(job, folder) if hardware.chief else (),
             snapshots=building.snapshots_of(job, network, folder),

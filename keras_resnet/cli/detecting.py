@@ -19,7 +19,7 @@ def predict(options: argparse.Namespace, detector: Any) -> int:
 
     Args:
         options: Those of ``keras-resnet predict``.
-        detector: A `runs.detector_data.Detector`.
+        detector: A `runs.detector_predict.Detector`.
 
     Returns:
         The exit code: 1 if some images can't be read, or something can't be written.
@@ -30,7 +30,6 @@ def predict(options: argparse.Namespace, detector: Any) -> int:
     from keras_resnet.runs.detector_predict import (
         check_folder,
         check_suffix,
-        detect_files,
         draw_detections,
         write_detections,
     )
@@ -43,7 +42,7 @@ def predict(options: argparse.Namespace, detector: Any) -> int:
         check_folder(options.pictures, options.overwrite)
     images = files(options.images)
     score = SCORE if options.score is None else options.score
-    answered = detect_files(detector.model, images, detector.settings, score=score)
+    answered = detector.detect(images, score=score)
     if options.output is not None:
         console = Console(stderr=True)
         answered = track(

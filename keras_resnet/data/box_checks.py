@@ -63,9 +63,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     ),
     "zero": (
         "box begins at pixel 0, though VOC counts from 1: if the program that wrote it "
-        "counts from 0, load with `zero_based=True`",
+        "counts from 0, say so by `zero_based` (--zero-based)",
         "boxes begin at pixel 0, though VOC counts from 1: if the program that wrote them "
-        "counts from 0, load with `zero_based=True`",
+        "counts from 0, say so by `zero_based` (--zero-based)",
     ),
     "unannotated": (
         "image has no XML file, and is left out",

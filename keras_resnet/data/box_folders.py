@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import pathlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -85,29 +86,23 @@ def load(
         ValueError: If too many images can't be used, no image has an object, a file
             isn't what it must be, or there is nothing to split off.
     """
-    root = local_path(path).absolute()
-    form = form_of(root)
-    if form is None:
-        raise FileNotFoundError(
-            "`data` (--data) must have boxes in VOC's layout (Annotations, JPEGImages, "
-            "perhaps ImageSets/Main) or COCO's JSON (annotations/instances_train.json and "
-            f"the images beside them). Received: {as_text(root)!r}, which has neither."
-        )
+    root, form = found_at(path)
     if form == "voc":
         root = voc.find(root)
         reads = voc.read(root, zero_based=zero_based)
         names = tuple(class_names or voc.class_names(reads))
         numbers = tuple(range(1, len(names) + 1))
     else:
-        reads, known = _read_coco(coco.find(root))
+        _check_from_one(zero_based, root)
+        reads, known = read_coco(coco.find(root))
         root = root if root.is_dir() else root.parent
         names = tuple(class_names or known)
-        numbers = _numbers(names, known)
+        numbers = numbers_of(names, known)
     _check_names(names, reads["train"].broken)
     what = as_text(root)
     splits, skipped, problems = {}, (), []
     for split, found in reads.items():
-        splits[split], bad, new = _examples(found, names, split, what, bad_share)
+        splits[split], bad, new = examples_of(found, names, split, what, bad_share)
         skipped += bad
         problems += new
     sentences = box_checks.in_sentences(problems)
@@ -119,7 +114,7 @@ def load(
         name=name_of(root),
         skipped=skipped,
         problems=sentences,
-        root=_root(root, splits),
+        root=root_of(root, splits),
     )
     if found.validation is not None:
         _check_no_share(val_fraction, group, what)
@@ -129,6 +124,28 @@ def load(
         found = replace(found, train=train, validation=held)
     _check_objects(found)
     return with_fingerprint(found)
+
+
+def found_at(path: str | os.PathLike[str]) -> tuple[pathlib.Path, str]:
+    """A folder or a JSON file with boxes, and their form."""
+    root = local_path(path).absolute()
+    form = form_of(root)
+    if form is None:
+        raise FileNotFoundError(
+            "`data` (--data) must have boxes in VOC's layout (Annotations, JPEGImages, "
+            "perhaps ImageSets/Main) or COCO's JSON (annotations/instances_train.json and "
+            f"the images beside them). Received: {as_text(root)!r}, which has neither."
+        )
+    return root, form
+
+
+def _check_from_one(zero_based, root):
+    """Raises where boxes of COCO's form are said to begin at 0: they always do."""
+    if zero_based:
+        raise ValueError(
+            "`zero_based` (--zero-based) is of VOC's layout: boxes of COCO's JSON always "
+            f"begin at 0. Leave it out. Received: {as_text(root)!r}."
+        )
 
 
 def _check_no_share(val_fraction, group, what):
@@ -142,9 +159,11 @@ def _check_no_share(val_fraction, group, what):
             )
 
 
-def _read_coco(files):
-    """The annotations of COCO's files, and the training file's categories by name."""
-    if "train" not in files:
+def read_coco(
+    files: Mapping[str, pathlib.Path], to_train: bool = True
+) -> tuple[dict[str, voc.Read], dict[str, Any]]:
+    """The annotations of COCO's files, and the first file's categories by name."""
+    if to_train and "train" not in files:
         raise FileNotFoundError(
             "There must be a JSON file of images to train on, such as "
             f"instances_train.json. Received: {[as_text(f.name) for f in files.values()]}."
@@ -154,10 +173,10 @@ def _read_coco(files):
         values = coco.read(file)
         known[split] = coco.categories_of(values, file)
         reads[split] = voc.Read(coco.annotations(values, file))
-    return reads, known["train"]
+    return reads, known.get("train", next(iter(known.values())))
 
 
-def _numbers(names, known):
+def numbers_of(names: Sequence[str], known: Mapping[str, Any]) -> tuple[int, ...]:
     """COCO's numbers of classes; 1, 2, … where the file numbers by text."""
     strangers = [name for name in names if name not in known]
     if strangers:
@@ -171,7 +190,9 @@ def _numbers(names, known):
     return tuple(range(1, 1 + len(names)))
 
 
-def _examples(read, names, split, what, bad_share):
+def examples_of(
+    read: voc.Read, names: Sequence[str], split: str, what: str, bad_share: float
+) -> tuple[BoxedExamples, tuple[str, ...], list[box_checks.Problem]]:
     """Examples of the annotations of a split, the images left out, and the problems."""
     annotations = read.annotations
     of_split = f"the {split} images of {what}"
@@ -214,7 +235,7 @@ def split_off(
     return left, held
 
 
-def _root(root, splits):
+def root_of(root: pathlib.Path, splits: Mapping[str, BoxedExamples]) -> pathlib.Path:
     """The folder that all images lie in: COCO's may lie beside the one of the files."""
     folders = {
         os.path.dirname(path)

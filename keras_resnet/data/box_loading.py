@@ -33,7 +33,7 @@ def load_boxes(
     Args:
         path: The folder, a JSON file whose images are all to train on, or ``"tfds:"`` and
             the name of a data set of TensorFlow Datasets: ``"tfds:voc2007"``,
-            ``"tfds:voc0712"`` or ``"tfds:coco2017"``.
+            ``"tfds:voc0712"``, ``"tfds:voc07test12"`` or ``"tfds:coco2017"``.
         class_names: The classes to train on, in the order of their labels. Defaults to all
             of the training images' objects in alphabetical order (VOC), or to the training
             file's categories in the order of their numbers (COCO).

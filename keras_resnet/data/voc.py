@@ -58,20 +58,23 @@ def find(root: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def read(root: pathlib.Path, *, zero_based: bool = False) -> dict[str, Read]:
+def read(
+    root: pathlib.Path, *, zero_based: bool = False, to_train: bool = True
+) -> dict[str, Read]:
     """Reads all annotations of a folder that `find` gave.
 
     Args:
         root: The folder.
         zero_based: Whether corners are coordinates that begin at 0 and are taken as they
             are; VOC's own are numbers of pixels from 1 (see `boxes`).
+        to_train: Whether there must be images to train on.
 
     Returns:
         A `Read` for each of ``"train"``, ``"validation"`` and ``"test"`` that there is. An
         image of ``trainval.txt`` belongs to the training images if no other list has it.
 
     Raises:
-        FileNotFoundError: If no image is listed to be trained on.
+        FileNotFoundError: If no image is listed, or none to be trained on.
     """
     if not (root / ANNOTATIONS).is_dir():
         places = {
@@ -81,10 +84,11 @@ def read(root: pathlib.Path, *, zero_based: bool = False) -> dict[str, Read]:
         }
     else:
         places = _in_lists(root)
-    if not places.get("train"):
+    if not (places.get("train") or (not to_train and any(places.values()))):
         raise FileNotFoundError(
-            f"{as_text(root)} must have images to train on: names in {LISTS}/Main/train.txt"
-            f" (or trainval.txt), or XML files in {ANNOTATIONS}. Received: none."
+            f"{as_text(root)} must have images{' to train on' * to_train}: names in "
+            f"{LISTS}/Main/train.txt (or trainval.txt), or XML files in {ANNOTATIONS}. "
+            "Received: none."
         )
     return {
         split: _read_all(pairs, zero_based) for split, pairs in places.items() if pairs

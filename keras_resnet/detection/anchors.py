@@ -28,6 +28,13 @@ def cell_anchors(row: Anchors, level: int) -> np.ndarray:
     return (np.round(corners) if row.rounded else corners).astype("float32")
 
 
+def fit_somewhere(row: Anchors, height: int, width: int) -> bool:
+    """Whether some anchor is no larger than an image of this size."""
+    corners = np.concatenate([cell_anchors(row, i) for i in range(len(row.sizes))])
+    sides = corners[:, 2:] - corners[:, :2]
+    return bool((sides <= (width, height)).all(-1).any())
+
+
 def grid(
     row: Anchors, level: int, cells: Sequence[Any], strides: Sequence[Any]
 ) -> Tensor:

@@ -36,6 +36,16 @@ BOXES = (
     "`boxes` must be finite, with `x1 <= x2` and `y1 <= y2`, in pixels. Widths and heights "
     "are not what comes third and fourth. Received one of x1, y1, x2, y2 = {}."
 )
+NUMBERS = "`classes` must be finite. Received one of {}."
+FRACTIONS = (
+    "`boxes` must be in pixels. Received some that are all from 0 to 1, as fractions of "
+    "the image's sides are, such as {}."
+)
+SHAPES = (
+    "`image_shapes` must be heights and widths of at least 1 and at most the batch's, "
+    "{height} and {width}: those of the images as they lie in the batch, without the "
+    "padding. Received one of {{}}."
+)
 PIXELS = "`images` must be finite. Received some that hold {}."
 
 
@@ -129,20 +139,37 @@ def check_shapes(batch: Mapping[str, Any]) -> None:
                 )
             )
         parts |= {name: boxes[name] for name in ("boxes", "classes")}
+    lengths: dict[str, dict[Any, str]] = {"batch": {}, "n": {}}
     for name, value in parts.items():
         if value is None:
             continue
-        found, wanted = _axes(value), AXES[name]
+        found, wanted = _axes(name, value), AXES[name]
         last = (found or [None])[-1]
         if len(found) != len(wanted) or last not in LAST.get(name, (last,)):
             raise ValueError(
                 f"`{name}` must have the shape ({', '.join(wanted)}). Received: {found}."
             )
+        for axis, length in zip(wanted, found, strict=True):
+            if axis in lengths and length is not None:
+                lengths[axis].setdefault(length, name)
+    for axis, named in lengths.items():
+        if len(named) > 1:
+            said = " and ".join(
+                f"{length} of `{name}`" for length, name in named.items()
+            )
+            raise ValueError(
+                f"All parts of a batch must have the same `{axis}`. Received: {said}."
+            )
 
 
-def _axes(value):
+def _axes(name, value):
     """The lengths of a tensor's axes, ``()`` where TensorFlow doesn't know how many."""
-    shape = value.shape
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        raise ValueError(
+            f"`{name}` must be an array or a tensor. Received: a {type(value).__name__}. "
+            "Fill rows that have fewer boxes than others up with -1."
+        )
     return () if getattr(shape, "rank", 0) is None else tuple(shape)
 
 
@@ -179,12 +206,23 @@ def check_arrays(batch: Mapping[str, Any], classes: int) -> None:
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise ValueError(PIXELS.format(images[~np.isfinite(images)][0]))
     labels = keras.ops.convert_to_numpy(batch["bounding_boxes"]["classes"])
+    if not np.isfinite(labels).all():
+        raise ValueError(NUMBERS.format(labels[~np.isfinite(labels)][0]))
     if (labels >= classes).any():
         raise ValueError(CLASSES.format(classes=classes).format(labels.max()))
     boxes = keras.ops.convert_to_numpy(batch["bounding_boxes"]["boxes"])
     right = np.isfinite(boxes).all(-1) & (boxes[..., :2] <= boxes[..., 2:]).all(-1)
     if not (right | (labels < 0)).all():
         raise ValueError(BOXES.format(boxes[~right & (labels >= 0)][0].tolist()))
+    real = boxes[labels >= 0]
+    if real.size and (real >= 0).all() and (real <= 1).all():
+        raise ValueError(FRACTIONS.format(real[0].tolist()))
+    if batch.get("image_shapes") is not None:
+        shapes = keras.ops.convert_to_numpy(batch["image_shapes"])
+        height, width = sides = images.shape[1:3]
+        if (wrong := ~((shapes >= 1) & (shapes <= sides)).all(-1)).any():
+            said = SHAPES.format(height=height, width=width)
+            raise ValueError(said.format(shapes[wrong][0].tolist()))
 
 
 def _checked_batch(tf, batch, classes):
@@ -206,11 +244,22 @@ def _checked_batch(tf, batch, classes):
     right = tf.reduce_all(tf.math.is_finite(corners), -1)
     right &= tf.reduce_all(corners[..., :2] <= corners[..., 2:], -1)
     wrong = tf.boolean_mask(corners, ~right & (labels >= 0))
+    real = tf.boolean_mask(corners, labels >= 0)
+    fractions = tf.reduce_all((real >= 0) & (real <= 1))
     checks = [
+        _nothing(tf, labels[~tf.math.is_finite(labels)], NUMBERS),
         _nothing(tf, labels[labels >= classes], CLASSES.format(classes=classes)),
         _nothing(tf, wrong, BOXES),
+        _nothing(tf, real[: tf.cast(fractions, tf.int32)], FRACTIONS),
     ]
     images = batch["images"]
+    if batch.get("image_shapes") is not None:
+        shapes = tf.cast(batch["image_shapes"], tf.float32)
+        sides = tf.shape(images)[1:3]
+        inside = (shapes >= 1) & (shapes <= tf.cast(sides, tf.float32))
+        wrong = tf.boolean_mask(shapes, ~tf.reduce_all(inside, -1))
+        said = SHAPES.format(height="its height", width="its width")
+        checks.append(_nothing(tf, wrong, said))
     if images.dtype.is_floating:
         checks.append(_nothing(tf, images[~tf.math.is_finite(images)], PIXELS))
     with tf.control_dependencies(checks):

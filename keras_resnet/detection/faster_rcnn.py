@@ -179,7 +179,7 @@ class FasterRCNN(CheckedModel):
             ops.concatenate(seen["objectness"], 1),
             ops.concatenate(seen["offsets"], 1),
             truth,
-            usable=proposals.inside(self.spec.anchors, grid, shapes),
+            usable=proposals.inside(self.spec.anchors, grid, shapes, batch["images"]),
             seed=draws,
         )
         drawn = detections.draw_proposals(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -173,9 +174,14 @@ def detect_files(
     Raises:
         ValueError: If ``score`` isn't between 0 and 1.
     """
+    check_score(score)
+    return _answers(detector, images, settings, score, batch_size)
+
+
+def check_score(score: float) -> None:
+    """Raises `ValueError` if it isn't between 0 and 1."""
     if not 0 <= score <= 1:
         raise ValueError(f"`score` must be from 0 to 1. Received: score={score!r}.")
-    return _answers(detector, images, settings, score, batch_size)
 
 
 def _answers(detector, images, settings, score, batch_size):
@@ -186,7 +192,9 @@ def _answers(detector, images, settings, score, batch_size):
         good = {i: one for i, one in contents.items() if i not in bad}
         sizes = _sizes(good)
         for index in good.keys() - sizes.keys():
-            bad[index] = _not_decoded(chunk[index], good.pop(index))
+            contents = good.pop(index)
+            reason = reason_of(partial(tensorflow().constant, contents), 3)
+            bad[index] = not_decoded(chunk[index], reason)
         found = {}
         if good:
             nothing = {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, int)}
@@ -228,9 +236,9 @@ def _sizes(contents):
     return {keys[place]: one.upright for place, one in seen.items()}
 
 
-def _not_decoded(image, contents):
+def not_decoded(image: Image, reason: object) -> ValueError:
+    """The error of an image that can't be decoded."""
     name = "The image" if isinstance(image, bytes) else as_text(os.fspath(image))
-    reason = reason_of(lambda: tensorflow().constant(contents), 3)
     return ValueError(f"{name} must be a {NAMES} image. Decoding it failed: {reason}")
 
 

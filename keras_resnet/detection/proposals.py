@@ -1,5 +1,6 @@
 """From what the region proposal network puts out to proposals, and its loss."""
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ from keras import ops
 
 from keras_resnet.config.detector import Anchors, Proposals
 from keras_resnet.detection import losses, matching
+from keras_resnet.detection.anchors import fit_somewhere
 from keras_resnet.detection.boxes import (
     Tensor,
     clip,
@@ -124,15 +126,29 @@ def proposal_losses(
     )
 
 
-def inside(row: Anchors, anchors: Tensor, shapes: Tensor) -> Tensor | None:
+def inside(
+    row: Anchors, anchors: Tensor, shapes: Tensor, images: Tensor
+) -> Tensor | None:
     """Which anchors don't cross the borders of their images, ``(batch, n)``, or `None`.
 
     Args:
         row: The `Anchors` of a detector, which say whether that matters.
         anchors: ``(n, 4)``.
         shapes: Height and width of each image, ``(batch, 2)``.
+        images: The batch, ``(batch, height, width, channels)``. A warning says so where
+            no anchor can lie in any of them, and nothing is learnt.
     """
     if not row.inside_only:
         return None
+    height, width = images.shape[1:3]
+    if None not in (height, width) and not fit_somewhere(row, height, width):
+        warnings.warn(
+            "No anchor lies within images of this size, and anchors that cross the border "
+            "aren't trained on (`inside_only`): the region proposal network learns "
+            f"nothing. Received: images of {height}x{width} pixels, anchors of "
+            f"{min(map(min, row.sizes)):g} pixels and more. Give larger images, or a row "
+            "with smaller anchors.",
+            stacklevel=2,
+        )
     whole = ops.broadcast_to(anchors[None], (ops.shape(shapes)[0], *ops.shape(anchors)))
     return ops.all(clip(whole, shapes) == whole, axis=-1)

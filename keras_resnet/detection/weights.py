@@ -139,7 +139,11 @@ def _published(weights, name):
         tags = ", ".join(f"torchvision:{entry}" for entry in entries)
         refuse(weights, name, f"There are {tags}.")
     path, _ = download(entries[tag].url)
-    return path, tuple(entries[tag].meta["categories"][1:])  # Without the background.
+    names = entries[tag].meta["categories"]
+    # COCO's numbers that no class has are "N/A", and names must differ. The first is the
+    # background's.
+    apart = (f"N/A {n}" if name == "N/A" else name for n, name in enumerate(names))
+    return path, tuple(apart)[1:]
 
 
 def load_state_dict(

@@ -234,7 +234,7 @@ def validation_batches(job: Job) -> tuple[Any, int]:
     return distribute.placed(batches, job.hardware), count
 
 
-def callbacks_of(job: Job) -> list[keras.callbacks.Callback]:
+def callbacks_of(job: Job, folder: pathlib.Path) -> list[keras.callbacks.Callback]:
     """None: `fit` measures all that the record of a classifier needs."""
     return []
 

@@ -12,7 +12,7 @@ from keras_resnet.config.detection_recipe import DetectionRecipe
 from keras_resnet.data import box_pipelines
 from keras_resnet.data.boxes import BoxedExamples
 from keras_resnet.detection import FasterRCNN
-from keras_resnet.detection.callbacks import AveragePrecision
+from keras_resnet.detection.callbacks import AveragePrecision, DetectionPictures
 from keras_resnet.devices.host import Dataset
 from keras_resnet.devices.precision import be_deterministic
 from keras_resnet.runs.detector_job import DetectorJob
@@ -83,10 +83,16 @@ def of_detector(weights: str | os.PathLike[str]) -> bool:
     return any(name.startswith("roi_heads.") for name in read_checkpoint(path))
 
 
-def callbacks_of(job: DetectorJob) -> list[keras.callbacks.Callback]:
-    """What acts at the end of each validation."""
-    splits = job.splits
-    return [AveragePrecision(splits.validation, job.recipe.batches, splits.class_names)]
+def callbacks_of(
+    job: DetectorJob, folder: pathlib.Path
+) -> list[keras.callbacks.Callback]:
+    """What measures and draws validation images as often as `fit` validates."""
+    about = (job.splits.validation, job.recipe.batches, job.splits.class_names)
+    every = job.recipe.validate_every
+    return [
+        AveragePrecision(*about),
+        DetectionPictures(*about, folder / "pictures", updates=every),
+    ]
 
 
 def stages(recipe: DetectionRecipe, done: int = 0) -> list[tuple[int, int, int | None]]:

@@ -152,12 +152,12 @@ def load_data(request: TrainRequest, recipe: DetectionRecipe | None) -> BoxedSpl
             "has no boxes."
         )
     if name in BOX_DATASETS:
-        for option in ("val_fraction", "group"):
-            if getattr(request, option) is not None:
+        for option in ("val_fraction", "group", "zero_based"):
+            if getattr(request, option):
                 raise ValueError(
-                    f"`{option}` (--{option.replace('_', '-')}) splits a folder of images; "
-                    "of a data set, the split is fixed. Leave it out. Received: "
-                    f"{option}={getattr(request, option)!r}, data={name!r}."
+                    f"`{option}` (--{option.replace('_', '-')}) is for a folder of images; "
+                    "the splits and boxes of a data set are its own. Leave it out. "
+                    f"Received: {option}={getattr(request, option)!r}, data={name!r}."
                 )
         return box_sources.load(name, data_dir=request.data_dir)
     if not os.path.exists(name):
@@ -167,7 +167,10 @@ def load_data(request: TrainRequest, recipe: DetectionRecipe | None) -> BoxedSpl
             f"{name}."
         )
     return box_folders.load(
-        name, val_fraction=request.val_fraction, group=request.group
+        name,
+        val_fraction=request.val_fraction,
+        group=request.group,
+        zero_based=request.zero_based,
     )
 
 

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_resnet.config.box_batches import BoxBatches
+from keras_resnet.config.class_names import check_class_names
 from keras_resnet.config.detectors import DETECTORS
 from keras_resnet.config.values import to_values
 from keras_resnet.data import sources
@@ -167,11 +168,16 @@ def name_classes(found: Found, classes: Sequence[str] | None) -> tuple[str, ...]
     Args:
         found: The detector, which keeps the names.
         classes: As many names as it has classes, or `None`.
+
+    Raises:
+        ValueError: If they aren't names, each once.
     """
     model = found.model
     names = classes or model.class_names or map(str, range(model.num_classes))
-    model.class_names = tuple(names)
-    return model.class_names
+    names = tuple(names)
+    check_class_names(names)
+    model.class_names = names
+    return names
 
 
 def difference(found: Found) -> tuple[float, float] | None:

@@ -20,7 +20,11 @@ from keras_resnet.data.boxes import BoxedExamples
 from keras_resnet.detection import FasterRCNN, heads, measure_detections
 from keras_resnet.detection.faster_rcnn import LOSSES
 from keras_resnet.detection.inference import detections_in
-from keras_resnet.detection.pictures import draw_detections_and_truth, held
+from keras_resnet.detection.pictures import (
+    draw_detections_and_truth,
+    draw_worst,
+    held,
+)
 from keras_resnet.devices import distribute
 from keras_resnet.files import replace_file
 from keras_resnet.models import saved
@@ -206,7 +210,7 @@ def draw(
     found: Mapping[str, list[dict[str, np.ndarray]]],
     folder: pathlib.Path,
 ) -> None:
-    """Draws ``curves.png`` and ``predictions.png``; warns of one that fails.
+    """Draws ``curves.png``, ``predictions.png`` and the misses; warns of one that fails.
 
     Args:
         job: What was trained.
@@ -227,6 +231,9 @@ def draw(
             path,
             title=f"{job.spec.name} on {split} images of {job.splits.name}: what is there, "
             "and what was detected with a score of 0.5 or more",
+        ),
+        "misses.png": lambda path: draw_worst(
+            examples, found[split], job.splits.class_names, path.parent
         ),
     }
     for name, picture in pictures.items():

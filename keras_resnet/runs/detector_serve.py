@@ -61,9 +61,19 @@ def servable(path: str | os.PathLike[str]) -> DetectorServable:
         warn_of_unused_card()
         detect = detect_by(by_keras(found.model), found.batches)
         return DetectorServable(detect, decoder(), found.classes)
-    text = (_beside(folder, format) / "labels.txt").read_text(encoding="utf-8")
-    names = tuple(text.removesuffix("\n").split("\n"))
+    names = names_beside(folder, format)
     return DetectorServable(exported(folder, format), decoder(), names)
+
+
+def names_beside(folder: pathlib.Path, format: str) -> tuple[str, ...]:
+    """The names of the classes of a detector's export.
+
+    Args:
+        folder: As of `exported`.
+        format: As of `exported`.
+    """
+    text = (_beside(folder, format) / "labels.txt").read_text(encoding="utf-8")
+    return tuple(text.removesuffix("\n").split("\n"))
 
 
 def _beside(folder, format):

@@ -17,8 +17,9 @@ from keras_resnet.devices.find import warn_of_unused_card
 from keras_resnet.export.load import find_exported, load_exported
 from keras_resnet.files import local_path
 from keras_resnet.runs.answers import Answer
-from keras_resnet.runs.detector_data import Detector, as_predictor
+from keras_resnet.runs.detector_predict import Detector, of_export, of_run
 from keras_resnet.runs.detector_run import DetectorRun
+from keras_resnet.runs.detector_serve import serves_detector
 from keras_resnet.runs.load import BATCH, load
 from keras_resnet.runs.ranking import check_top, ranked
 
@@ -62,7 +63,7 @@ def load_classifier(path: str | os.PathLike[str]) -> Classifier:
 
 
 def load_predictor(path: str | os.PathLike[str]) -> Classifier | Detector:
-    """Loads what `load_classifier` does, or the run of a detector."""
+    """Loads what `load_classifier` does, or a detector's run or export."""
     try:
         find_exported(path)
     except FileNotFoundError:
@@ -74,8 +75,10 @@ def load_predictor(path: str | os.PathLike[str]) -> Classifier | Detector:
             ) from error
         warn_of_unused_card()
         if isinstance(run, DetectorRun):
-            return as_predictor(run)
+            return of_run(run)
         return Classifier(run.scores, run.classes, run.preprocessing)
+    if serves_detector(path):
+        return of_export(path)
     exported = load_exported(path)
     try:
         preprocessing = Preprocessing.from_json(exported.preprocessing)

@@ -154,6 +154,13 @@ class TrainRequest:
         type=lambda text: int(text) if text.isdecimal() else text,
         metavar="BITS|auto",
     )
+    zero_based: bool = option(
+        False,
+        "boxes in VOC's layout count pixels from 0, where VOC counts from 1",
+        group="own images",
+        changes=True,
+        action="store_true",
+    )
     size: int | None = option(
         None,
         "side of the network's images in pixels, of a detector's the shorter side, instead "
@@ -447,6 +454,14 @@ class TrainRequest:
                 "`bit_depth` (--bit-depth) is of a folder of images; those of a data set "
                 "have 8 bits. Leave it out, or give a folder as `data` (--data). Received: "
                 f"bit_depth={self.bit_depth!r}, data={self.data!r}."
+            )
+
+    def check_zero_based(self) -> None:
+        """Raises `ValueError` if it is asked of images without boxes."""
+        if self.zero_based:
+            raise ValueError(
+                "`zero_based` (--zero-based) is of boxes, which a classifier doesn't have. "
+                "Leave it out, or name a detector as `network` (--network)."
             )
 
     def _check(self, option: Any) -> None:

@@ -65,6 +65,7 @@ def settle(request: TrainRequest, hardware: Devices) -> Job:
         request = replace(request, data=row.dataset)
     request.check_val_fraction()
     request.check_bit_depth()
+    request.check_zero_based()
     return decide(request, row, load_data(request, row), hardware)
 
 

@@ -32,6 +32,7 @@ def test_rows_are_as_their_sources():
         "fasterrcnn_resnet101_c4_voc2012": (73.8, "area"),
         "fasterrcnn_resnet101_c4_voc2007": (76.2, "area"),
         "fasterrcnn_resnet101_c4_coco": (27.2, "coco"),
+        "fasterrcnn_resnet101_c4_context_coco": (30.0, "coco"),
         "fasterrcnn_resnet50_c4_detectron2_voc": (80.3, "area"),
         "fasterrcnn_resnet50_fpn_coco": (37.0, "coco"),
         "fasterrcnn_resnet50_fpn_v2_coco": (46.7, "coco"),

@@ -201,16 +201,30 @@ WRONG = {
     "boxes not numbers": "must be finite, with `x1 <= x2`",
     "boxes infinite": "must be finite, with `x1 <= x2`",
     "pixels": "`images` must be finite",
+    "a class not a number": "`classes` must be finite",
+    "boxes as fractions": "`boxes` must be in pixels",
+    "image_shapes swapped": "`image_shapes` must be heights and widths of at least 1",
+    "image_shapes zero": "`image_shapes` must be heights and widths of at least 1",
 }
 
 
 def wrong(damage):
     """A batch that is refused."""
-    if damage != "pixels":
-        return damaged(damage)
     batch = small_batch()
-    batch["images"] = batch["images"].astype("float32")
-    batch["images"][1, 2, 3] = np.nan
+    truth = batch["bounding_boxes"]
+    if damage == "pixels":
+        batch["images"] = batch["images"].astype("float32")
+        batch["images"][1, 2, 3] = np.nan
+    elif damage == "a class not a number":
+        truth["classes"][0, 0] = np.nan
+    elif damage == "boxes as fractions":
+        truth["boxes"] = np.where(truth["boxes"] > 0, truth["boxes"] / 96, -1)
+    elif damage == "image_shapes swapped":
+        batch["image_shapes"] = batch["image_shapes"][:, ::-1]
+    elif damage == "image_shapes zero":
+        batch["image_shapes"][1] = 0
+    else:
+        return damaged(damage)
     return batch
 
 
@@ -287,6 +301,22 @@ def test_other_axes_are_refused(name, shape):
     part[name] = np.zeros(shape, "float32")
     with pytest.raises(ValueError, match=f"`{name}` must have the shape .* Received"):
         check_shapes(batch)
+
+
+@pytest.mark.parametrize(("name", "axis"), [("classes", "n"), ("boxes", "batch")])
+def test_parts_of_other_lengths_are_refused(name, axis):
+    batch = small_batch()
+    truth = batch["bounding_boxes"]
+    truth[name] = truth[name][:, :2] if axis == "n" else truth[name][:1]
+    with pytest.raises(ValueError, match=f"have the same `{axis}`.*of `{name}`"):
+        check_shapes(batch)
+
+
+def test_lists_are_refused(detector):
+    batch = small_batch()
+    batch["bounding_boxes"]["boxes"] = batch["bounding_boxes"]["boxes"].tolist()
+    with pytest.raises(ValueError, match="`boxes` must be an array or a tensor.*list"):
+        detector.fit(batch)
 
 
 def test_a_batch_is_a_dict_of_dicts():

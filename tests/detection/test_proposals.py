@@ -1,10 +1,14 @@
 """What the region proposal network proposes."""
 
+import warnings
+
 import keras
 import numpy as np
+import pytest
 
 from keras_resnet.config.detector import Proposals
-from keras_resnet.detection.proposals import propose
+from keras_resnet.config.detectors import DETECTORS
+from keras_resnet.detection.proposals import inside, propose
 
 
 def test_boxes_outside_of_the_image_take_no_place():
@@ -24,3 +28,15 @@ def test_boxes_outside_of_the_image_take_no_place():
     )
     assert valid.tolist() == [[True, False]]
     np.testing.assert_allclose(found[0, 0], [2, 0, 8, 8])
+
+
+def test_a_warning_tells_where_no_anchor_lies_within_the_images():
+    row = DETECTORS["fasterrcnn_resnet101_c4"].anchors
+    assert row.inside_only
+    anchors, shapes = np.zeros((1, 4), "float32"), np.ones((1, 2), "float32")
+    with pytest.warns(UserWarning, match="learns nothing.* images of 80x107 pixels"):
+        inside(row, anchors, shapes, np.zeros((1, 80, 107, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        inside(row, anchors, shapes, np.zeros((1, 200, 300, 3)))
+        inside(row, anchors, shapes, keras.Input((None, None, 3)))

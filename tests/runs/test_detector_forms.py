@@ -6,6 +6,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from keras_resnet.__main__ import main
 from keras_resnet.config.detectors import DETECTORS
@@ -17,6 +18,7 @@ from keras_resnet.runs.convert import convert
 from keras_resnet.runs.detector_load import is_detector
 from keras_resnet.runs.export import export
 from keras_resnet.runs.load import load
+from keras_resnet.runs.predict import load_predictor
 from keras_resnet.weights.files import read_checkpoint, write_state_dict
 from tests.helpers.photos import scene
 from tests.helpers.reference import with_random_weights
@@ -148,6 +150,18 @@ def test_a_folder_is_exported_and_served(folder, form, tmp_path):
     np.testing.assert_array_equal(answers[0]["names"], answers[1]["names"])
     assert answers[0]["count"][0] > 0
     np.testing.assert_allclose(answers[0]["boxes"], answers[1]["boxes"], atol=1e-2)
+    Image.fromarray(image).save(tmp_path / "photo.png")
+    (tmp_path / "none.png").write_text("no image")
+    files = [tmp_path / "photo.png", tmp_path / "none.png"]
+    detector = load_predictor(tmp_path / "out")
+    assert detector.classes == ("cell", "Käfer")
+    (_, found), (_, error) = detector.detect(files, score=0.01)
+    count = (answers[1]["scores"][0] >= 0.01).sum()
+    assert len(found["boxes"]) == count > 0
+    np.testing.assert_array_equal(found["boxes"], answers[1]["boxes"][0][:count])
+    assert "none.png must be a JPEG" in str(error)
+    with pytest.raises(ValueError, match="`score` must be from 0 to 1"):
+        detector.detect(files, score=2)
 
 
 def test_forms_that_there_are_not_are_said():

@@ -27,6 +27,7 @@ from tests.helpers.small_detectors import small_row
 DETECTOR = "fasterrcnn_resnet18_fpn"
 SETTINGS = ("record.json", "settings.json", "history.csv")
 FILES = {*SETTINGS, "model.keras", "curves.png", "predictions.png", "images.csv"}
+FILES |= {"misses.txt", "pictures"}  # And misses.png, where there is one.
 
 
 def cells(root, validation="45"):
@@ -173,6 +174,10 @@ def finished(tmp_path_factory):
 @pytest.mark.slow
 def test_a_run_leaves_what_others_leave(finished):
     assert {path.name for path in finished.iterdir()} >= FILES
+    updates = [int(row["step"]) for row in read_history(finished / "history.csv")]
+    pictures = sorted(path.name for path in (finished / "pictures").iterdir())
+    assert pictures == [f"update_{update:06}.png" for update in updates]
+    assert "images." in (finished / "misses.txt").read_text()
     record = json.loads((finished / "record.json").read_text())
     assert record["network"] == "small" and record["classes"] == ["red", "white"]
     assert record["dataset"]["splits"] == {"train": 4, "validation": 2}

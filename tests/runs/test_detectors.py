@@ -109,8 +109,47 @@ def test_other_images_may_have_other_classes_in_another_order(run, tmp_path):
     ):
         evaluate.evaluate(run, data=other, split="test")
     strange = voc_folder(tmp_path / "strange", {"x": objects[::2]})
-    with pytest.raises(ValueError, match="must have a class of the run's"):
+    with pytest.raises(ValueError, match="must have an object of the run's classes"):
         evaluate.evaluate(run, data=strange)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize(
+    "lists", [None, {"test": ["x"]}, {"train": ["y"], "test": ["x"]}]
+)
+def test_a_folder_to_measure_on_needs_nothing_to_train_on(
+    lists, trained, run, tmp_path
+):
+    """Its training images lack a class; there is one image in all, or in the test."""
+    images = {"x": [("white", 5, 7, 20, 30)]}
+    if lists and "train" in lists:
+        images["y"] = [("red", 41, 1, 50, 9)]
+    other = voc_folder(tmp_path / "other", images, lists)
+    for name in images:
+        write_image(
+            other / f"JPEGImages/{name}.png", photograph(40, 60, [(4, 6, 20, 30)])
+        )
+    run.record["overrides"] |= {"val_fraction": 0.1, "group": r"video\d"}
+    if not trained:
+        del run.record["dataset"], run.record["overrides"]  # As of converted ones.
+    result = evaluate.evaluate(run, data=other)
+    assert result["split"] == ("test" if lists else "all")
+    assert (result["n"], result["objects"]) == (1, 1)
+    assert result["by_class"][1]["average_precision"] == 100
+
+
+def test_a_converted_detector_is_measured_on_data_that_is_given(run):
+    del run.record["dataset"], run.record["overrides"]
+    with pytest.raises(ValueError, match="`data` .* must be given: a converted"):
+        evaluate.evaluate(run)
+
+
+def test_boxes_that_begin_at_zero_do_so_when_they_are_measured(run, tmp_path):
+    other = voc_folder(tmp_path / "other", {"x": [("white", 4, 6, 20, 30)]})
+    write_image(other / "JPEGImages/x.png", photograph(40, 60, [(4, 6, 20, 30)]))
+    run.record["overrides"]["zero_based"] = True
+    *_, examples = detector_data.examples_of(run, other, None, None)
+    assert examples.objects.boxes.tolist() == [[4, 6, 20, 30]]
 
 
 def test_what_does_not_go_with_a_detector_is_refused(run, cells, capsys):

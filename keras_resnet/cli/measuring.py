@@ -65,7 +65,13 @@ def add_protocol(sub: argparse.ArgumentParser) -> None:
         "--resize",
         type=scales,
         metavar="N,N",
-        help="lengths in pixels of the shorter side (as in training)",
+        help="lengths in pixels of the shorter side (as in training); of a detector each "
+        "region is seen at the two that fit its size",
+    )
+    group.add_argument(
+        "--refine",
+        action="store_true",
+        help="let a detector look at what it found once more, and overlapping boxes vote",
     )
     group.add_argument(
         "--crop",
@@ -104,6 +110,16 @@ def scales(text: str) -> tuple[int, ...]:
 
 def evaluate(options: argparse.Namespace) -> None:
     """``keras-resnet evaluate``: measures runs and prints their errors."""
+    from keras_resnet.runs.detector_load import is_detector
+
+    if all(map(is_detector, options.runs)):
+        _evaluate_detectors(options)
+        return
+    if options.refine:
+        raise ValueError(
+            "`--refine` is of detectors, and not all runs are. Leave it out. Received: "
+            f"{', '.join(options.runs)}."
+        )
     protocol = protocol_of(options)
     if len(options.runs) == 1:
         _evaluate_one(options, protocol)
@@ -137,11 +153,6 @@ def _evaluate_one(options, protocol):
 
     with progress(f"Measuring {options.runs[0]}") as seen:
         result = evaluate(options.runs[0], seen=seen, **_data(options, protocol))
-    if "by_class" in result:
-        from keras_resnet.runs.detector_evaluate import as_table
-
-        print(f"{result['data']} {result['split']}: {as_table(result)}")
-        return
     # Of five classes and fewer there is no top-5 error.
     top5 = result["top5_error"]
     said = "" if top5 is None else f"top-5 error {top5:.2f} %, "
@@ -154,6 +165,21 @@ def _evaluate_one(options, protocol):
         f"top-1 error in 95 % of resamples: {low:.2f} to {high:.2f} %; "
         f"calibration error {100 * result['ece']:.2f} %"
     )
+
+
+def _evaluate_detectors(options):
+    from keras_resnet.runs.detector_evaluate import as_table
+    from keras_resnet.runs.detector_testing import evaluate_detectors
+
+    scales, options.scales = options.scales, None  # No part of a protocol here.
+    given = _data(options, protocol_of(options))
+    changes = {"refine": options.refine, "scales": scales}
+    with progress(f"Measuring {', '.join(options.runs)}") as seen:
+        results = evaluate_detectors(options.runs, seen=seen, **changes, **given)
+    names = [*options.runs, "All together"] if len(results) > 1 else [""]
+    for name, result in zip(names, results, strict=True):
+        said = f"{result['data']} {result['split']}: {as_table(result)}"
+        print(f"{name}: {said}" if name else said)
 
 
 def _evaluate_several(options, protocol):

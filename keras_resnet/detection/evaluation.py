@@ -172,13 +172,14 @@ def as_table(result: Mapping[str, Any]) -> str:
     """A result as lines for a terminal, a class in each.
 
     Args:
-        result: As of `measure_detections`.
+        result: As of `measure_detections`; what it was tested by, if that is told.
     """
+    how = f" with {result['tested_by']}" if result.get("tested_by") else ""
     ignored = counted(
         result["ignored"], "difficult object or crowd", "difficult or crowds"
     )
     lines = [
-        f"mean AP {percent(result['average_precision'])} by {result['protocol']}, "
+        f"mean AP {percent(result['average_precision'])} by {result['protocol']}{how}, "
         f"{counted(result['n'], 'image')}, {counted(result['objects'], 'object')}"
         + f" and {ignored} left out"
         * bool(result["ignored"])

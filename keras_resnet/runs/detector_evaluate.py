@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_resnet.config.box_protocols import BOX_PROTOCOLS
 from keras_resnet.config.lookup import find
@@ -26,6 +26,9 @@ from keras_resnet.runs.folder import IMAGES
 from keras_resnet.runs.measure import SINGLE
 from keras_resnet.runs.predictions import DIGITS
 
+if TYPE_CHECKING:
+    from keras_resnet.runs.detector_testing import Tested
+
 __all__ = ["as_table", "measure", "path_of", "protocol_of", "write_results"]
 DEFAULT = "voc"
 
@@ -40,6 +43,7 @@ def measure(
     protocol: str | Protocol = DEFAULT,
     batch_size: int | None = None,
     seen: Callable[[int], Any] | None = None,
+    tested: Tested | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Measures a detector's run as `runs.evaluate.evaluate` does.
 
@@ -53,12 +57,13 @@ def measure(
         batch_size: Images at a time, as many as in training by default; fewer where the
             memory holds fewer.
         seen: Called after each batch with the number of images in it.
+        tested: The detector as it is tested, if not as it was trained.
 
     Returns:
         The result: ``data``, ``sha256``, ``split``, ``protocol`` and ``trained_on`` as of
-        `runs.evaluate.evaluate`; what `measure_detections` gives; ``shorter_side`` and
-        ``longer_side``, to which images were resized; ``versions``. And the detections, as
-        of `coco_results`.
+        `runs.evaluate.evaluate`; ``tested_by``, if it isn't as it was trained; what
+        `measure_detections` gives; ``shorter_side`` and ``longer_side``, to which images
+        were resized; ``versions``. And the detections, as of `coco_results`.
 
     Raises:
         ImportError: If COCO's rule is asked for and no library has it.
@@ -70,15 +75,14 @@ def measure(
     splits, split, examples = examples_of(run, data, data_dir, split)
     listed = (run.folder / IMAGES).is_file()
     trained_on = count_of_training(run, splits, examples) if listed else None
-    settings = run.batches
-    found = detections_in(
-        run.model, examples, settings, batch_size=batch_size, seen=seen
-    )
+    model, settings, how = tested or (run.model, run.batches, "")
+    found = detections_in(model, examples, settings, batch_size=batch_size, seen=seen)
     result = {
         "data": splits.name,
         "sha256": splits.sha256,
         "split": split,
         "trained_on": trained_on,
+        **({"tested_by": how} if how else {}),
         **measure_detections(examples.objects, found, run.classes, name),
         "shorter_side": settings.shorter_sides[-1],
         "longer_side": settings.longer_side,
@@ -114,7 +118,8 @@ def path_of(folder: pathlib.Path, result: Mapping[str, Any]) -> pathlib.Path:
 
     They are the same by every protocol. The name has `DIGITS` of the data's fingerprint.
     """
-    parts = (result["data"], result["sha256"][:DIGITS], result["split"])
+    parts = [result["data"], result["sha256"][:DIGITS], result["split"]]
+    parts += [result["tested_by"]] if "tested_by" in result else []
     name = "_".join(re.sub(r"[^\w.-]+", "_", part) for part in parts)
     return folder / "predictions" / f"{name}.json"
 

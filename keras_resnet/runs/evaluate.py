@@ -96,7 +96,7 @@ def evaluate(
         check_positive("batch_size", batch_size)
     is_path = isinstance(run, str | os.PathLike)
     if isinstance(run, DetectorRun) or (is_path and is_detector(run)):
-        return _evaluate_detector(
+        return evaluate_detector(
             load(run) if is_path else run,
             data=data,
             data_dir=data_dir,
@@ -116,7 +116,13 @@ def evaluate(
     )[0]
 
 
-def _evaluate_detector(run, **options):
+def evaluate_detector(run: DetectorRun, **options: Any) -> dict[str, Any]:
+    """Measures a detector's run, and keeps the result and what is detected.
+
+    Args:
+        run: The run.
+        **options: As of `detector_evaluate.measure`.
+    """
     path = run.folder / "evaluation.json"
     _earlier(path)  # As below.
     result, detections = detector_evaluate.measure(run, **options)
@@ -250,4 +256,5 @@ def read_evaluations(path: pathlib.Path) -> list[dict[str, Any]]:
 
 def _what(result):
     """What a result is of: another one of the same takes its place."""
-    return tuple(result[key] for key in ("data", "sha256", "split", "protocol"))
+    keys = ("data", "sha256", "split", "protocol")
+    return *(result[key] for key in keys), result.get("tested_by")

@@ -13,6 +13,7 @@ from keras_resnet.files import write_json
 from keras_resnet.runs import (
     detector_data,
     detector_evaluate,
+    detector_testing,
     ensemble,
     evaluate,
     predict,
@@ -62,7 +63,7 @@ def run(tmp_path, cells, monkeypatch):
         folder=folder,
     )
     write_json(folder / "record.json", {"network_values": {"neck": "fpn"}})
-    for module in (ensemble, evaluate, predict):
+    for module in (detector_testing, ensemble, evaluate, predict):
         monkeypatch.setattr(module, "load", lambda folder: found)
     return found
 
@@ -159,7 +160,6 @@ def test_what_does_not_go_with_a_detector_is_refused(run, cells, capsys):
     for options, said in (
         ("evaluate X", "it has changed since"),
         ("evaluate X --crops 10", "A detector is measured by one of voc07, voc, coco"),
-        ("evaluate X X", "holds a detector"),
         ("evaluate X --protocol torchvision_v2", "Unknown protocol of detection"),
         ("predict X photo.png --top 3", "detects objects: leave --top out"),
     ):

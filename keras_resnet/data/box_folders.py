@@ -121,7 +121,7 @@ def load(
     elif val_fraction != 0:
         share = VAL_FRACTION if val_fraction is None else val_fraction
         train, held = split_off(found.train, found.root, share, group)
-        found = replace(found, train=train, validation=held)
+        found = replace(found, train=train, validation=held, val_fraction=share)
     _check_objects(found)
     return with_fingerprint(found)
 

@@ -205,6 +205,8 @@ class BoxedSplits:
         skipped: The images that were left out, each with the reason.
         problems: What `box_checks` found in the others, in sentences.
         root: The folder that paths are relative to; `None` of a data set by name.
+        val_fraction: Share of a folder's training images that was split off for
+            validation; `None` where lists, folders or files give these.
     """
 
     train: BoxedExamples
@@ -218,6 +220,7 @@ class BoxedSplits:
     skipped: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     root: pathlib.Path | None = None
+    val_fraction: float | None = None
 
     def __post_init__(self) -> None:
         for split, examples in sets_of(self).items():

@@ -24,7 +24,6 @@ from keras_resnet.config.recipe_files import changed, read_recipe
 from keras_resnet.data import box_folders, box_sources
 from keras_resnet.data.boxes import BoxedSplits
 from keras_resnet.data.download import is_prepared, not_here
-from keras_resnet.data.folders import VAL_FRACTION
 from keras_resnet.files import local_path
 from keras_resnet.runs.choose import check_changes, check_own_name
 from keras_resnet.runs.places import where
@@ -183,11 +182,6 @@ def check_data_is_here(request: TrainRequest) -> None:
         for tfds_name in {tfds_name for tfds_name, _ in (*spec.train, *spec.test)}:
             if not is_prepared(tfds_name, request.data_dir):
                 raise FileNotFoundError(not_here(tfds_name, request.data_dir))
-
-
-def val_fraction(request: TrainRequest, splits: BoxedSplits) -> float | None:
-    """The share of a folder's images that is kept for validation."""
-    return None if splits.root is None else request.val_fraction or VAL_FRACTION
 
 
 def on_the_data(

@@ -20,7 +20,6 @@ from keras_resnet.runs.detector_choose import (
     detector_of,
     load_data,
     on_the_data,
-    val_fraction,
 )
 from keras_resnet.runs.detector_job import DetectorJob
 from keras_resnet.runs.kept import begun
@@ -58,7 +57,7 @@ def settled(
         name=request.name or name,
         request=request,
         recipe=recipe,
-        overrides=request.overrides(val_fraction=val_fraction(request, splits)),
+        overrides=request.overrides(val_fraction=splits.val_fraction),
         splits=splits,
         spec=detector_of(recipe.detector),
         hardware=hardware,

@@ -80,13 +80,14 @@ def test_names_in_lists_may_have_spaces(tmp_path):
     lists = {"train": ["shot 1 of 2", "c  1"], "val": ["b.png"]}
     found = load(voc_folder(tmp_path, images, lists))
     assert found.train.ids == ("shot 1 of 2", "c")
-    assert found.validation.ids == ("b",)
+    assert found.validation.ids == ("b",) and found.val_fraction is None
 
 
 def test_without_lists_validation_images_are_chosen_by_their_paths(tmp_path):
     images = {f"{number:02}": [CAT, DOG] for number in range(12)}
     found = load(voc_folder(tmp_path / "one", images), val_fraction=0.25)
     assert (found.train.size, found.validation.size) == (9, 3)
+    assert found.val_fraction == 0.25
     moved = load(
         shutil.copytree(tmp_path / "one", tmp_path / "other/place"), val_fraction=0.25
     )

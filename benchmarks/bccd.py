@@ -10,8 +10,9 @@ and those from random weights by box refinement, at several scales and as an ens
 all seeds: He et al. 2016a, appendix B. Nothing is chosen by the test images.
 
 Runs in OUTPUT_DIR go on where they were stopped. Each leaves its record and its history in
-results/bccd/ and is not trained twice; all that are asked for are measured each time.
---steps trains for another number of updates.
+results/bccd/ and is not trained twice; all that are asked for are measured each time, and
+what was measured before by the same versions on the same hardware stays beside it. --steps
+trains for another number of updates.
 """
 
 import argparse
@@ -190,6 +191,10 @@ def main():
         **environment.describe(),
     }
     path = RESULTS / f"test_{options.steps}.json"
+    earlier = json.loads(path.read_text()) if path.exists() else {}
+    alike = ("mean_side", "scales", "versions", "hardware")
+    if all(earlier.get(key) == json.loads(json.dumps(result[key])) for key in alike):
+        result["test"] = earlier["test"] | found
     path.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -66,7 +66,8 @@ def bccd_runs(folder):
     return (
         f"{markdown(head, rows)}\n"
         f"Final weights, percent, VOC's rule of the area, {found['n']} test images; "
-        f"nothing was selected on them. `benchmarks/bccd.py`. {installed(record)}.\n"
+        "nothing was selected on them. Each was trained on one core beside other work, "
+        f"which the minutes hold. `benchmarks/bccd.py`. {installed(record)}.\n"
     )
 
 
@@ -92,7 +93,8 @@ def bccd_changes(result):
     return (
         f"{markdown(head, rows)}\n"
         "In brackets: the difference to the same detector as it was trained, of ensembles "
-        f"to the better of their members. {machine(result)}.\n"
+        f"to the better of their members. {machine(result)}. Other work was on the same "
+        "cores: the seconds are rough.\n"
     )
 
 

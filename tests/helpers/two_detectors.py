@@ -81,6 +81,9 @@ def with_two_devices(initial, result):
 
 
 def main():
+    # Else `crop_and_resize`'s gradient adds in any order, another one each time.
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(0)
     cpu = tf.config.list_physical_devices("CPU")[0]
     device = tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [device, device])

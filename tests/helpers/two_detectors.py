@@ -72,27 +72,31 @@ def refused(scope, **options):
         return str(error)
 
 
-def with_two_devices(initial, result):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    result["xla_refused"] = refused(strategy.scope(), jit_compile=True)
+def refusals(strategy):
     optimizer = keras.optimizers.SGD(0.1, global_clipnorm=1.0)
-    result["clipping_refused"] = refused(strategy.scope(), optimizer=optimizer)
-    return train(strategy.scope(), initial)
+    return {
+        "xla_refused": refused(strategy.scope(), jit_compile=True),
+        "clipping_refused": refused(strategy.scope(), optimizer=optimizer),
+    }
 
 
 def main():
-    # Else `crop_and_resize`'s gradient adds in any order, another one each time.
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(0)
     cpu = tf.config.list_physical_devices("CPU")[0]
     device = tf.config.LogicalDeviceConfiguration()
     tf.config.set_logical_device_configuration(cpu, [device, device])
-    alone = contextlib.nullcontext()
+    alone, result = contextlib.nullcontext(), {}
+    if sys.argv[1] == "two":
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        result = refusals(strategy)
+        # Else `crop_and_resize`'s gradient adds in any order, another one each time. Not
+        # before: Keras compiles nothing with XLA then.
+        tf.config.experimental.enable_op_determinism()
+        keras.utils.set_random_seed(0)
     initial = built(alone, None).get_weights()
     losses, weights, found = train(alone, initial)
-    result = {"first_loss": losses[0], "learned": furthest(weights, initial)}
+    result |= {"first_loss": losses[0], "learned": furthest(weights, initial)}
     if sys.argv[1] == "two":
-        others = with_two_devices(initial, result)
+        others = train(strategy.scope(), initial)
     else:
         others = train(alone, initial, jit_compile=True)
     result["losses"] = furthest([losses], [others[0]])

@@ -260,9 +260,8 @@ def test_onnx_gives_the_boxes_of_keras(detector, tmp_path):
 def test_photographs_get_the_boxes_of_keras(shared_data, tmp_path):
     """Of a ResNet-18 with a pyramid, of its full width, in both forms.
 
-    Random weights give neighbouring proposals nearly equal scores, and rounding decides
-    which of them suppress the others: up to 4 % of the rows in ONNX, by the processor. Of
-    a detector that was trained on blood cells docs/LOG.md has the agreement.
+    On a Xeon with AMX too few boxes agree in ONNX, 96.5 %, and why isn't known: see
+    docs/LOG.md, 2026-11-30, which also has the agreement of a detector that was trained.
     """
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
@@ -289,5 +288,5 @@ def test_photographs_get_the_boxes_of_keras(shared_data, tmp_path):
         found = compare.compare_boxes([run(image) for image in images], expected)
         print(form, found)
         assert found["boxes"] >= 100
-        assert found["agreement"] >= (98 if form == "saved_model" else 95)
+        assert found["agreement"] >= 98
         assert found["max_difference"] <= 0.05

@@ -256,13 +256,23 @@ def test_onnx_gives_the_boxes_of_keras(detector, tmp_path):
     assert found["max_difference"] <= 0.05
 
 
+def with_trained_ranges(model):
+    """Offsets and logits of the magnitude that a trained detector has, not of 5 to 12.
+
+    The exponential of offsets as large magnifies rounding until boxes move by pixels: a
+    detector found 3.4 % other boxes than itself when its images were changed by 1e-7.
+    """
+    divisors = {"rpn_offsets": 40, "box_offsets": 5, "box_logits": 5}
+    for weight in model.weights:
+        layer, _, _ = weight.path.partition("/")
+        if layer in divisors:
+            weight.assign(weight / divisors[layer])
+    return model
+
+
 @pytest.mark.exhaustive
 def test_photographs_get_the_boxes_of_keras(shared_data, tmp_path):
-    """Of a ResNet-18 with a pyramid, of its full width, in both forms.
-
-    On a Xeon with AMX too few boxes agree in ONNX, 96.5 %, and why isn't known: see
-    docs/LOG.md, 2026-11-30, which also has the agreement of a detector that was trained.
-    """
+    """Of a ResNet-18 with a pyramid, of its full width, in both forms."""
     pytest.importorskip("onnxruntime")
     pytest.importorskip("tf2onnx")
     from keras_resnet.detection import FasterRCNN
@@ -271,7 +281,7 @@ def test_photographs_get_the_boxes_of_keras(shared_data, tmp_path):
 
     settings = BoxBatches(batch_size=1, shorter_sides=(320,), longer_side=533)
     model = FasterRCNN("fasterrcnn_resnet18_fpn", num_classes=3, seed=0)
-    with_random_weights(model)
+    with_trained_ranges(with_random_weights(model))
     decode = detector_serve.decoder()
     files = sorted((shared_data / "imagenet_samples").glob("*.JPEG"))[::20]
     images = [decode(file.read_bytes()) for file in files]

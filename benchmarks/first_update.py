@@ -42,6 +42,8 @@ LEFT_OUT = {"resnet1202": ("our network, model.fit with Keras's SGD", "ours, JAX
 
 def ours(network, clock):
     """A few updates by `training.fit`; the model."""
+    import keras
+
     from benchmarks.training import random_examples
     from keras_resnet.applications import create
     from keras_resnet.config.adapted import with_steps
@@ -49,7 +51,7 @@ def ours(network, clock):
     from keras_resnet.config.datasets import DATASETS
     from keras_resnet.config.recipes import RECIPES
     from keras_resnet.data import pipelines, sources
-    from keras_resnet.training import batch_norm
+    from keras_resnet.training.faster import faster
     from keras_resnet.training.fit import FitData, compile_model, fit
 
     recipe = replace(
@@ -62,10 +64,9 @@ def ours(network, clock):
     examples = sources.Examples(images, labels)
     few = sources.Examples(images[:BATCH], labels[:BATCH])
     preprocessing = DATASETS["cifar10"].preprocessing
-    model = batch_norm.fused(
-        create(network, classes=CLASSES, input_shape=(SIDE, SIDE, 3))
-    )
-    compile_model(model, recipe, xla=False)
+    model = faster(create(network, classes=CLASSES, input_shape=(SIDE, SIDE, 3)))
+    # On JAX always, as `train` does: else each operation is compiled by itself.
+    compile_model(model, recipe, xla=keras.backend.backend() == "jax")
     data = FitData(
         batches=lambda done: pipelines.training_batches(
             examples, preprocessing, recipe, classes=CLASSES, seed=0

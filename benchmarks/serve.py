@@ -275,8 +275,7 @@ def summary(rounds):
 
 def keep(form, result):
     """Writes a form's result beside those of others."""
-    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    forms = kept.get("forms", {})  # Results of earlier versions had none.
+    forms = json.loads(RESULTS.read_text())["forms"] if RESULTS.exists() else {}
     forms[form] = result
     forms = {name: forms[name] for name in FORMS if name in forms}
     RESULTS.parent.mkdir(exist_ok=True)

@@ -165,7 +165,10 @@ def main():
         folder, *numbers = options.read
         print(json.dumps(read(folder, *map(int, numbers))))
         return
-    found = {"images": options.images, "batch_size": BATCH}
+    from keras_resnet.runs import environment
+
+    found = {"date": time.strftime("%Y-%m-%d"), **environment.describe()}
+    found |= {"images": options.images, "batch_size": BATCH}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for file_format in options.formats:
             found[file_format] = measure(

@@ -7,7 +7,6 @@ from benchmarks.catalogue import markdown
 from benchmarks.circumstances import RESULTS, beside_torch, load, machine, on_gpu
 from benchmarks.landscape import BETTER_LOOP, LOOP
 
-FIRST_UPDATE = RESULTS / "first_update.json"  # Not measured yet on an idle machine.
 PEER = "keras.applications, SavedModel"
 
 
@@ -16,7 +15,7 @@ def benchmarks():
     tables = (
         akamaster_table(),
         training_table(load("training")),
-        *([first_update_table(load("first_update"))] if FIRST_UPDATE.exists() else []),
+        first_update_table(load("first_update")),
         input_table(load("input")),
         build_table(load("build")),
     )
@@ -134,15 +133,6 @@ def serving():
 
 def server_table(result):
     """The server under load, in each form beside a plain loop of it."""
-    if "forms" not in result:  # Measured before there was a loop beside it.
-        return (
-            f"`keras-resnet serve` of {result['network']} by Keras, {result['clients']} "
-            f"clients at once for {result['seconds']:.0f} s: {result['answered']:,} "
-            f"images answered, {result['lost']} lost, {result['images_per_second']} a "
-            f"second, latency p50 {result['p50_ms'] / 1000:.2f} s and p99 "
-            f"{result['p99_ms'] / 1000:.2f} s (it is clients divided by throughput), "
-            f"`benchmarks/serve.py`. {machine(result)}.\n"
-        )
     forms = result["forms"]
     rows = [
         [name, f"{of['loop']:.1f}"]

@@ -15,6 +15,7 @@ from benchmarks import (
     catalogue,
     detection_tables,
     ledger_page,
+    many_images_tables,
     speed_tables,
 )
 from keras_resnet.runs.record import read_record
@@ -33,6 +34,8 @@ PARTS = {
         "figure 6": accuracy_tables.figure6,
         "benchmarks": speed_tables.benchmarks,
         "serving": speed_tables.serving,
+        "shards": many_images_tables.shards,
+        "many images": many_images_tables.predicted,
         "landscape": speed_tables.landscape,
         "blood cells": detection_tables.bccd,
         "detection": detection_tables.detection,

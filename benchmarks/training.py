@@ -69,7 +69,7 @@ class Ours:
         from keras_resnet.config.augmentations import PadCropFlip
         from keras_resnet.config.recipes import RECIPES
         from keras_resnet.data import sources
-        from keras_resnet.training import batch_norm
+        from keras_resnet.training.faster import faster
         from keras_resnet.training.fit import compile_model
 
         side, classes, batch_size, updates = GRAPHS[graph]
@@ -84,9 +84,7 @@ class Ours:
         self.examples = sources.Examples(
             *random_examples(side, classes, self.steps * batch_size)
         )
-        self.model = batch_norm.fused(
-            create(graph, classes=classes, input_shape=(side, side, 3))
-        )
+        self.model = faster(create(graph, classes=classes, input_shape=(side, side, 3)))
         compile_model(self.model, self.recipe, xla=False)
 
     def round(self):

@@ -6,11 +6,13 @@ from keras_resnet.data.random_crops import RandomInceptionCrop, RandomScaleCrop
 from keras_resnet.data.random_layers import RandomPadCropFlip
 from keras_resnet.models.layers import FrozenBatchNormalization, GroupedConv2D
 from keras_resnet.training.batch_norm import FusedBatchNormalization
+from keras_resnet.training.faster import PointwiseConv2D
 
 __all__ = [
     "FrozenBatchNormalization",
     "FusedBatchNormalization",
     "GroupedConv2D",
+    "PointwiseConv2D",
     "RandomColorBlend",
     "RandomInceptionCrop",
     "RandomPCAColor",

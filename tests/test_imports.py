@@ -120,6 +120,7 @@ def test_framework_free_parts_import_no_backend(part):
     allowed = {
         "batch_norm.py",
         "differentiation.py",
+        "faster.py",
         "loggers.py",
         "optimizers.py",
         "steps.py",

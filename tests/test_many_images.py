@@ -10,8 +10,8 @@ import pytest
 
 from keras_resnet.data import sources
 from tests.conftest import REPOSITORY
+from tests.helpers.guides import many_images_script
 
-GUIDE = REPOSITORY / "docs" / "guides" / "many_images.md"
 TRAINED = REPOSITORY / "saved_models" / "quickstart_seed0"
 COUNT = 120
 # A worker that is killed in the middle of its second batch, once.
@@ -32,13 +32,6 @@ class Network(Network):
 
 
 images ="""
-
-
-def script(name):
-    """The block of the guide that begins with a file's name."""
-    blocks = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
-    [found] = [block for block in blocks if block.startswith(f"# {name}\n")]
-    return found
 
 
 def write_photos(folder):
@@ -107,14 +100,14 @@ def check_answers(place, top=3):
 
 def test_scripts_are_short():
     for name in ("predict_ray.py", "predict_beam.py", "predict_spark.py"):
-        lines = [line for line in script(name).splitlines() if line.strip()]
+        lines = [line for line in many_images_script(name).splitlines() if line.strip()]
         assert len(lines) <= 30
 
 
 @pytest.mark.exhaustive
 def test_ray_answers_each_image_once_though_a_worker_is_killed(place):
     pytest.importorskip("ray", reason="needs the extra [ray]")
-    code = script("predict_ray.py").replace("batch_size=64", "batch_size=8")
+    code = many_images_script("predict_ray.py").replace("batch_size=64", "batch_size=8")
     assert "size=2" in code  # Two workers.
     execute(place, "predict_ray.py", code.replace("\nimages =", DIES, 1))
     assert (place / "killed").exists()
@@ -127,8 +120,8 @@ def test_ray_takes_other_exports(place):
     pytest.importorskip("tf2onnx", reason="needs the extra [export]")
     from keras_resnet.runs.export import export
 
-    export(TRAINED, "onnx", output=place / "onnx")
-    code = script("predict_ray.py")
+    export(TRAINED, format="onnx", output=place / "onnx")
+    code = many_images_script("predict_ray.py")
     execute(place, "predict_ray.py", re.sub('abspath.".*"', 'abspath("onnx"', code))
     check_answers(place)
 
@@ -136,14 +129,14 @@ def test_ray_takes_other_exports(place):
 @pytest.mark.exhaustive
 def test_beam_answers_each_image_once(place):
     pytest.importorskip("apache_beam")
-    execute(place, "predict_beam.py", script("predict_beam.py"))
+    execute(place, "predict_beam.py", many_images_script("predict_beam.py"))
     check_answers(place)
 
 
 @pytest.mark.exhaustive
 def test_spark_answers_each_image_once(place):
     pytest.importorskip("pyspark")
-    execute(place, "predict_spark.py", script("predict_spark.py"))
+    execute(place, "predict_spark.py", many_images_script("predict_spark.py"))
     check_answers(place, top=1)
 
 
@@ -156,7 +149,7 @@ def test_shards_that_tfds_writes_are_trained_from(tmp_path, file_format, capsys)
 
     write_photos(tmp_path / "photos" / "train")
     (tmp_path / "photos/train/a/damaged.png").unlink()
-    code = script("photos_builder.py").replace("array_record", file_format)
+    code = many_images_script("photos_builder.py").replace("array_record", file_format)
     execute(tmp_path, "photos_builder.py", code)
     data = tmp_path / "shards/photos/1.0.0"
     words = [

@@ -22,6 +22,7 @@ from keras_resnet.training import (
     schedules,
     steps,
 )
+from keras_resnet.training.faster import faster
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 # By these names files of earlier versions ask for the classes.
@@ -34,6 +35,7 @@ NAMES = {
     distillation.Teacher: "keras_resnet>Teacher",
     batch_norm.FusedBatchNormalization: "keras_resnet>FusedBatchNormalization",
     steps.LossScale: "keras_resnet>LossScale",
+    layers.PointwiseConv2D: "keras_resnet>PointwiseConv2D",
     layers.RandomColorBlend: "keras_resnet>RandomColorBlend",
     layers.RandomInceptionCrop: "keras_resnet>RandomInceptionCrop",
     layers.RandomPCAColor: "keras_resnet>RandomPCAColor",
@@ -85,7 +87,7 @@ def network():
         paper="none",
         source="none",
     )
-    return batch_norm.fused(build(spec))
+    return faster(build(spec))
 
 
 @pytest.fixture(scope="module")

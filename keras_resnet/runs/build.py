@@ -24,6 +24,7 @@ from keras_resnet.runs.job import Job
 from keras_resnet.runs.load import load_classifier as load
 from keras_resnet.training import batch_norm
 from keras_resnet.training.distillation import with_teacher
+from keras_resnet.training.faster import faster
 from keras_resnet.training.fit import FitData, compile_model
 from keras_resnet.training.snapshots import SNAPSHOTS, Snapshots
 from keras_resnet.training.steps import trainer
@@ -64,7 +65,7 @@ def build(job: Job) -> tuple[Job, keras.Model, keras.Model]:
     if job.request.sync_batch_norm:
         batch_norm.synchronize(network, True)
     else:
-        network = batch_norm.fused(network)
+        network = faster(network)
     if job.request.freeze is not None:
         resnet.freeze(network, job.request.freeze)
     teacher, job = _teacher(job)

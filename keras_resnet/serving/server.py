@@ -77,7 +77,8 @@ def serve(
         load=load,
         max_batch_size=max_batch,
         batch_timeout=batch_timeout,
-        loop=Loop(),
+        # Of several workers an idle one should get it.
+        loop=Loop(ahead=workers == 1),
         spec=Endpoints(name, limits),
     )
     server = _Server(

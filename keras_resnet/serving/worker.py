@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
-from queue import Empty
+from queue import Empty, Queue
 from typing import Any
 
 import numpy as np
@@ -155,20 +155,34 @@ class Loop(BatchedLoop):
 
     LitServe's asks its queue a thousand times a second, also when there is nothing to
     do, starts its time before the first request came, and counts requests, not images.
+
+    Args:
+        ahead: Whether to fetch a batch's requests while the one before is computed.
     """
+
+    def __init__(self, ahead: bool) -> None:
+        super().__init__()
+        self.ahead: bool = ahead
+        self.fetched: Queue[Any] | None = None
 
     def get_batch_requests(
         self, lit_api: LitAPI, request_queue: Any, transport: Any
     ) -> tuple[list[Any], list[Any]]:
         """Waits for a request, and then ``batch_timeout`` for more of them."""
+        if self.ahead and self.fetched is None:
+            self.fetched = Queue(lit_api.max_batch_size)
+            threading.Thread(
+                target=_fetch, args=(request_queue, self.fetched), daemon=True
+            ).start()
+        queue = self.fetched if self.ahead else request_queue
         batch, images, deadline = [], 0, None
         while images < lit_api.max_batch_size:
             try:
                 if deadline is None:
-                    item = request_queue.get()
+                    item = queue.get()
                     deadline = time.monotonic() + lit_api.batch_timeout
                 else:
-                    item = request_queue.get(True, max(0, deadline - time.monotonic()))
+                    item = queue.get(True, max(0, deadline - time.monotonic()))
             except Empty:
                 break
             reader, uid, expires, query = item
@@ -177,6 +191,15 @@ class Loop(BatchedLoop):
             batch.append((reader, uid, query))
             images += max(1, len(query.images))  # Those without any take time as well.
         return batch, []
+
+
+def _fetch(request_queue, fetched):
+    """Moves requests from the server's queue into one of this process."""
+    try:
+        while True:
+            fetched.put(request_queue.get())
+    except (EOFError, OSError):  # The server ended.
+        pass
 
 
 def _written(query, answers, count=0, batch=0):

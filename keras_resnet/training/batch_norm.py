@@ -59,32 +59,6 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
 
-def fused(model: keras.Model) -> keras.Model:
-    """A functional model with the same weights, that trains faster on TensorFlow.
-
-    Its batch norms are `FusedBatchNormalization` where their channels are last. On
-    other backends, the model itself.
-    """
-    if keras.backend.backend() != "tensorflow":
-        return model
-
-    def copy(layer):
-        kind = type(layer)
-        if kind is keras.layers.BatchNormalization and (
-            layer.input_spec.ndim == 4
-            and layer.axis in (-1, 3)
-            and layer.center
-            and layer.scale
-            and not layer.renorm
-        ):
-            kind = FusedBatchNormalization
-        return kind.from_config(layer.get_config())
-
-    clone = keras.models.clone_model(model, clone_function=copy)
-    clone.set_weights(model.get_weights())
-    return clone
-
-
 def synchronize(model: keras.Model, synchronized: bool) -> None:
     """Makes batch norms take their statistics over all replicas, or no longer.
 

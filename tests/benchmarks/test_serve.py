@@ -42,7 +42,6 @@ def test_medians_and_every_round_are_kept(tmp_path, monkeypatch):
         "p99_ms": 950,
     }
     monkeypatch.setattr(serve, "RESULTS", tmp_path / "serve.json")
-    (tmp_path / "serve.json").write_text('{"network": "resnet50"}')  # As it was once.
     serve.keep("onnx", {**DESCRIBED, **result})
     serve.keep("keras", {**DESCRIBED, **result})
     kept = json.loads((tmp_path / "serve.json").read_text())

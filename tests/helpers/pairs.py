@@ -19,6 +19,7 @@ from keras_resnet.devices.find import Devices, find_devices
 from keras_resnet.training import batch_norm
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.callbacks import Steps
+from keras_resnet.training.faster import faster
 from keras_resnet.training.fit import compile_model
 from keras_resnet.training.steps import trainer
 from tests.helpers import two_devices
@@ -62,7 +63,7 @@ def train(
         if synchronized:
             batch_norm.synchronize(model, True)
         else:
-            model = batch_norm.fused(model)
+            model = faster(model)
         model = trainer(model, devices, xla=xla, accumulate=accumulate)
         compile_model(model, two_devices.RECIPE, xla=xla, steps_per_execution=at_a_time)
         batches = two_devices.batches()

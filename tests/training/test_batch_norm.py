@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.training import batch_norm
+from keras_resnet.training.faster import faster
 
 
 def normalizing(seed=0):
@@ -34,7 +35,7 @@ def test_fused_batch_norm_is_keras_own(n):
     model = normalizing()
     for weight in model.get_layer("norm").weights:
         weight.assign(np.random.default_rng(1).uniform(0.5, 2, weight.shape))
-    fused = batch_norm.fused(model)
+    fused = faster(model)
     assert type(fused.get_layer("norm")) is batch_norm.FusedBatchNormalization
     for own, other in zip(model.get_weights(), fused.get_weights(), strict=True):
         np.testing.assert_array_equal(own, other)
@@ -48,7 +49,7 @@ def test_fused_batch_norm_is_keras_own(n):
 
 def test_one_value_per_channel_has_no_variance():
     x = np.ones((1, 3, 3, 3), "float32")
-    model = batch_norm.fused(normalizing())
+    model = faster(normalizing())
     model(x, training=True)
     np.testing.assert_allclose(model.get_layer("norm").moving_variance, 0.9)
 
@@ -58,7 +59,7 @@ def test_fused_batch_norm_reads_bfloat16():
     float32 = normalizing()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        bfloat16 = batch_norm.fused(normalizing())
+        bfloat16 = faster(normalizing())
     finally:
         keras.config.set_dtype_policy("float32")
     expected, found = float32(x, training=True), bfloat16(x, training=True)
@@ -71,7 +72,7 @@ def test_fused_batch_norm_reads_bfloat16():
 
 
 def test_a_frozen_fused_batch_norm_stays():
-    model = batch_norm.fused(normalizing())
+    model = faster(normalizing())
     model.get_layer("norm").trainable = False
     before = model.get_layer("norm").get_weights()
     trained(model, *images_and_targets(8))
@@ -83,7 +84,7 @@ def test_other_batch_norms_are_left_alone():
     inputs = keras.Input((3, 8, 8))
     x = keras.layers.BatchNormalization(axis=1, name="first")(inputs)
     x = keras.layers.BatchNormalization(scale=False, name="unscaled")(x)
-    model = batch_norm.fused(keras.Model(inputs, x))
+    model = faster(keras.Model(inputs, x))
     for name in ("first", "unscaled"):
         assert type(model.get_layer(name)) is keras.layers.BatchNormalization
 

@@ -167,7 +167,8 @@ def main():
         return
     from keras_resnet.runs import environment
 
-    found = {"date": time.strftime("%Y-%m-%d"), **environment.describe()}
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    found |= {"date": time.strftime("%Y-%m-%d"), **environment.describe()}
     found |= {"images": options.images, "batch_size": BATCH}
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         for file_format in options.formats:

@@ -4,7 +4,14 @@ import statistics
 
 from benchmarks.accuracy_tables import akamaster_table
 from benchmarks.catalogue import markdown
-from benchmarks.circumstances import RESULTS, beside_torch, load, machine, on_gpu
+from benchmarks.circumstances import (
+    RESULTS,
+    beside_torch,
+    installed,
+    load,
+    machine,
+    on_gpu,
+)
 from benchmarks.landscape import BETTER_LOOP, LOOP
 
 PEER = "keras.applications, SavedModel"
@@ -58,10 +65,11 @@ def first_update_table(networks):
                     f"{middle['seconds']:.3g}",
                     f"{middle['later_seconds']:.2f}",
                     f"{middle['memory_gib']:.1f}",
-                    f"{count:,}" if count else "–",
+                    f"{count:,.0f}" if count else "–",
                     len(processes),
                 )
             )
+    dates = " and ".join(sorted({result["date"] for result in networks.values()}))
     head = [
         "batch 16 at 32x32, float32, on a CPU",
         "`fit` to the end of update 1, s",
@@ -73,7 +81,7 @@ def first_update_table(networks):
     return (
         f"{markdown(head, rows)}\n"
         "Medians over processes that took turns. `benchmarks/first_update.py`. "
-        f"{beside_torch(result)}.\n"
+        f"{dates}; {installed(result)}, PyTorch {result['versions']['torch']}.\n"
     )
 
 

@@ -1,19 +1,12 @@
 """The guides' scripts, run as a reader would."""
 
 import os
-import pathlib
-import re
 import subprocess
 import sys
 
 import pytest
 
-GUIDES = pathlib.Path(__file__).parents[1] / "docs" / "guides"
-
-
-def script(guide):
-    """The first Python block of a guide."""
-    return re.search(r"```python\n(.*?)```", (GUIDES / guide).read_text(), re.S)[1]
+from tests.helpers.guides import GUIDES, scripts
 
 
 @pytest.mark.parametrize(
@@ -25,7 +18,7 @@ def script(guide):
 )
 def test_the_pieces_in_a_script_of_ones_own(tmp_path, backend):
     pytest.importorskip(backend)
-    code = script("your_own_loop.md")
+    code = scripts("your_own_loop.md")[0]
     path = [str(GUIDES.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {"KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(path)}
     done = subprocess.run(

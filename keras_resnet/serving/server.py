@@ -77,7 +77,7 @@ def serve(
         load=load,
         max_batch_size=max_batch,
         batch_timeout=batch_timeout,
-        # Of several workers an idle one should get it.
+        # With several workers, requests stay in the queue for an idle one.
         loop=Loop(ahead=workers == 1),
         spec=Endpoints(name, limits),
     )

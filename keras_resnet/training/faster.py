@@ -14,24 +14,19 @@ class PointwiseConv2D(keras.layers.Conv2D):
     """Keras's 1x1 convolution, whose kernel's gradient is a product of matrices.
 
     In bfloat16 on CPUs, where oneDNN as TensorFlow builds it takes two to four times as
-    long for that gradient as for the product that it is (docs/LOG.md, 2026-12-01).
-    Otherwise, and with strides, it is Keras's layer. For images with their channels last.
+    long for that gradient as for the product that it is (with AMX; docs/LOG.md,
+    2026-12-01). Otherwise, and with larger kernels, strides, groups or channels first, it
+    is Keras's layer.
     """
 
     computes_as: type[keras.layers.Layer] = keras.layers.Conv2D  # For `export.fold`.
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolves; see `keras.layers.Conv2D`."""
-        if not (
-            keras.backend.backend() == "tensorflow"
-            and self.compute_dtype == "bfloat16"
-            and self.strides == (1, 1)
-        ):
+        if not (_is_pointwise(self) and _only_cpus()):
             return super().convolution_op(inputs, kernel)
         import tensorflow as tf
 
-        if tf.config.list_logical_devices("GPU"):
-            return super().convolution_op(inputs, kernel)
         shared = {"strides": [1] * 4, "padding": "VALID"}
 
         @tf.custom_gradient
@@ -50,7 +45,8 @@ class PointwiseConv2D(keras.layers.Conv2D):
 
             return tf.raw_ops.Conv2D(input=x, filter=kernel, **shared), gradients
 
-        return convolved(inputs, kernel)
+        # A variable would be taken for one that the function captures.
+        return convolved(inputs, tf.convert_to_tensor(kernel))
 
 
 def faster(model: keras.Model) -> keras.Model:
@@ -82,11 +78,21 @@ def _faster_class(layer):
         and not layer.renorm
     ):
         return FusedBatchNormalization
-    if kind is keras.layers.Conv2D and (
-        layer.kernel_size == layer.strides == (1, 1)
-        and layer.groups == 1
-        and layer.data_format == "channels_last"
-        and layer.compute_dtype == "bfloat16"
-    ):
+    if kind is keras.layers.Conv2D and _is_pointwise(layer):
         return PointwiseConv2D
     return kind
+
+
+def _is_pointwise(layer):
+    """Whether the gradient of a convolution's kernel is taken as a product of matrices."""
+    return (
+        keras.backend.backend() == "tensorflow"
+        and layer.compute_dtype == "bfloat16"
+        and layer.kernel_size == layer.strides == (1, 1)
+        and layer.groups == 1
+        and layer.data_format == "channels_last"
+    )
+
+
+def _only_cpus():
+    return all("cpu" in device.lower() for device in keras.distribution.list_devices())

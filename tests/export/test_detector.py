@@ -263,6 +263,7 @@ def with_trained_ranges(model):
     detector found 3.4 % other boxes than itself when its images were changed by 1e-7.
     """
     divisors = {"rpn_offsets": 40, "box_offsets": 5, "box_logits": 5}
+    assert divisors.keys() <= {weight.path.split("/")[0] for weight in model.weights}
     for weight in model.weights:
         layer, _, _ = weight.path.partition("/")
         if layer in divisors:

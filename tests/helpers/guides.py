@@ -6,9 +6,14 @@ import re
 GUIDES = pathlib.Path(__file__).parents[2] / "docs" / "guides"
 
 
+def scripts(guide):
+    """The Python blocks of a guide, in order."""
+    return re.findall(r"```python\n(.*?)```", (GUIDES / guide).read_text(), re.S)
+
+
 def many_images_script(name):
     """The block of the guide on many images that begins with a file's name."""
-    text = (GUIDES / "many_images.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
-    [found] = [block for block in blocks if block.startswith(f"# {name}\n")]
+    [found] = [
+        block for block in scripts("many_images.md") if block.startswith(f"# {name}\n")
+    ]
     return found

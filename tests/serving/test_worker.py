@@ -97,10 +97,8 @@ def test_queries_without_images_fill_a_batch_too(ahead):
     if not ahead:
         assert waiting.qsize() == 2  # Another worker may take them.
         return
-    deadline = time.monotonic() + 60
-    while waiting.qsize():  # They are fetched while the batch is computed.
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    api.batch_timeout = 0.5
+    loop.fetched.result(60)
+    assert waiting.qsize() == 0  # They are fetched while the batch is computed.
+    api.batch_timeout = 0.0
     batch, _ = loop.get_batch_requests(api, waiting, None)
     assert [uid for _, uid, _ in batch] == [3, 4]

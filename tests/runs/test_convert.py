@@ -401,6 +401,7 @@ def test_from_torchvision_and_back(tmp_path, torch, torchvision, capsys):
 @pytest.mark.parity
 @pytest.mark.parametrize("network", ["resnet18d", "resnetv2_18"])
 def test_to_timm(tmp_path, timm, network):
+    keras.utils.set_random_seed(0)  # Some draws have large logits, rounded by more.
     model = applications.create(network, classes=5)
     model.save(tmp_path / "w.keras")
     done = convert(tmp_path / "w.keras", tmp_path / "w.safetensors", to="timm")

@@ -77,8 +77,7 @@ def serve(
         load=load,
         max_batch_size=max_batch,
         batch_timeout=batch_timeout,
-        # With several workers, requests stay in the queue for an idle one.
-        loop=Loop(ahead=workers == 1),
+        loop=Loop(),
         spec=Endpoints(name, limits),
     )
     server = _Server(

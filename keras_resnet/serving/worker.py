@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
 import logging
@@ -11,9 +10,8 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import parent_process
 from queue import Empty
@@ -157,53 +155,28 @@ class Loop(BatchedLoop):
 
     LitServe's asks its queue a thousand times a second, also when there is nothing to
     do, starts its time before the first request came, and counts requests, not images.
-
-    Args:
-        ahead: Whether to fetch what waits already while a batch is computed.
     """
-
-    def __init__(self, ahead: bool) -> None:
-        super().__init__()
-        self.ahead: bool = ahead
-        self.thread: ThreadPoolExecutor | None = None  # Made in the worker.
-        self.fetched: Future[None] | None = None
-        self.waiting: deque[Any] = deque()
 
     def get_batch_requests(
         self, lit_api: LitAPI, request_queue: Any, transport: Any
     ) -> tuple[list[Any], list[Any]]:
         """Waits for a request, and then ``batch_timeout`` for more of them."""
-        if self.fetched is not None:
-            self.fetched.result()
         batch, images, deadline = [], 0, None
         while images < lit_api.max_batch_size:
             try:
-                if self.waiting:
-                    item = self.waiting.popleft()
-                elif deadline is None:
+                if deadline is None:
                     item = request_queue.get()
+                    deadline = time.monotonic() + lit_api.batch_timeout
                 else:
                     item = request_queue.get(True, max(0, deadline - time.monotonic()))
             except Empty:
                 break
-            deadline = deadline or time.monotonic() + lit_api.batch_timeout
             reader, uid, expires, query = item
             if time.monotonic() > expires:  # Nobody waits for it any more.
                 continue
             batch.append((reader, uid, query))
             images += max(1, len(query.images))  # Those without any take time as well.
-        if self.ahead:
-            self.thread = self.thread or ThreadPoolExecutor(1)
-            most = lit_api.max_batch_size
-            self.fetched = self.thread.submit(_fetch, request_queue, self.waiting, most)
         return batch, []
-
-
-def _fetch(request_queue, waiting, most):
-    """Moves requests that are there already from the server's queue to the worker."""
-    with contextlib.suppress(Empty):
-        while len(waiting) < most:
-            waiting.append(request_queue.get_nowait())
 
 
 def _written(query, answers, count=0, batch=0):

@@ -81,8 +81,7 @@ def test_numbers_that_json_does_not_have_are_an_error(monkeypatch):
     assert reply.status == 500 and b"NaN" in reply.body
 
 
-@pytest.mark.parametrize("ahead", [False, True])
-def test_queries_without_images_fill_a_batch_too(ahead):
+def test_queries_without_images_fill_a_batch_too():
     from keras_resnet.serving.queries import Query
     from keras_resnet.serving.rest import rows_of
     from keras_resnet.serving.worker import Loop
@@ -90,15 +89,6 @@ def test_queries_without_images_fill_a_batch_too(ahead):
     waiting = queue.Queue()
     for number in range(5):
         waiting.put((0, number, time.monotonic() + 60, Query([], rows_of)))
-    api = types.SimpleNamespace(max_batch_size=3, batch_timeout=5)
-    loop = Loop(ahead)
-    batch, _ = loop.get_batch_requests(api, waiting, None)
+    api = types.SimpleNamespace(max_batch_size=3, batch_timeout=0.0)
+    batch, _ = Loop.get_batch_requests(None, api, waiting, None)
     assert [uid for _, uid, _ in batch] == [0, 1, 2]
-    if not ahead:
-        assert waiting.qsize() == 2  # Another worker may take them.
-        return
-    loop.fetched.result(60)
-    assert waiting.qsize() == 0  # They are fetched while the batch is computed.
-    api.batch_timeout = 0.0
-    batch, _ = loop.get_batch_requests(api, waiting, None)
-    assert [uid for _, uid, _ in batch] == [3, 4]

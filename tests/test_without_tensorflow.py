@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.test_guides import script
+from tests.helpers.guides import scripts
 
 EACH = pytest.mark.parametrize(
     "backend", ["jax", pytest.param("torch", marks=pytest.mark.exhaustive)]
@@ -46,7 +46,7 @@ def test_networks_are_built_fitted_analysed_and_converted(
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_the_guides_script_runs(without_tensorflow, backend, tmp_path):
     pytest.importorskip(backend)
-    done = without_tensorflow(backend, script("your_own_loop.md"), tmp_path)
+    done = without_tensorflow(backend, scripts("your_own_loop.md")[0], tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "own.keras").exists()
 

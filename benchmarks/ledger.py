@@ -110,14 +110,18 @@ class Ledger:
                 return "waiting"
         except ValueError as error:
             return f"damaged: {error}"
+        found = self.progress(row)
+        if found is None:
+            return "begun"
+        return "update {} of {}, {} left when it was last computed".format(*found)
+
+    def progress(self, row):
+        """Updates done, of how many, and the time left, as the log last said, or `None`."""
         log = self.run_folder(row) / "log.txt"
         lines = PROGRESS.findall(
             log.read_text(errors="replace") if log.exists() else ""
         )
-        if not lines:
-            return "begun"
-        done, whole, left = lines[-1]
-        return f"update {done} of {whole}, {left} left when it was last computed"
+        return lines[-1] if lines else None
 
     # --- Running ----------------------------------------------------------------------
 
@@ -162,6 +166,8 @@ class Ledger:
         finally:
             stretch["seconds"] = round(time.monotonic() - started, 1)
             write_json(folder / "stretches.json", [*earlier, stretch])
+        if self.signal or code in ENDED:
+            self.keep_unfinished(row)
         if self.signal:
             raise Stopped
         if code in ENDED:
@@ -253,12 +259,8 @@ class Ledger:
             return self.put_aside(row, reason)
         error = record.get("test_error")  # As akamaster's trainer says it.
         kept = {
-            "name": row.name,
-            "command": list(row.command),
-            "compared_with": row.compared_with,
-            "date": now()[:10],
+            **self.what_it_is(row),
             "test_error": record["test"]["top1_error"] if error is None else error,
-            "stretches": self.stretches(row),
             "record": record,
         }
         self.results.mkdir(parents=True, exist_ok=True)
@@ -267,6 +269,32 @@ class Ledger:
             history = path.with_suffix(".csv")
         shutil.copy(history, self.results / f"{row.name}.csv")
         write_json(self.results / f"{row.name}.json", kept)
+        for suffix in ("csv", "json"):
+            path = self.results / "unfinished" / f"{row.name}.{suffix}"
+            path.unlink(missing_ok=True)
+
+    def keep_unfinished(self, row):
+        """Puts how far an ended run came, and its history, into the results."""
+        found = self.progress(row)
+        histories = list((self.run_folder(row) / "out").glob("*/history.csv"))
+        if found is None or not histories:
+            return
+        done, whole = (int(number.replace(",", "")) for number in found[:2])
+        folder = self.results / "unfinished"
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(histories[0], folder / f"{row.name}.csv")
+        kept = {**self.what_it_is(row), "updates": done, "of": whole}
+        write_json(folder / f"{row.name}.json", kept)
+
+    def what_it_is(self, row):
+        """What the results say of a run, finished or not."""
+        return {
+            "name": row.name,
+            "command": list(row.command),
+            "compared_with": row.compared_with,
+            "date": now()[:10],
+            "stretches": self.stretches(row),
+        }
 
     # --- The clone --------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""docs/ledger.md and its curves, from the records of the ledger's finished runs."""
+"""docs/ledger.md and its curves, from the records of the ledger's runs."""
 
 import json
 import pathlib
@@ -8,32 +8,13 @@ from benchmarks.circumstances import RESULTS
 from benchmarks.ledger_rows import ROWS
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
+FINISHED = RESULTS / "ledger"
+UNFINISHED = FINISHED / "unfinished"
 
 
 def page():
     """docs/ledger.md: what the runs of the ledger came to."""
-    lines = []
-    for row in ROWS:
-        path = RESULTS / "ledger" / f"{row.name}.json"
-        first = f"`{row.name}`", row.published or "–"
-        if not path.exists():
-            lines.append((*first, "–", "–", row.compared_with, "waiting"))
-            continue
-        kept = json.loads(path.read_text())
-        record = kept["record"]
-        updates = record.get("updates") or record["steps"]
-        hours = sum(stretch["seconds"] or 0 for stretch in kept["stretches"]) / 3600
-        differs = " ".join([f"{row.compared_with}.", *record.get("deviations", ())])
-        lines.append(
-            (
-                *first,
-                f"{kept['test_error']:.2f}",
-                f"{updates:,}",
-                differs,
-                f"[curve]({picture(row).relative_to(DOCS)}), "
-                f"{hours:.1f} h in {len(kept['stretches'])} stretches, {kept['date']}",
-            )
-        )
+    lines = [line(row) for row in ROWS]
     head = (
         "run",
         "published, %",
@@ -46,8 +27,8 @@ def page():
 
 Runs of the papers' recipes at their full length, or as far as two cores carry. They are
 made in idle processor time by `python -m benchmarks.ledger` (its first lines say how) and
-kept when they finish. This page is generated from the records in
-`benchmarks/results/ledger/`.
+kept when they finish; of an unfinished one the updates and the curve are those so far.
+This page is generated from the records in `benchmarks/results/ledger/`.
 
 Errors are of the final weights on the whole test split, which nothing was selected on.
 CIFAR-10 here has been through JPEG, so an error beside a published one is no comparison;
@@ -58,18 +39,52 @@ with its commit, versions, hardware and seconds.
 {markdown(head, lines)}"""
 
 
-def picture(row):
-    """Where the curve of a row of the ledger is drawn."""
-    return DOCS / "ledger" / f"{row.name}.png"
+def line(row):
+    """The table's line for a row of the ledger."""
+    first = f"`{row.name}`", row.published or "–"
+    folder = folder_of(row)
+    if folder is None:
+        return (*first, "–", "–", row.compared_with, "waiting")
+    kept = json.loads((folder / f"{row.name}.json").read_text())
+    hours = sum(stretch["seconds"] or 0 for stretch in kept["stretches"]) / 3600
+    state = (
+        f"[curve]({picture(row, folder).relative_to(DOCS)}), "
+        f"{hours:.1f} h in {len(kept['stretches'])} stretches, {kept['date']}"
+    )
+    if folder == UNFINISHED:
+        updates = f"{kept['updates']:,} of {kept['of']:,}"
+        return (*first, "–", updates, row.compared_with, f"unfinished: {state}")
+    record = kept["record"]
+    updates = record.get("updates") or record["steps"]
+    differs = " ".join([f"{row.compared_with}.", *record.get("deviations", ())])
+    return (*first, f"{kept['test_error']:.2f}", f"{updates:,}", differs, state)
+
+
+def folder_of(row):
+    """Where record and history of a row lie, or `None` if there are none."""
+    for folder in (FINISHED, UNFINISHED):
+        if (folder / f"{row.name}.json").exists():
+            return folder
+    return None
+
+
+def picture(row, folder):
+    """Where the curve of a row is drawn whose record lies in a folder."""
+    return DOCS / folder.relative_to(RESULTS) / f"{row.name}.png"
 
 
 def draw():
-    """Draws the curves that are missing."""
+    """Draws the curves of unfinished runs, and those of finished ones that are missing."""
     from keras_resnet.analysis import plots
     from keras_resnet.training.history import read_history
 
     for row in ROWS:
-        history = RESULTS / "ledger" / f"{row.name}.csv"
-        if history.exists() and not picture(row).exists():
-            picture(row).parent.mkdir(exist_ok=True)
-            plots.training_curves(read_history(history), picture(row), title=row.name)
+        folder = folder_of(row)
+        if folder != UNFINISHED:
+            picture(row, UNFINISHED).unlink(missing_ok=True)
+        if folder is None or (folder == FINISHED and picture(row, folder).exists()):
+            continue
+        path = picture(row, folder)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        history = read_history(folder / f"{row.name}.csv")
+        plots.training_curves(history, path, title=row.name)

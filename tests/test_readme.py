@@ -26,28 +26,76 @@ def test_each_network_has_a_family_and_a_paper():
 
 
 def test_the_ledgers_curves_are_drawn():
-    finished = [path.stem for path in (ledger_page.RESULTS / "ledger").glob("*.json")]
-    drawn = {path.stem for path in (REPOSITORY / "docs" / "ledger").glob("*.png")}
-    assert set(finished) <= drawn
+    """One for each record, of finished runs and of unfinished ones, and no other."""
+    results, drawn = ledger_page.FINISHED, REPOSITORY / "docs" / "ledger"
+    records = {path.relative_to(results) for path in results.rglob("*.json")}
+    pictures = {path.relative_to(drawn) for path in drawn.rglob("*.png")}
+    assert {path.with_suffix(".png") for path in records} == pictures
 
 
-def test_a_finished_run_of_the_ledger_is_a_line_of_its_page(tmp_path, monkeypatch):
-    row = next(
+@pytest.fixture
+def ledgers_row(tmp_path, monkeypatch):
+    """A row of the ledger, whose results lie in a temporary folder."""
+    monkeypatch.setattr(ledger_page, "RESULTS", tmp_path)
+    monkeypatch.setattr(ledger_page, "FINISHED", tmp_path / "ledger")
+    monkeypatch.setattr(ledger_page, "UNFINISHED", tmp_path / "ledger" / "unfinished")
+    ledger_page.UNFINISHED.mkdir(parents=True)
+    [row] = (
         row for row in ledger_page.ROWS if row.name == "resnet110_cifar10_10000_seed0"
     )
+    return row
+
+
+def ledgers_line(row):
+    return next(line for line in ledger_page.page().splitlines() if row.name in line)
+
+
+def test_a_finished_run_of_the_ledger_is_a_line_of_its_page(ledgers_row):
+    row = ledgers_row
     kept = {
         "test_error": 19.5,
         "date": "2026-12-01",
         "stretches": [{"seconds": 5_400.0}, {"seconds": 1_800.0}],
         "record": {"steps": 10_000, "deviations": ["One.", "Two."]},
     }
-    (tmp_path / "ledger").mkdir()
-    (tmp_path / "ledger" / f"{row.name}.json").write_text(json.dumps(kept))
-    monkeypatch.setattr(ledger_page, "RESULTS", tmp_path)
-    line = next(line for line in ledger_page.page().splitlines() if row.name in line)
+    (ledger_page.FINISHED / f"{row.name}.json").write_text(json.dumps(kept))
+    line = ledgers_line(row)
     assert line.split(" | ")[1:4] == ["6.43 (after 64,000 updates)", "19.50", "10,000"]
     assert f"{row.compared_with}. One. Two." in line
     assert "2.0 h in 2 stretches" in line
+
+
+def test_an_unfinished_run_of_the_ledger_says_how_far_it_came(
+    ledgers_row, tmp_path, monkeypatch
+):
+    row = ledgers_row
+    assert ledgers_line(row).endswith("| waiting |")
+    kept = {
+        "date": "2026-12-01",
+        "stretches": [{"seconds": 5_400.0}, {"seconds": None}],
+        "updates": 1_200,
+        "of": 10_000,
+    }
+    (ledger_page.UNFINISHED / f"{row.name}.json").write_text(json.dumps(kept))
+    cells = ledgers_line(row).strip("| ").split(" | ")
+    assert cells[2:4] == ["–", "1,200 of 10,000"]
+    assert cells[5] == (
+        f"unfinished: [curve](ledger/unfinished/{row.name}.png), 1.5 h in 2 stretches, "
+        "2026-12-01"
+    )
+    history = "step,accuracy,loss,learning_rate\n400,0.3,1.9,0.1\n800,0.5,1.4,0.1\n"
+    (ledger_page.UNFINISHED / f"{row.name}.csv").write_text(history)
+    monkeypatch.setattr(ledger_page, "DOCS", tmp_path / "docs")
+    ledger_page.draw()
+    drawn = tmp_path / "docs" / "ledger" / "unfinished" / f"{row.name}.png"
+    assert drawn.stat().st_size > 10_000
+    # It finishes: one picture takes the other's place.
+    for suffix in ("json", "csv"):
+        name = f"{row.name}.{suffix}"
+        (ledger_page.UNFINISHED / name).rename(ledger_page.FINISHED / name)
+    ledger_page.draw()
+    [finished] = (tmp_path / "docs").rglob("*.png")
+    assert finished == tmp_path / "docs" / "ledger" / f"{row.name}.png"
 
 
 def test_readme_is_short():

@@ -199,6 +199,32 @@ def test_a_run_that_was_ended_from_outside_is_not_set_aside(book, tmp_path, end)
     assert book.state(row) == "begun"
 
 
+HALF = """
+import pathlib, sys
+out = pathlib.Path(sys.argv[1], "run")
+out.mkdir(parents=True)
+(out / "history.csv").write_text("step")
+print("update 1,200/64,000  epoch 3.4  loss 0.9  412 images/s  2:03:04 left")
+raise SystemExit(143)
+"""
+
+
+def test_an_unfinished_run_leaves_what_there_is_until_it_finishes(book, tmp_path):
+    row = program(tmp_path, "half_run", HALF)
+    with pytest.raises(RuntimeError, match="ended from outside"):
+        book.work([row], update=False)
+    folder = tmp_path / "results" / "unfinished"
+    assert (folder / "half_run.csv").read_text() == "step"
+    kept = json.loads((folder / "half_run.json").read_text())
+    assert (kept["updates"], kept["of"]) == (1_200, 64_000)
+    assert len(kept["stretches"]) == 1
+    assert book.finished(row) is None
+    program(tmp_path, "half_run", SUCCEEDS.replace("parents=True", "exist_ok=True"))
+    book.work([row], update=False)
+    assert book.state(row) == "finished: test error 8.75 %"
+    assert not list(folder.iterdir())
+
+
 def test_a_killed_stretch_lasted_until_its_last_line(book, tmp_path):
     row = program(tmp_path, "killed_run", SUCCEEDS)
     book.run_folder(row).mkdir(parents=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_resnet.cli.options import add_common, command
 from keras_resnet.cli.startup import import_frameworks
+from keras_resnet.devices.cluster import seconds_of
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
@@ -59,10 +60,10 @@ def add_serve(subparsers: Any) -> None:
     )
     sub.add_argument(
         "--drain",
-        type=int,
-        default=30,
-        metavar="SECONDS",
-        help="time that running requests have to end after SIGTERM or Ctrl-C (30)",
+        default="30s",
+        metavar="TIME",
+        help="time that running requests have to end after SIGTERM or Ctrl-C, such as "
+        "90s or 2m (30s)",
     )
     sub.add_argument(
         "--cors",
@@ -78,6 +79,8 @@ def add_serve(subparsers: Any) -> None:
 def serve(options: argparse.Namespace) -> None:
     """``keras-resnet serve``: answers requests until it is stopped."""
     folder = to_serve(options.run)
+    drain = options.drain + "s" if options.drain.isdecimal() else options.drain
+    limits = {"drain": seconds_of(drain, "drain")}
     from keras_resnet.serving import server
     from keras_resnet.serving.queries import RequestLimits
 
@@ -89,7 +92,7 @@ def serve(options: argparse.Namespace) -> None:
         max_batch=options.max_batch,
         batch_timeout=options.batch_timeout,
         workers=options.workers,
-        limits=RequestLimits(drain=options.drain),
+        limits=RequestLimits(**limits),
         cors=options.cors,
     )
 

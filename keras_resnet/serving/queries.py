@@ -46,8 +46,8 @@ class RequestLimits:
         images: Images in a request.
         seconds: For reading a body, and from there to the answer.
         header_seconds: From a connection to the end of its request's headers.
-        drain: Seconds that the requests which are being answered have to end after a
-            signal. New connections are refused meanwhile.
+        drain: Seconds, one or more, that the requests which are being answered have to
+            end after a signal. New connections are refused meanwhile.
     """
 
     body: int = 16 * 2**20
@@ -56,7 +56,7 @@ class RequestLimits:
     images: int = 128
     seconds: float = 30.0
     header_seconds: float = 10.0
-    drain: int = 30
+    drain: float = 30.0
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ lacks: docs/decisions/0011.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -136,6 +137,12 @@ class _Server(LitServer):
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def _start_server(self, port, servers, log_level, sockets, *args, **options):
+        sockets = [_ListeningSocket(each) for each in sockets]
+        return super()._start_server(
+            port, servers, log_level, sockets, *args, **options
+        )
+
     def verify_worker_status(self):
         # LitServe's own would wait forever for a worker that died.
         while WorkerSetupStatus.READY not in self.workers_setup_status.values():
@@ -158,6 +165,36 @@ class _Server(LitServer):
             raise KeyboardInterrupt
         # `run` waits for this event, by a connection that only this thread uses.
         threading.Thread(target=self._shutdown_event.set).start()
+
+
+class _ListeningSocket(socket.socket):
+    """A socket that refuses connections once it is closed, whoever else has it.
+
+    uvicorn closes it before it lets running requests end. The processes beside it, which
+    inherited the socket, would keep it open: new clients would be let in, and wait in vain.
+    """
+
+    def __init__(self, other):
+        # uvloop closes by the number, and tells this object afterwards.
+        self.kept = other.dup()
+        super().__init__(fileno=other.detach())
+
+    def close(self):
+        """As asyncio ends its servers."""
+        self._refuse()
+        super().close()
+
+    def detach(self):
+        """As uvloop ends its servers."""
+        self._refuse()
+        return super().detach()
+
+    def _refuse(self):
+        with contextlib.suppress(
+            OSError
+        ):  # Closed before, or no such end on the system.
+            self.kept.shutdown(socket.SHUT_RDWR)
+        self.kept.close()
 
 
 def _check(name, host, port, max_batch, batch_timeout, workers, drain):

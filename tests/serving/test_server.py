@@ -425,6 +425,19 @@ def test_ctrl_c_ends_it_and_its_children(tmp_path):
         assert text.startswith("Serving http://127.0.0.1:")
 
 
+def refused_within_seconds(server):
+    """New clients must not be let in to wait: load balancers ask whether it is ready."""
+    end = time.monotonic() + 2
+    while time.monotonic() < end:
+        try:
+            server.ask("GET", "/health/ready", timeout=0.5)
+        except ConnectionRefusedError:
+            return
+        except OSError:  # It was let in just before.
+            time.sleep(0.05)
+    raise AssertionError("new connections are not refused")
+
+
 @pytest.mark.parametrize(("drain", "answered"), [(30, True), (1, False)])
 def test_running_requests_have_so_long_to_end(tmp_path, drain, answered):
     command = ("tests.helpers.serve_stub", "PORT", str(drain))
@@ -435,6 +448,7 @@ def test_running_requests_have_so_long_to_end(tmp_path, drain, answered):
             time.sleep(1)
             assert not asked.done()
             server.process.terminate()
+            refused_within_seconds(server)
             assert server.process.wait(60) == 0
         good = asked.exception() is None and asked.result()[0] == 200
         assert good == answered
@@ -488,7 +502,8 @@ def test_a_port_in_use_is_one_line(stub, tmp_path):
         (["--port", "80"], "`port` (--port) must be from 1024 to 65535"),
         (["--max-batch", "0"], "`max_batch` (--max-batch) must be 1 or more"),
         (["--batch-timeout", "inf"], "`batch_timeout` from 0 to 3600"),
-        (["--drain", "0"], "`drain` 1 s or more"),
+        (["--drain", "500ms"], "`drain` (--drain) must be a length of time such as"),
+        (["--drain", "0.5s"], "`drain` 1 s or more"),
         (["--name", "a/b"], "`name` (--name) must have no spaces"),
         (["--cors", "example.org"], "`cors` (--cors) must be an origin"),
     ],

@@ -235,29 +235,27 @@ def _quantize_onnx(file, calibration):
 
 def _write_litert(graph, file, precision, calibration):
     tf = tensorflow()
-    # Without its second argument: with it, TF 2.21 leaves the variables' values out.
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [graph.classify.get_concrete_function()]
-    )
-    if precision != "float32":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if precision == "float16":
-        converter.target_spec.supported_types = [tf.float16]
-    if precision == "int8":
-        converter.representative_dataset = lambda: (
-            [batch] for batch in _batches(calibration, 1)
-        )
-    file.write_bytes(converter.convert())
+    with tempfile.TemporaryDirectory() as folder:
+        _write_signature(
+            graph, folder
+        )  # A function alone has no names for its outputs.
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if precision != "float32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "float16":
+            converter.target_spec.supported_types = [tf.float16]
+        if precision == "int8":
+            converter.representative_dataset = lambda: (
+                {"images": batch} for batch in _batches(calibration, 1)
+            )
+        file.write_bytes(converter.convert())
 
 
 def _write_openvino(graph, file, precision, calibration):
     import openvino
 
-    archive = keras.export.ExportArchive()
-    graph.classify.get_concrete_function()
-    archive.add_endpoint("serve", graph.classify)
     with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(folder, verbose=False)
+        _write_signature(graph, folder)
         network = openvino.convert_model(folder)
         # Else the file tells where this folder was, another one each time.
         network.set_rt_info("a SavedModel", ["conversion_parameters", "input_model"])
@@ -270,6 +268,14 @@ def _write_openvino(graph, file, precision, calibration):
                 subset_size=len(calibration),
             )
         openvino.save_model(network, file, compress_to_fp16=precision == "float16")
+
+
+def _write_signature(graph, folder):
+    """Writes a SavedModel with one signature, for converters."""
+    archive = keras.export.ExportArchive()
+    graph.classify.get_concrete_function()
+    archive.add_endpoint("serve", graph.classify)
+    archive.write_out(folder, verbose=False)
 
 
 _WRITERS = {

@@ -35,6 +35,13 @@ DETECTOR = {
     "images": ({"images": ("uint8", (N, -1, -1, 3))}, FOUND),
 }
 
+# Of a classifier's other forms: what goes in and what comes out, with 5 classes and images
+# of 16x16 pixels.
+FORM = (
+    {"images": ("uint8", (N, 16, 16, 3))},
+    {"scores": ("float32", (N, 5))},
+)
+
 # What `keras-resnet serve` says at /v2/models/NAME of a classifier of 3 classes and images
 # of 8x8 pixels, and of a detector.
 METADATA = {

@@ -25,6 +25,7 @@ from keras_resnet.runs.export import (
 )
 from keras_resnet.runs.load import load
 from tests.conftest import REPOSITORY
+from tests.helpers import contract
 from tests.helpers.cut import cut
 
 tf = pytest.importorskip("tensorflow")
@@ -133,6 +134,73 @@ def test_any_batch_gets_the_answer_of_keras(format, classifier, tmp_path):
     for wrong in (noise(2, 17), noise(2)[0]):
         with pytest.raises(ValueError, match="must be of shape"):
             loaded.scores(wrong)
+
+
+def names_in_onnx(folder):
+    graph = pytest.importorskip("onnx").load(str(folder / "model.onnx")).graph
+    kinds = {1: "float32", 2: "uint8"}  # onnx.TensorProto's.
+    return [
+        {
+            end.name: (
+                kinds[end.type.tensor_type.elem_type],
+                tuple(d.dim_value or -1 for d in end.type.tensor_type.shape.dim),
+            )
+            for end in ends
+        }
+        for ends in (graph.input, graph.output)
+    ]
+
+
+def names_in_openvino(folder):
+    import openvino
+
+    network = openvino.Core().read_model(folder / "model.xml")
+    return [
+        {
+            end.get_any_name(): (
+                end.get_element_type().to_dtype().name,
+                tuple(
+                    -1 if d.is_dynamic else d.get_length() for d in end.partial_shape
+                ),
+            )
+            for end in ends
+        }
+        for ends in (network.inputs, network.outputs)
+    ]
+
+
+def names_in_litert(folder):
+    """Of the signature: tensors have names of the converter's own."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    runner = Interpreter(str(folder / "model.tflite")).get_signature_runner()
+    return [
+        {
+            name: (one["dtype"].__name__, tuple(map(int, one["shape_signature"])))
+            for name, one in ends.items()
+        }
+        for ends in (runner.get_input_details(), runner.get_output_details())
+    ]
+
+
+@pytest.mark.parametrize(
+    ("read", "precision"),
+    [
+        (names_in_onnx, "float32"),
+        (names_in_openvino, "float32"),
+        (names_in_litert, "float32"),
+        pytest.param(names_in_onnx, "int8", marks=pytest.mark.exhaustive),
+        pytest.param(names_in_openvino, "int8", marks=pytest.mark.exhaustive),
+        pytest.param(names_in_litert, "int8", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_names_of_the_forms_are_a_contract(read, precision, classifier, tmp_path):
+    """As those of SavedModels are: other servers' clients and programs name them."""
+    format = read.__name__.removeprefix("names_in_")
+    installed(format, precision)
+    calibration = {"calibration": noise(16)} if precision == "int8" else {}
+    path = written(classifier, tmp_path / "net", format, precision, **calibration)
+    assert tuple(read(path)) == contract.FORM
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

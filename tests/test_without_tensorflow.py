@@ -20,6 +20,11 @@ x, y = keras_resnet.preprocess_input(images, model), np.arange(8) % 3
 model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 model.fit(x, y, verbose=0)
 assert len(analysis.layer_responses(model, x).layers) > 18
+assert len(analysis.delete_each(model, (x, y)).loss) == 9
+assert np.isfinite(analysis.gradient_norms(model, x, y).norms).all()
+direction = analysis.random_direction(model, seed=0)
+found = analysis.line(model, (x, y), direction, positions=(0.0, 0.1))
+assert np.isfinite(found.loss).all()
 model.save("own.keras")
 open("names.txt", "w").write("ant\\nbee\\ncat\\n")
 own = ["own.keras", "folder", "--network", "resnet20", "--classes", "names.txt"]

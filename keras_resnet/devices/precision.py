@@ -91,8 +91,9 @@ def choose_xla(request: str, devices: Devices, synchronized: bool = False) -> bo
     """Chooses whether to compile with XLA: ``jit_compile`` of `keras.Model.compile`.
 
     ``"auto"`` compiles on one GPU and on JAX (always compiled), not on the CPU, where
-    TensorFlow trains a quarter to a third slower with it where oneDNN is used (README),
-    and not on several devices, where no GPUs were at hand to measure it on.
+    TensorFlow trains a quarter to a half slower with it where oneDNN is used
+    (docs/benchmarks.md), and not on several devices, where no GPUs were at hand to
+    measure it on.
 
     Args:
         request: ``"auto"``, ``"on"`` or ``"off"``.

@@ -53,7 +53,7 @@ class GroupedConv2D(layers.Conv2D):
     """A grouped convolution that CPUs train in reasonable time.
 
     `keras.layers.Conv2D` compiles grouped convolutions with XLA, whose gradient for them
-    takes seconds on a CPU (docs/LOG.md: 17 s instead of 0.03 s for 32 groups of 4
+    takes seconds on a CPU (docs/LOG.md: 18 s instead of 0.03 s for 32 groups of 4
     channels). On CPUs each group is convolved by itself here, and inside of
     `groups_apart`; on GPUs and on PyTorch it is Keras's layer. Weights and results are
     the same.

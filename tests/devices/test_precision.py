@@ -21,7 +21,8 @@ def on_backend(monkeypatch, name):
 
 
 @pytest.mark.parametrize("network", ["resnet20", "resnet18"])
-def test_precision_on_the_cpu(network):
+def test_precision_on_the_cpu(monkeypatch, network):
+    monkeypatch.setattr(precision, "_cpu_has_bfloat16", lambda: True)
     spec = ARCHITECTURES[network]
     assert precision.choose_precision("auto", ONE_CPU, spec) == "float32"
     assert (

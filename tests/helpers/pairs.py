@@ -19,7 +19,7 @@ from keras_resnet.devices.find import Devices, find_devices
 from keras_resnet.training import batch_norm
 from keras_resnet.training.averaging import AverageWeights
 from keras_resnet.training.callbacks import Steps
-from keras_resnet.training.faster import faster
+from keras_resnet.training.faster import PointwiseConv2D, faster
 from keras_resnet.training.fit import compile_model
 from keras_resnet.training.steps import trainer
 from tests.helpers import two_devices
@@ -64,6 +64,9 @@ def train(
             batch_norm.synchronize(model, True)
         else:
             model = faster(model)
+            pointwise = any(isinstance(one, PointwiseConv2D) for one in model.layers)
+            in_bfloat16 = keras.config.dtype_policy().name == "mixed_bfloat16"
+            assert pointwise == (in_bfloat16 and make is without_batch_norm)
         model = trainer(model, devices, xla=xla, accumulate=accumulate)
         compile_model(model, two_devices.RECIPE, xla=xla, steps_per_execution=at_a_time)
         batches = two_devices.batches()

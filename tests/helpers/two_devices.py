@@ -41,6 +41,7 @@ def without_batch_norm():
             keras.Input((16, 16, 3)),
             layers.Conv2D(16, 3, padding="same", activation="relu"),
             layers.Conv2D(32, 3, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(32, 1, activation="relu"),  # In bfloat16 a `PointwiseConv2D`.
             layers.GlobalAveragePooling2D(),
             layers.Dense(10),
         ]

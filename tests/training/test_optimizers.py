@@ -12,6 +12,7 @@ from keras_resnet.config.schedules import (
 )
 from keras_resnet.training.optimizers import CoupledSGD
 from keras_resnet.training.schedules import learning_rate
+from tests.helpers.by_keras import ByKeras
 
 
 def caffe_sgd(weight, gradients, rate, momentum, decay):
@@ -68,17 +69,6 @@ def test_the_two_decays_exclude_each_other():
         CoupledSGD(0.1, weight_decay=1e-4)
     with pytest.raises(ValueError, match="must not be negative"):
         CoupledSGD(0.1, coupled_weight_decay=-1)
-
-
-class ByKeras(CoupledSGD):
-    """The same by Keras's own operations."""
-
-    _backend_update_step = keras.optimizers.SGD._backend_update_step
-
-    def update_step(self, gradient, variable, learning_rate):
-        if self._decays[self._get_variable_index(variable)]:
-            gradient = gradient + self.coupled_weight_decay * variable
-        keras.optimizers.SGD.update_step(self, gradient, variable, learning_rate)
 
 
 def updating(kind, nesterov, count=2):

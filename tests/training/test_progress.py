@@ -74,17 +74,23 @@ def test_a_file_gets_no_line_twice(monkeypatch):
 
 def test_a_long_first_update_is_told_of(monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_IN_SILENCE", 0.05)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
     file = io.StringIO()
-    line = progress.Progress(Steps(6), redraw=False, file=file)
-    line.on_train_begin()
-    time.sleep(0.2)
-    line._say_it_is_prepared(line.waits_since + 25)
-    assert file.getvalue() == (
-        "Preparing the first update, which takes longer than the others.\n"
-        "The first update took 25 s.\n"
+    line = progress.Progress(total=6, redraw=False, file=file)
+    slow = keras.callbacks.LambdaCallback(  # As if tracing took so long.
+        on_train_batch_begin=lambda batch, logs: time.sleep(1.6 if batch == 0 else 0)
     )
-    line.on_train_begin()  # Another call of `fit`, for which nothing is traced.
-    assert line.timer is None
+    for _ in range(2):  # In the second call of `fit` nothing is traced.
+        model.fit(
+            np.ones((6, 3)), np.ones(6), batch_size=2, verbose=0, callbacks=[slow, line]
+        )
+        assert line.timer is None
+    assert re.fullmatch(
+        "Preparing the first update, which takes longer than the others.\n"
+        r"The first update took [2-9] s.\n(update .*\n)*",
+        file.getvalue(),
+    )
 
 
 def test_an_end_before_the_first_update_is_silent(monkeypatch):

@@ -22,9 +22,37 @@ from keras_resnet.runs.tables import table as table_of
 def results():
     """The main job over its seeds."""
     result = load("quickstart")
-    runs = result["runs"]
+    runs = [run for run in result["runs"] if run["precision"] == "float32"]
+    note = f" {result['note']}" if "note" in result else ""
+    columns = {"seeds": len(runs), **_of_seeds(runs)}
+    table = markdown(list(columns), [list(columns.values())])
+    return (
+        f"{table}\nResNet-20 by the recipe `quickstart`, mean ± standard deviation over "
+        "seeds, final weights; nothing was selected on test images. "
+        f"{machine(result)}.{note}\n"
+    )
+
+
+def precisions():
+    """The main job in each precision that it was measured in."""
+    result = load("quickstart")
+    names = dict.fromkeys(run["precision"] for run in result["runs"])
     columns = {
-        "seeds": len(runs),
+        name: _of_seeds([run for run in result["runs"] if run["precision"] == name])
+        for name in names
+    }
+    head = ["precision", *next(iter(columns.values()))]
+    table = markdown(head, [[name, *of.values()] for name, of in columns.items()])
+    seeds = len(result["runs"]) // len(names)
+    return (
+        f"{table}\nThe recipe `quickstart`, mean ± standard deviation over {seeds} seeds, "
+        f"in turns, `benchmarks/quickstart.py`. {machine(result)}.\n"
+    )
+
+
+def _of_seeds(runs):
+    """Columns of the main job's runs over their seeds."""
+    return {
         "accuracy on the original 10,000 test images, %": spread(
             [run["accuracy_10000"] for run in runs]
         ),
@@ -36,13 +64,6 @@ def results():
         ),
         "longest, s": f"{max(run['seconds'] for run in runs):.0f}",
     }
-    table = markdown(list(columns), [list(columns.values())])
-    note = f" {result['note']}" if "note" in result else ""
-    return (
-        f"{table}\nResNet-20 by the recipe `quickstart`, mean ± standard deviation over "
-        "seeds, final weights; nothing was selected on test images. "
-        f"{machine(result)}.{note}\n"
-    )
 
 
 def runs():

@@ -3,10 +3,12 @@
     python -m benchmarks.input FOLDER_OF_JPEG_FILES [--images 1600] [--rounds 5]
 
 Decoding, a crop of 8 to 100 % of the area resized to 224x224, a flip in half of the
-cases, normalization and batches of 64, float32. Ours: `data.pipelines`. Plain tf.data:
-the whole image is decoded and cut with `tf.image`. DataLoader: PyTorch's, with two
-workers, Pillow and torchvision's transforms. The variants take turns, so that whatever
-else the machine does meets all of them; each begins with a batch that is not timed.
+cases, normalization and batches of 64, float32. Ours: `data.pipelines`, from the files and
+from shards of the same files, which TensorFlow Datasets writes into a temporary folder.
+Plain tf.data: the whole image is decoded and cut with `tf.image`. DataLoader: PyTorch's,
+with two workers, Pillow and torchvision's transforms. The variants take turns, so that
+whatever else the machine does meets all of them; each begins with a batch that is not
+timed.
 Writes results/input.json.
 """
 
@@ -16,8 +18,10 @@ import math
 import os
 import pathlib
 import statistics
+import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 
 # As the command line sets it: see docs/decisions/0016.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -30,31 +34,62 @@ from keras_resnet.config.datasets import DATASETS
 RESULTS = pathlib.Path(__file__).parent / "results" / "input.json"
 PREPARE = DATASETS["imagenet2012"].preprocessing
 SIZE = PREPARE.size
-BATCH, WORKERS = 64, 2
+BATCH, WORKERS, CLASSES = 64, 2, 2
+SHARDS = {
+    "keras_resnet, from TFRecord": "tfrecord",
+    "keras_resnet, from ArrayRecord": "array_record",
+}
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 
 
-def ours(files):
+def listed(files):
+    """The files as our pipeline takes them."""
+    from keras_resnet.data import sources
+
+    return sources.Examples(
+        np.array(files, dtype=object), np.zeros(len(files), np.int32)
+    )
+
+
+def packed(files, file_format, folder):
+    """The same out of shards, which are written into a folder."""
+    import tensorflow_datasets as tfds
+
+    from keras_resnet.data import shards
+
+    features = {
+        "image": tfds.features.Image(),
+        "label": tfds.features.ClassLabel(num_classes=CLASSES),
+    }
+    examples = (
+        (number, {"image": file, "label": number % CLASSES})
+        for number, file in enumerate(files)
+    )
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="photos",
+        version="1.0.0",
+        features=tfds.features.FeaturesDict(features),
+        split_datasets={"train": examples},
+        data_dir=folder / file_format,
+        file_format=file_format,
+    )
+    return shards.load(folder / file_format / "photos" / "1.0.0", val_fraction=0).train
+
+
+def ours(examples):
     """Our pipeline."""
     from keras_resnet.config.adapted import with_steps
     from keras_resnet.config.augmentations import InceptionCrop
     from keras_resnet.config.recipes import RECIPES
-    from keras_resnet.data import pipelines, sources
+    from keras_resnet.data import pipelines
 
     recipe = replace(
-        with_steps(RECIPES["resnet50_fb_imagenet"], len(files) // BATCH),
+        with_steps(RECIPES["resnet50_fb_imagenet"], examples.size // BATCH),
         batch_size=BATCH,
         augmentation=InceptionCrop(jitter=0.0, color=0.0),
     )
-    examples = sources.Examples(
-        np.array(files, dtype=object), np.zeros(len(files), np.int32)
-    )
     return pipelines.training_batches(
-        examples,
-        PREPARE,
-        recipe,
-        classes=1,
-        seed=0,
+        examples, PREPARE, recipe, classes=CLASSES, seed=0
     )
 
 
@@ -148,18 +183,20 @@ def main():
     files = (found * math.ceil(options.images / len(found)))[: options.images]
 
     peer = f"PyTorch DataLoader, {WORKERS} workers"
-    variants = {
-        # First: in the first round its processes are forked before TensorFlow has
-        # threads. Later ones fork beside them.
-        peer: lambda: data_loader(files),
-        "keras_resnet": lambda: ours(files),
-        "plain tf.data": lambda: plain(files),
-    }
-    speeds = {name: [] for name in variants}
-    for _ in range(options.rounds):
-        for name, batches in variants.items():
-            speeds[name].append(speed(batches()))
-            print(name, round(speeds[name][-1], 1), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        examples = {"keras_resnet": listed(files)}
+        for name, file_format in SHARDS.items():
+            examples[name] = packed(files, file_format, pathlib.Path(folder))
+        variants = {
+            peer: lambda: data_loader(files),
+            **{name: partial(ours, of) for name, of in examples.items()},
+            "plain tf.data": lambda: plain(files),
+        }
+        speeds = {name: [] for name in variants}
+        for _ in range(options.rounds):
+            for name, batches in variants.items():
+                speeds[name].append(speed(batches()))
+                print(name, round(speeds[name][-1], 1), flush=True)
     medians = {name: round(statistics.median(s), 1) for name, s in speeds.items()}
 
     from keras_resnet.runs import environment
@@ -171,6 +208,9 @@ def main():
         "files": len(found),
         "rounds": options.rounds,
         "images_per_second": medians,
+        "rounds_images_per_second": {
+            name: [round(value, 1) for value in s] for name, s in speeds.items()
+        },
         "ratio_to_data_loader": round(medians["keras_resnet"] / medians[peer], 3),
     }
     RESULTS.parent.mkdir(exist_ok=True)

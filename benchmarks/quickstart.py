@@ -1,15 +1,16 @@
 """The main job over several seeds: time from start to exit, and accuracy.
 
-    python benchmarks/quickstart.py IDX_FOLDER
+    python -m benchmarks.quickstart IDX_FOLDER [--precisions float32 mixed_bfloat16]
 
-Runs `keras-resnet train --seed k` in a process of its own for each seed, then measures
-the saved model on the original 10,000 test images of Fashion-MNIST, of which the
-package carries 2,000. IDX_FOLDER holds the original's four .gz files (Debian's package
-dataset-fashion-mnist puts them into /usr/share/datasets/fashion-mnist). Writes
-results/quickstart.json; run it when nothing else computes.
+Runs `keras-resnet train --seed k` in a process of its own for each seed and precision, in
+turns, then measures the saved model on the original 10,000 test images of Fashion-MNIST,
+of which the package carries 2,000. IDX_FOLDER holds the original's four .gz files
+(Debian's package dataset-fashion-mnist puts them into /usr/share/datasets/fashion-mnist).
+Writes results/quickstart.json; run it when nothing else computes.
 """
 
 import argparse
+import itertools
 import json
 import pathlib
 import subprocess
@@ -36,16 +37,15 @@ def original_test_set(folder):
     return sources.Examples(images[..., np.newaxis], labels.astype("int32"))
 
 
-def train(seed, output_dir):
+def train(seed, precision, output_dir):
     """Seconds that the command takes, and the run's folder."""
     command = [sys.executable, "-m", "keras_resnet", "train", "--quiet"]
     folder = output_dir / f"quickstart_seed{seed}"
     if folder.exists():
         raise SystemExit(f"A run must be timed from its start. Remove: {folder}")
     started = time.perf_counter()
-    subprocess.run(
-        [*command, "--seed", str(seed), "--output-dir", str(output_dir)], check=True
-    )
+    options = ("--seed", seed, "--precision", precision, "--output-dir", output_dir)
+    subprocess.run([*command, *map(str, options)], check=True)
     return time.perf_counter() - started, folder
 
 
@@ -57,22 +57,24 @@ def measure(folder, examples):
 
 
 def main():
-    """Trains and measures every seed, and writes the results."""
+    """Trains and measures every seed in each precision, and writes the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("idx_folder", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--precisions", nargs="+", default=["float32"])
     parser.add_argument("--output-dir", type=pathlib.Path)
     options = parser.parse_args()
     output_dir = options.output_dir or pathlib.Path(tempfile.mkdtemp())
     examples = original_test_set(options.idx_folder)
     rows = []
-    for seed in range(options.seeds):
-        seconds, folder = train(seed, output_dir)
+    for seed, precision in itertools.product(range(options.seeds), options.precisions):
+        seconds, folder = train(seed, precision, output_dir / precision)
         metrics = measure(folder, examples)
         record = read_record(folder / "record.json")
         rows.append(
             {
                 "seed": seed,
+                "precision": record["precision"],
                 "seconds": round(seconds, 1),
                 "accuracy_10000": round(100 - metrics.top1_error, 2),
                 "accuracy_bundled_2000": round(100 - record["test"]["top1_error"], 2),

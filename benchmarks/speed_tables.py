@@ -196,7 +196,7 @@ def landscape_table(result):
     faster = "; ".join(
         f"{times[LOOP]:.2f} × as fast as loss-landscape's loop per {kind} (goal "
         f"{result['goals'][kind]} ×), {times[BETTER_LOOP]:.2f} × as fast as the "
-        "better one"
+        "one with cached batches"
         for kind, times in result["times_faster"].items()
     )
     return (

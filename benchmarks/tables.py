@@ -7,6 +7,7 @@ saved_models/ and the rows of networks and recipes (`catalogue.py`).
 `tests/test_readme.py` checks that the files are current.
 """
 
+import functools
 import pathlib
 import re
 
@@ -14,6 +15,7 @@ from benchmarks import (
     accuracy_tables,
     catalogue,
     detection_tables,
+    guide_examples,
     ledger_page,
     many_images_tables,
     speed_tables,
@@ -23,6 +25,12 @@ from keras_resnet.runs.tables import table as table_of
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 
+
+def examples(*names):
+    """Parts of a page: commands with their output."""
+    return {name: functools.partial(guide_examples.block, name) for name in names}
+
+
 # The generated parts of each page, by the names in its `<!-- begin NAME -->`.
 PARTS = {
     "README.md": {
@@ -30,6 +38,7 @@ PARTS = {
         "families": catalogue.family_table,
     },
     "docs/benchmarks.md": {
+        "quickstart": accuracy_tables.precisions,
         "runs": accuracy_tables.runs,
         "figure 6": accuracy_tables.figure6,
         "benchmarks": speed_tables.benchmarks,
@@ -45,7 +54,11 @@ PARTS = {
     "docs/guides/evaluation.md": {
         "protocols": accuracy_tables.protocols,
         "ensemble": accuracy_tables.ensemble,
+        **examples("evaluate", "several"),
     },
+    "docs/guides/analysis.md": examples("lesions", "paths"),
+    "docs/guides/report.md": examples("report"),
+    "docs/serving.md": examples("int8"),
     "docs/networks.md": {"networks": catalogue.networks},
     "docs/recipes.md": {
         "recipes": catalogue.recipes,

@@ -8,7 +8,7 @@ from shards of the same files, which TensorFlow Datasets writes into a temporary
 Plain tf.data: the whole image is decoded and cut with `tf.image`. DataLoader: PyTorch's,
 with two workers, Pillow and torchvision's transforms. The variants take turns, so that
 whatever else the machine does meets all of them; each begins with a batch that is not
-timed.
+timed. DataLoader's processes are forked beside TensorFlow's threads in every round.
 Writes results/input.json.
 """
 
@@ -35,6 +35,7 @@ RESULTS = pathlib.Path(__file__).parent / "results" / "input.json"
 PREPARE = DATASETS["imagenet2012"].preprocessing
 SIZE = PREPARE.size
 BATCH, WORKERS, CLASSES = 64, 2, 2
+BUFFER = 128  # Images.
 SHARDS = {
     "keras_resnet, from TFRecord": "tfrecord",
     "keras_resnet, from ArrayRecord": "array_record",
@@ -73,7 +74,9 @@ def packed(files, file_format, folder):
         data_dir=folder / file_format,
         file_format=file_format,
     )
-    return shards.load(folder / file_format / "photos" / "1.0.0", val_fraction=0).train
+    place = folder / file_format / "photos" / "1.0.0"
+    # TFRecord's own buffer would hold all of them before the first batch.
+    return replace(shards.load(place, val_fraction=0).train, shuffle_buffer=BUFFER)
 
 
 def ours(examples):

@@ -44,9 +44,10 @@ def precisions():
     head = ["precision", *next(iter(columns.values()))]
     table = markdown(head, [[name, *of.values()] for name, of in columns.items()])
     seeds = len(result["runs"]) // len(names)
+    turns = ", in turns" if len(names) > 1 else ""
     return (
-        f"{table}\nThe recipe `quickstart`, mean ± standard deviation over {seeds} seeds, "
-        f"in turns, `benchmarks/quickstart.py`. {machine(result)}.\n"
+        f"{table}\nThe recipe `quickstart`, mean ± standard deviation over {seeds} seeds"
+        f"{turns}, `benchmarks/quickstart.py`. {machine(result)}.\n"
     )
 
 

@@ -3,13 +3,14 @@
     python -m benchmarks.guide_examples FOLDER
 
 The commands are run on the trained network of saved_models/ and on two runs of other
-seeds, `quickstart_seed1` and `quickstart_seed2` in FOLDER, as `benchmarks/quickstart.py`
-leaves them in its `--output-dir`. Writes results/guide_examples.json, from which
+seeds, `quickstart_seed1` and `quickstart_seed2` in FOLDER, which `keras-resnet train
+quickstart --seeds 1-2 --output-dir FOLDER` makes. Writes results/guide_examples.json, from which
 `benchmarks/tables.py` makes the parts of the pages.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -22,7 +23,8 @@ from keras_resnet.runs import environment
 from keras_resnet.runs.record import read_record
 
 RUNS = [f"runs/quickstart_seed{seed}" for seed in range(3)]
-TRAINED = pathlib.Path(__file__).parents[1] / "saved_models" / "quickstart_seed0"
+REPOSITORY = pathlib.Path(__file__).parents[1]
+TRAINED = REPOSITORY / "saved_models" / "quickstart_seed0"
 # By the names of the parts of the pages; some are only told of in sentences.
 COMMANDS = {
     "evaluate": ("evaluate", RUNS[0]),
@@ -50,6 +52,7 @@ def printed(words, folder):
         stdout=subprocess.PIPE,
         text=True,
         check=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )
     print(*words, f"({time.perf_counter() - started:.0f} s)", flush=True)
     return done.stdout.strip()
@@ -61,15 +64,20 @@ def main():
     parser.add_argument("folder", type=pathlib.Path)
     options = parser.parse_args()
     sources = [TRAINED, *(options.folder / pathlib.Path(run).name for run in RUNS[1:])]
+    records = [read_record(source / "record.json") for source in sources]
+    if [record["seed"] for record in records] != [0, 1, 2]:
+        raise SystemExit(f"{options.folder} must hold runs of the seeds 1 and 2.")
+    circumstances = environment.describe()
+    del circumstances["onednn"]  # Of this process, which computes nothing.
     with tempfile.TemporaryDirectory() as folder:
         for run, source in zip(RUNS, sources, strict=True):
             shutil.copytree(source, pathlib.Path(folder) / run)
         result = {
             "date": time.strftime("%Y-%m-%d"),
-            **environment.describe(),
+            **circumstances,
             "runs": {
-                run: read_record(pathlib.Path(folder) / run / "record.json")
-                for run in RUNS
+                run: {key: record[key] for key in ("commit", "hardware", "precision")}
+                for run, record in zip(RUNS, records, strict=True)
             },
             "printed": {
                 name: printed(words, folder) for name, words in COMMANDS.items()

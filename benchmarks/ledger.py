@@ -4,7 +4,8 @@
 
 One run after another, at the lowest priority. SIGTERM or Ctrl-C saves and ends; the same
 command goes on, with the unfinished run first. Each finished run leaves its record and
-history in results/ledger/, from which docs/ledger.md is generated.
+history in results/ledger/, and one that was stopped says in results/ledger/unfinished/
+how far it came; docs/ledger.md is generated from both.
 
 Runs compute in a clone of this repository that lies in DIR, with the interpreter that
 started the ledger, so that the checkout may change meanwhile. Between runs the clone goes
@@ -56,7 +57,8 @@ class Ledger:
     Args:
         folder: For clone, runs and lock.
         data: Folder of TensorFlow Datasets.
-        results: For records and histories of finished runs.
+        results: For records and histories of runs, those of unfinished ones in a folder
+            of their own.
     """
 
     def __init__(self, folder, data, results):
@@ -166,7 +168,7 @@ class Ledger:
         finally:
             stretch["seconds"] = round(time.monotonic() - started, 1)
             write_json(folder / "stretches.json", [*earlier, stretch])
-        if self.signal or code in ENDED:
+        if code in ENDED:
             self.keep_unfinished(row)
         if self.signal:
             raise Stopped
@@ -274,15 +276,15 @@ class Ledger:
             path.unlink(missing_ok=True)
 
     def keep_unfinished(self, row):
-        """Puts how far an ended run came, and its history, into the results."""
+        """Puts how far an ended run came into the results, with its history if any."""
         found = self.progress(row)
-        histories = list((self.run_folder(row) / "out").glob("*/history.csv"))
-        if found is None or not histories:
+        if found is None:
             return
         done, whole = (int(number.replace(",", "")) for number in found[:2])
         folder = self.results / "unfinished"
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(histories[0], folder / f"{row.name}.csv")
+        for history in (self.run_folder(row) / "out").glob("*/history.csv"):
+            shutil.copy(history, folder / f"{row.name}.csv")
         kept = {**self.what_it_is(row), "updates": done, "of": whole}
         write_json(folder / f"{row.name}.json", kept)
 

@@ -26,9 +26,9 @@ def page():
     return f"""# The ledger
 
 Runs of the papers' recipes at their full length, or as far as two cores carry. They are
-made in idle processor time by `python -m benchmarks.ledger` (its first lines say how) and
-kept when they finish; of an unfinished one the updates and the curve are those so far.
-This page is generated from the records in `benchmarks/results/ledger/`.
+made in idle processor time by `python -m benchmarks.ledger` (its first lines say how). Of
+a run that was stopped, updates and curve are those of its last stop. This page is
+generated from the records in `benchmarks/results/ledger/`.
 
 Errors are of the final weights on the whole test split, which nothing was selected on.
 CIFAR-10 here has been through JPEG, so an error beside a published one is no comparison;
@@ -47,10 +47,9 @@ def line(row):
         return (*first, "–", "–", row.compared_with, "waiting")
     kept = json.loads((folder / f"{row.name}.json").read_text())
     hours = sum(stretch["seconds"] or 0 for stretch in kept["stretches"]) / 3600
-    state = (
-        f"[curve]({picture(row, folder).relative_to(DOCS)}), "
-        f"{hours:.1f} h in {len(kept['stretches'])} stretches, {kept['date']}"
-    )
+    state = f"{hours:.1f} h in {len(kept['stretches'])} stretches, {kept['date']}"
+    if history(row, folder).exists():
+        state = f"[curve]({picture(row, folder).relative_to(DOCS)}), {state}"
     if folder == UNFINISHED:
         updates = f"{kept['updates']:,} of {kept['of']:,}"
         return (*first, "–", updates, row.compared_with, f"unfinished: {state}")
@@ -68,6 +67,11 @@ def folder_of(row):
     return None
 
 
+def history(row, folder):
+    """Where the history of a row lies."""
+    return folder / f"{row.name}.csv"
+
+
 def picture(row, folder):
     """Where the curve of a row is drawn whose record lies in a folder."""
     return DOCS / folder.relative_to(RESULTS) / f"{row.name}.png"
@@ -82,9 +86,10 @@ def draw():
         folder = folder_of(row)
         if folder != UNFINISHED:
             picture(row, UNFINISHED).unlink(missing_ok=True)
-        if folder is None or (folder == FINISHED and picture(row, folder).exists()):
+        if folder is None or not history(row, folder).exists():
             continue
         path = picture(row, folder)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        history = read_history(folder / f"{row.name}.csv")
-        plots.training_curves(history, path, title=row.name)
+        if folder == UNFINISHED or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            rows = read_history(history(row, folder))
+            plots.training_curves(rows, path, title=row.name)

@@ -1,6 +1,6 @@
 """The main job over several seeds: time from start to exit, and accuracy.
 
-    python -m benchmarks.quickstart IDX_FOLDER [--precisions float32 mixed_bfloat16]
+    python -m benchmarks.quickstart IDX_FOLDER [--bfloat16]
 
 Runs `keras-resnet train --seed k` in a process of its own for each seed and precision, in
 turns, then measures the saved model on the original 10,000 test images of Fashion-MNIST,
@@ -61,13 +61,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("idx_folder", type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--precisions", nargs="+", default=["float32"])
+    parser.add_argument("--bfloat16", action="store_true", help="train in it as well")
     parser.add_argument("--output-dir", type=pathlib.Path)
     options = parser.parse_args()
     output_dir = options.output_dir or pathlib.Path(tempfile.mkdtemp())
     examples = original_test_set(options.idx_folder)
     rows = []
-    for seed, precision in itertools.product(range(options.seeds), options.precisions):
+    precisions = ["float32"] + ["mixed_bfloat16"] * options.bfloat16
+    for seed, precision in itertools.product(range(options.seeds), precisions):
         seconds, folder = train(seed, precision, output_dir / precision)
         metrics = measure(folder, examples)
         record = read_record(folder / "record.json")

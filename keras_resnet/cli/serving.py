@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from keras_resnet.cli.options import add_common, command
 from keras_resnet.cli.startup import import_frameworks
-from keras_resnet.devices.cluster import seconds_of
+from keras_resnet.config.words import seconds_of
 from keras_resnet.files import local_path
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ def add_serve(subparsers: Any) -> None:
 def serve(options: argparse.Namespace) -> None:
     """``keras-resnet serve``: answers requests until it is stopped."""
     folder = to_serve(options.run)
-    drain = options.drain + "s" if options.drain.isdecimal() else options.drain
-    limits = {"drain": seconds_of(drain, "drain")}
+    drain = seconds_of(options.drain, "drain")
     from keras_resnet.serving import server
     from keras_resnet.serving.queries import RequestLimits
 
@@ -92,7 +91,7 @@ def serve(options: argparse.Namespace) -> None:
         max_batch=options.max_batch,
         batch_timeout=options.batch_timeout,
         workers=options.workers,
-        limits=RequestLimits(**limits),
+        limits=RequestLimits(drain=drain),
         cors=options.cors,
     )
 

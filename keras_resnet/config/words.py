@@ -1,7 +1,8 @@
-"""Numbers and nouns for what people read."""
+"""Numbers, nouns and lengths of time as people write them."""
 
 import math
 import numbers
+import re
 from typing import Any
 
 UNKNOWN = "–"  # In the place of what isn't known.
@@ -43,3 +44,22 @@ def duration(seconds: float) -> str:
         return f"{hours} h {minutes:02} min"
     minutes, seconds = divmod(round(seconds), 60)
     return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def seconds_of(length: str, argument: str) -> float:
+    """The seconds of a length of time such as ``"90s"``, ``"10m"`` or ``"2h"``.
+
+    Args:
+        length: A number, with a fraction or without, and its unit.
+        argument: What the length was given for, for the error.
+
+    Raises:
+        ValueError: If it is none, or not positive.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(length))
+    if match is None or not float(match[1]):
+        raise ValueError(
+            f"`{argument}` (--{argument}) must be a positive length of time such as 90s, "
+            f"10m or 2h. Received: {argument}={length!r}."
+        )
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

@@ -221,22 +221,3 @@ def _of_slurm(environment: Mapping[str, str]) -> Workers:
             f"of the step's {count} tasks. Received: {', '.join(addresses)}."
         )
     return Workers(addresses, count, index, slurm.gpus(environment), advice=ALONE)
-
-
-def seconds_of(length: str, argument: str = "wait") -> float:
-    """The seconds of a length of time such as ``"90s"``, ``"10m"`` or ``"2h"``.
-
-    Args:
-        length: A number, with a fraction or without, and its unit.
-        argument: What the length was given for, for the error.
-
-    Raises:
-        ValueError: If it is none, or not positive.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", str(length))
-    if match is None or not float(match[1]):
-        raise ValueError(
-            f"`{argument}` (--{argument}) must be a length of time such as 90s, 10m or "
-            f"2h. Received: {argument}={length!r}."
-        )
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

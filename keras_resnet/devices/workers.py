@@ -11,8 +11,9 @@ from typing import Any
 
 import keras
 
+from keras_resnet.config.words import seconds_of
 from keras_resnet.devices import agreement, meeting
-from keras_resnet.devices.cluster import WAIT, WAITING, Workers, seconds_of
+from keras_resnet.devices.cluster import WAIT, WAITING, Workers
 from keras_resnet.devices.links import WorkerLost
 from keras_resnet.devices.log_lines import without_log_lines
 
@@ -24,7 +25,7 @@ def join(
 
     Args:
         workers: As of `cluster.find_workers`.
-        wait: How long at most, as of `seconds_of`.
+        wait: How long at most, as of `words.seconds_of`.
         asked: What all workers must have the same, by names for the message.
 
     Raises:
@@ -32,7 +33,7 @@ def join(
             the same in ``asked``.
         WorkerLost: If they don't come in time.
     """
-    seconds = seconds_of(wait)
+    seconds = seconds_of(wait, "wait")
     if workers.count == 1:
         return
     backend = keras.backend.backend()

@@ -236,10 +236,11 @@ def _quantize_onnx(file, calibration):
 def _write_litert(graph, file, precision, calibration):
     tf = tensorflow()
     with tempfile.TemporaryDirectory() as folder:
-        _write_signature(
-            graph, folder
-        )  # A function alone has no names for its outputs.
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        # From a function alone, the output would have no name.
+        _write_function(graph, folder)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            folder, signature_keys=["serving_default"]
+        )
         if precision != "float32":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if precision == "float16":
@@ -255,7 +256,7 @@ def _write_openvino(graph, file, precision, calibration):
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
-        _write_signature(graph, folder)
+        _write_function(graph, folder)
         network = openvino.convert_model(folder)
         # Else the file tells where this folder was, another one each time.
         network.set_rt_info("a SavedModel", ["conversion_parameters", "input_model"])
@@ -270,8 +271,8 @@ def _write_openvino(graph, file, precision, calibration):
         openvino.save_model(network, file, compress_to_fp16=precision == "float16")
 
 
-def _write_signature(graph, folder):
-    """Writes a SavedModel with one signature, for converters."""
+def _write_function(graph, folder):
+    """Writes a SavedModel of one function, for converters."""
     archive = keras.export.ExportArchive()
     graph.classify.get_concrete_function()
     archive.add_endpoint("serve", graph.classify)

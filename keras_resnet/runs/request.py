@@ -19,7 +19,8 @@ from keras_resnet.config.detector import DetectorSpec
 from keras_resnet.config.recipe import MOST_STEPS, Recipe
 from keras_resnet.config.spec import ResNetSpec
 from keras_resnet.config.values import to_named_values
-from keras_resnet.devices.cluster import WAIT, seconds_of
+from keras_resnet.config.words import seconds_of
+from keras_resnet.devices.cluster import WAIT
 from keras_resnet.files import local_path, sha256_of
 from keras_resnet.runs.places import DATA_SETS, network_at, where
 
@@ -347,7 +348,7 @@ class TrainRequest:
         WAIT,
         f"how long to wait for the other workers, such as 90s or 2h ({WAIT})",
         group="machine",
-        check=(seconds_of, "a length of time"),
+        check=(lambda value: seconds_of(value, "wait"), "a length of time"),
         metavar="TIME",
     )
     verbose: int = option(1, "how much is printed", group="")

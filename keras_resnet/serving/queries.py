@@ -46,8 +46,8 @@ class RequestLimits:
         images: Images in a request.
         seconds: For reading a body, and from there to the answer.
         header_seconds: From a connection to the end of its request's headers.
-        drain: Seconds, one or more, that the requests which are being answered have to
-            end after a signal. New connections are refused meanwhile.
+        drain: Seconds after a signal in which running requests may end, 1 to 3600. New
+            connections are refused meanwhile.
     """
 
     body: int = 16 * 2**20

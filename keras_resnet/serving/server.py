@@ -190,9 +190,8 @@ class _ListeningSocket(socket.socket):
         return super().detach()
 
     def _refuse(self):
-        with contextlib.suppress(
-            OSError
-        ):  # Closed before, or no such end on the system.
+        # It is closed already, or the system ends no listening so.
+        with contextlib.suppress(OSError):
             self.kept.shutdown(socket.SHUT_RDWR)
         self.kept.close()
 
@@ -212,12 +211,15 @@ def _check(name, host, port, max_batch, batch_timeout, workers, drain):
         raise ValueError(
             f"`port` (--port) must be from 1024 to 65535. Received: port={port}."
         )
-    if max_batch < 1 or not 0 <= batch_timeout < 3600 or workers < 1 or drain < 1:
+    if max_batch < 1 or not 0 <= batch_timeout < 3600 or workers < 1:
         raise ValueError(
             "`max_batch` (--max-batch) must be 1 or more, `batch_timeout` from 0 to 3600 "
-            "s, `workers` 1 or more, `drain` 1 s or more. Received: "
-            f"max_batch={max_batch}, batch_timeout={batch_timeout}, workers={workers}, "
-            f"drain={drain}."
+            "s, `workers` 1 or more. Received: "
+            f"max_batch={max_batch}, batch_timeout={batch_timeout}, workers={workers}."
+        )
+    if not 1 <= drain <= 3600:
+        raise ValueError(
+            f"`drain` (--drain) must be from 1 to 3600 s. Received: drain={drain:g} s."
         )
 
 

@@ -162,7 +162,9 @@ def test_a_chiefs_port_that_is_taken_is_said():
 
 @pytest.mark.parametrize("wait", ["soon", "10", "0s", "-1m", 600])
 def test_a_wait_is_a_length_of_time(wait):
-    with pytest.raises(ValueError, match="must be a length of time such as 90s"):
+    with pytest.raises(
+        ValueError, match="must be a positive length of time such as 90s"
+    ):
         TrainRequest(wait=wait)
 
 

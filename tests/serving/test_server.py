@@ -427,7 +427,7 @@ def test_ctrl_c_ends_it_and_its_children(tmp_path):
 
 def refused_within_seconds(server):
     """New clients must not be let in to wait: load balancers ask whether it is ready."""
-    end = time.monotonic() + 2
+    end = time.monotonic() + 8
     while time.monotonic() < end:
         try:
             server.ask("GET", "/health/ready", timeout=0.5)
@@ -442,13 +442,14 @@ def refused_within_seconds(server):
 def test_running_requests_have_so_long_to_end(tmp_path, drain, answered):
     command = ("tests.helpers.serve_stub", "PORT", str(drain))
     with started(tmp_path, "stub", *command) as server:
-        body = {"instances": [b64(solid("red", 20 * SLOW))]}  # Takes 4 s.
+        body = {"instances": [b64(solid("red", 30 * SLOW))]}  # Takes 6 s.
         with concurrent.futures.ThreadPoolExecutor() as pool:
             asked = pool.submit(server.predict, body)
             time.sleep(1)
             assert not asked.done()
             server.process.terminate()
             refused_within_seconds(server)
+            assert not (answered and asked.done())
             assert server.process.wait(60) == 0
         good = asked.exception() is None and asked.result()[0] == 200
         assert good == answered
@@ -502,8 +503,10 @@ def test_a_port_in_use_is_one_line(stub, tmp_path):
         (["--port", "80"], "`port` (--port) must be from 1024 to 65535"),
         (["--max-batch", "0"], "`max_batch` (--max-batch) must be 1 or more"),
         (["--batch-timeout", "inf"], "`batch_timeout` from 0 to 3600"),
-        (["--drain", "500ms"], "`drain` (--drain) must be a length of time such as"),
-        (["--drain", "0.5s"], "`drain` 1 s or more"),
+        (["--drain", "500ms"], "`drain` (--drain) must be a positive length of time"),
+        (["--drain", "30"], "such as 90s, 10m or 2h. Received: drain='30'"),
+        (["--drain", "0.5s"], "`drain` (--drain) must be from 1 to 3600 s"),
+        (["--drain", "600h"], "must be from 1 to 3600 s. Received: drain=2.16e+06 s"),
         (["--name", "a/b"], "`name` (--name) must have no spaces"),
         (["--cors", "example.org"], "`cors` (--cors) must be an origin"),
     ],
@@ -513,6 +516,19 @@ def test_wrong_options_are_one_line(options, message, capsys, tmp_path):
 
     assert main(["serve", str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "seconds"), [([], 30), (["--drain", "2m"], 120)])
+def test_the_time_to_drain_comes_to_the_server(words, seconds, monkeypatch, tmp_path):
+    from keras_resnet.__main__ import main
+
+    given = {}
+    monkeypatch.setattr(
+        server_module, "serve", lambda *_, **options: given.update(options)
+    )
+    monkeypatch.setattr("keras_resnet.cli.serving.to_serve", lambda run: tmp_path)
+    assert main(["serve", str(tmp_path), *words]) == 0
+    assert given["limits"].drain == seconds
 
 
 def test_a_folder_without_a_run_says_so(tmp_path):

@@ -100,11 +100,11 @@ def test_a_layer_of_any_other_convolution_is_keras_own(options):
 
 
 def trained(change, optimizer, learning_rate):
-    """Weights of a ResNet-20 after 8 updates, as it began and at its end."""
+    """A ResNet-20's variables that are trained, before 8 updates and after, and the rest."""
     keras.utils.set_random_seed(0)
     shape, updates, batch = (32, 32, 3), 8, 16
     model = change(keras_resnet.create("resnet20", input_shape=shape, classes=10))
-    before = model.get_weights()
+    before = [variable.numpy() for variable in model.trainable_variables]
     options = {"momentum": 0.9, "coupled_weight_decay": 1e-4}
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer(learning_rate, **options), loss)
@@ -112,7 +112,9 @@ def trained(change, optimizer, learning_rate):
     x = rng.normal(size=(updates * batch, *shape)).astype("float32")
     y = rng.integers(0, 10, updates * batch)
     model.fit(x, y, batch_size=batch, shuffle=False, verbose=0)
-    return before, model.get_weights()
+    trained = [variable.numpy() for variable in model.trainable_variables]
+    statistics = [variable.numpy() for variable in model.non_trainable_variables]
+    return before, trained, statistics
 
 
 def largest_difference(some, others):
@@ -121,17 +123,18 @@ def largest_difference(some, others):
 
 @pytest.mark.slow
 def test_eight_updates_in_few_operations_have_the_bits_of_many():
-    before, own = trained(faster, CoupledSGD, 0.1)
-    _, expected = trained(faster, ByKeras, 0.1)
+    before, own, statistics = trained(faster, CoupledSGD, 0.1)
+    _, expected, others = trained(faster, ByKeras, 0.1)
     assert largest_difference(before, own) > 0.1
-    for one, other in zip(own, expected, strict=True):
+    for one, other in zip(own + statistics, expected + others, strict=True):
         np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow
 def test_eight_updates_are_those_of_keras_own_layers_and_optimizer():
-    """At a small rate: at 0.01, ReLUs that rounding turns off make 3e-3 of 1e-7."""
-    before, own = trained(faster, CoupledSGD, 1e-4)
-    _, expected = trained(lambda model: model, ByKeras, 1e-4)
+    """The rate is small: at 0.01, a ReLU that rounding turns off grows to 3e-3."""
+    before, own, statistics = trained(faster, CoupledSGD, 1e-4)
+    _, expected, others = trained(lambda model: model, ByKeras, 1e-4)
     assert largest_difference(own, expected) < 1e-5
+    assert largest_difference(statistics, others) < 1e-5
     assert largest_difference(before, own) > 1e-3

@@ -85,10 +85,9 @@ def test_a_long_first_update_is_told_of(monkeypatch):
         model.fit(
             np.ones((6, 3)), np.ones(6), batch_size=2, verbose=0, callbacks=[slow, line]
         )
-        assert line.timer is None
     assert re.fullmatch(
         "Preparing the first update, which takes longer than the others.\n"
-        r"The first update took [2-9] s.\n(update .*\n)*",
+        r"The first update took [1-9]\d* s.\n(update .*\n)*",
         file.getvalue(),
     )
 

@@ -4,8 +4,8 @@
 
 The commands are run on the trained network of saved_models/ and on two runs of other
 seeds, `quickstart_seed1` and `quickstart_seed2` in FOLDER, which `keras-resnet train
-quickstart --seeds 1-2 --output-dir FOLDER` makes. Writes results/guide_examples.json, from which
-`benchmarks/tables.py` makes the parts of the pages.
+quickstart --seeds 1-2 --output-dir FOLDER` makes. Writes results/guide_examples.json,
+from which `benchmarks/tables.py` makes the parts of the pages.
 """
 
 import argparse

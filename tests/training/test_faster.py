@@ -100,7 +100,7 @@ def test_a_layer_of_any_other_convolution_is_keras_own(options):
 
 
 def trained(change, optimizer, learning_rate):
-    """A ResNet-20's variables that are trained, before 8 updates and after, and the rest."""
+    """What a ResNet-20 trains, before 8 updates and after, and its statistics."""
     keras.utils.set_random_seed(0)
     shape, updates, batch = (32, 32, 3), 8, 16
     model = change(keras_resnet.create("resnet20", input_shape=shape, classes=10))

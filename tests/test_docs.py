@@ -84,7 +84,10 @@ def blocks(path, language):
 def commands(path):
     """The calls of the command line on a page, as lists of words."""
     for block in [*blocks(path, "console"), *blocks(path, "bash")]:
-        for line in block.replace("\\\n", " ").splitlines():
+        lines = block.replace("\\\n", " ").splitlines()
+        if block.startswith("$ "):  # The others are what is printed.
+            lines = [line for line in lines if line.startswith("$ ")]
+        for line in lines:
             words = shlex.split(line.removeprefix("$ "), comments=True)
             if "keras-resnet" in words and "…" not in line:
                 words = words[words.index("keras-resnet") + 1 :]

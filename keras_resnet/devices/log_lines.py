@@ -1,13 +1,16 @@
-"""Keeps what TensorFlow's C++ code logs of itself out of a process's standard error."""
+"""Keeps what libraries tell of themselves out of a program's output."""
 
 import contextlib
+import io
+import logging
 import os
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 
-DROPPED = (
+DROPPED = (  # Of TensorFlow's C++ code.
     # "I0000 00:00:1795905568.259426    9412 port.cc:153] oneDNN custom operations are on."
     re.compile(rb"[IW]\d{4} [\d:.]+ +\d+ \w+\.cc:\d+\] "),
     # Errors that only say that there is no GPU for CUDA.
@@ -50,3 +53,16 @@ def without_log_lines() -> Iterator[None]:
 def _flush() -> None:
     if sys.stderr is not None:  # As in Windows' programs without a console.
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Drops what Python code prints, logs below errors and warns of in its scope."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

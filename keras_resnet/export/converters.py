@@ -7,14 +7,10 @@ convolutions.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
 import pathlib
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +18,7 @@ import keras
 import numpy as np
 
 from keras_resnet.devices.host import Tensor, tensorflow
+from keras_resnet.devices.log_lines import quiet
 from keras_resnet.export.checks import check_classifier
 from keras_resnet.export.fold import fold_batch_norm
 from keras_resnet.export.load import FILES
@@ -292,16 +289,3 @@ def _batches(images, size):
         images[start : start + size]
         for start in range(0, max(len(images) - size, 0) + 1, size)
     )
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps what converters tell of themselves out of our output."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from keras_resnet.devices.host import tensorflow
-from keras_resnet.export.converters import FORM, quiet
+from keras_resnet.devices.log_lines import quiet
+from keras_resnet.export.converters import FORM
 from keras_resnet.export.detector import check_detector, compiling_for_xla
 from keras_resnet.export.load import FILES, onnx_session
 from keras_resnet.files import local_path, replaced, to_json

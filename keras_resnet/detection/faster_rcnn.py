@@ -51,10 +51,7 @@ class FasterRCNN(CheckedModel):
 
     Proposals and detector are trained together, with the proposals taken as constants
     ("approximate joint training", Girshick's py-faster-rcnn). Boxes, logits, offsets and
-    ROIAlign are computed in float32 whatever Keras's dtype policy is. TensorFlow's threads
-    add up the gradient of ROIAlign without waiting for each other, so that two trainings
-    alike differ in their last bits (of a gradient's by 1e-6) unless
-    ``tf.config.experimental.enable_op_determinism()`` is called first, on a CPU.
+    ROIAlign are computed in float32 whatever Keras's dtype policy is.
 
     `fit` and `evaluate` check the values of arrays and of a `tf.data.Dataset`, whose boxes
     may be ragged (`detection.checks`). On several of TensorFlow's devices, in the scope of

@@ -41,6 +41,9 @@ class RegionNetwork:
         """
         row = self.spec.box_head
         used = maps[:-1] if self.spec.neck == "fpn" else maps
+        # The losses of a network that diverged are NaN, which whoever looks at them must
+        # see. Its boxes lie at no pixel: an error of the backend's would come before.
+        boxes = ops.nan_to_num(ops.cast(boxes, "float32"), posinf=0.0, neginf=0.0)
         return roi_align(
             used,
             boxes,

@@ -14,7 +14,6 @@ from keras_resnet.data.boxes import BoxedExamples
 from keras_resnet.detection import FasterRCNN
 from keras_resnet.detection.callbacks import AveragePrecision, DetectionPictures
 from keras_resnet.devices.host import Dataset
-from keras_resnet.devices.precision import be_deterministic
 from keras_resnet.runs.detector_job import DetectorJob
 from keras_resnet.runs.places import network_at
 from keras_resnet.training.fit import NO_DECAY, FitData
@@ -34,10 +33,6 @@ def build(job: DetectorJob) -> tuple[DetectorJob, keras.Model, keras.Model]:
     Raises:
         ValueError: If the weights don't fit the detector.
     """
-    if job.backend == "tensorflow" and job.hardware.kind == "cpu":
-        # Else the threads of `crop_and_resize`'s gradient add to the same pixels in any
-        # order, and at the same time. Of GPUs there is no deterministic one.
-        be_deterministic()
     keras.utils.set_random_seed(job.request.seed)
     model = _with_weights(job)
     model.class_names = job.splits.class_names

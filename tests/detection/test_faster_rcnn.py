@@ -82,6 +82,15 @@ def test_losses_are_finite_whatever_the_boxes(damage, detector):
         assert losses["rpn_boxes"] == losses["boxes"] == 0
 
 
+def test_a_detector_that_diverged_has_losses_of_nan_and_finds_nothing():
+    diverged = small_detector()
+    diverged.set_weights([np.full_like(one, np.nan) for one in diverged.get_weights()])
+    batch = as_tensors(small_batch())
+    assert np.isnan(sum(values(diverged(batch)).values()))
+    del batch["bounding_boxes"]
+    assert not values(diverged(batch))["valid"].any()
+
+
 def test_losses_are_kerass(detector):
     losses = values(detector(as_tensors(small_batch())))
     assert set(losses) == set(LOSSES)

@@ -110,6 +110,33 @@ def test_it_is_torchvisions(backend, results, torch, torchvision_operators):
             )
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="crop_and_resize is TensorFlow's"
+)
+def test_threads_lose_nothing_of_the_gradient():
+    # TensorFlow's own gradient of `crop_and_resize` does, wherever boxes overlap.
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 100, (2, 64, 2))
+    sides = rng.uniform(50, 150, corners.shape)  # Of both maps: the limit is 112.
+    large = np.concatenate([corners, corners + sides], -1).astype("float32")
+    maps = [
+        rng.normal(size=(2, side, side, 128)).astype("float32") for side in (32, 16)
+    ]
+    factors = rng.normal(size=(2, 64, 7, 7, 128)).astype("float32")
+
+    def gradients(method):
+        def weighted(maps):
+            pooled = roi_align(maps, large, [8, 16], method=method)
+            return keras.ops.sum(pooled * factors)
+
+        return map(keras.ops.convert_to_numpy, value_and_gradients(weighted)(maps)[1])
+
+    expected = list(gradients("gather"))
+    for _ in range(10):
+        for found, one in zip(gradients("crop"), expected, strict=True):
+            np.testing.assert_allclose(found, one, rtol=0, atol=1e-4)
+
+
 def test_a_box_is_pooled_from_the_map_that_fits_its_size():
     # 112, 224 and 448 pixels belong to strides 8, 16 and 32: Lin et al. 2017, eq. 1.
     strides = [4, 8, 16, 32]

@@ -147,15 +147,6 @@ def test_settings_tell_one_detector_from_another(settled):
     assert json.loads(json.dumps(one)) == one
 
 
-@pytest.fixture(autouse=True, scope="module")
-def deterministic_no_more():
-    """Training makes TensorFlow's operations deterministic until the process ends."""
-    from tensorflow.python.framework import config
-
-    yield
-    config.disable_op_determinism()
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """The folder of a tiny run that the command line has trained."""

@@ -29,6 +29,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
+from benchmarks.stored import store
 from keras_resnet.config.datasets import DATASETS
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "input.json"
@@ -54,27 +55,9 @@ def listed(files):
 
 def packed(files, file_format, folder):
     """The same out of shards, which are written into a folder."""
-    import tensorflow_datasets as tfds
-
     from keras_resnet.data import shards
 
-    features = {
-        "image": tfds.features.Image(),
-        "label": tfds.features.ClassLabel(num_classes=CLASSES),
-    }
-    examples = (
-        (number, {"image": file, "label": number % CLASSES})
-        for number, file in enumerate(files)
-    )
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name="photos",
-        version="1.0.0",
-        features=tfds.features.FeaturesDict(features),
-        split_datasets={"train": examples},
-        data_dir=folder / file_format,
-        file_format=file_format,
-    )
-    place = folder / file_format / "photos" / "1.0.0"
+    place = store(files, CLASSES, folder, file_format)
     # TFRecord's own buffer would hold all of them before the first batch.
     return replace(shards.load(place, val_fraction=0).train, shuffle_buffer=BUFFER)
 

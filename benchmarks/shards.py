@@ -13,6 +13,7 @@ process's memory at the first batch and at its most afterwards.
 
 import argparse
 import hashlib
+import io
 import json
 import os
 import pathlib
@@ -21,12 +22,14 @@ import sys
 import tempfile
 import time
 
+from benchmarks.stored import store
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "shards.json"
 FORMATS = ("array_record", "tfrecord")
-SIDE, BATCH, CLASSES = 4, 256, 10
+SIDE, BATCH, CLASSES, SHARDS = 4, 256, 10, 16
 # BMP of 24 bits: the sizes of the file, of its headers, of the image and of its pixels.
 HEADER = b"BM" + b"".join(
     number.to_bytes(4, "little")
@@ -41,31 +44,10 @@ def image(number):
 
 def write(folder, file_format, count):
     """Has TFDS write the images; gives the folder and seconds."""
-    import tensorflow_datasets as tfds
-
-    features = {
-        "image": tfds.features.Image(shape=(SIDE, SIDE, 3)),
-        "label": tfds.features.ClassLabel(num_classes=CLASSES),
-    }
-
-    def examples():
-        import io
-
-        for number in range(count):
-            contents = io.BytesIO(image(number))
-            yield number, {"image": contents, "label": number % CLASSES}
-
+    images = (io.BytesIO(image(number)) for number in range(count))
     started = time.perf_counter()
-    tfds.dataset_builders.store_as_tfds_dataset(
-        name="million",
-        version="1.0.0",
-        features=tfds.features.FeaturesDict(features),
-        split_datasets={"train": examples()},
-        data_dir=folder / file_format,
-        file_format=file_format,
-        download_config=tfds.download.DownloadConfig(num_shards=16),
-    )
-    place = folder / file_format / "million" / "1.0.0"
+    shape = (SIDE, SIDE, 3)
+    place = store(images, CLASSES, folder, file_format, shape=shape, shards=SHARDS)
     return place, time.perf_counter() - started
 
 

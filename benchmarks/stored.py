@@ -1,8 +1,8 @@
-"""Images that TensorFlow Datasets stores in shards, for what reads them."""
+"""Has TensorFlow Datasets store images in shards, for benchmarks that read them."""
 
 
 def store(images, classes, folder, file_format, *, shape=(None, None, 3), shards=None):
-    """Writes images, whose labels go round.
+    """Writes images; image k has label k modulo ``classes``.
 
     Args:
         images: Paths of image files, or files.

@@ -37,13 +37,14 @@ class RegionNetwork:
         Args:
             maps: Of the feature network.
             boxes: ``(batch, n, 4)`` in pixels of the images that the maps are of.
+                Coordinates that aren't finite count as 0.
             xla: Whether XLA compiles the graph.
         """
         row = self.spec.box_head
         used = maps[:-1] if self.spec.neck == "fpn" else maps
-        # The losses of a network that diverged are NaN, which whoever looks at them must
-        # see. Its boxes lie at no pixel: an error of the backend's would come before.
-        boxes = ops.nan_to_num(ops.cast(boxes, "float32"), posinf=0.0, neginf=0.0)
+        # A network that diverged has boxes of NaN, which lie at no pixel: the backend
+        # would end with an error before anyone sees that the losses are NaN.
+        boxes = ops.where(ops.isfinite(boxes), boxes, 0.0)
         return roi_align(
             used,
             boxes,

@@ -50,7 +50,7 @@ REFUSED: dict[str, str] = {
     "sync_batch_norm": "They are trained on one device.",
     "accumulate": "Their losses are taken over whole batches.",
     "steps_per_execution": "Their updates are started one at a time.",
-    "deterministic": "On CPUs they always are; on GPUs TensorFlow can't.",
+    "deterministic": "On CPUs they repeat their bits without it; on GPUs it was not tried.",
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keras_resnet.analysis.differentiation import value_and_gradients
-from keras_resnet.detection import roi_align
+from keras_resnet.detection import roi_align, roi_pooling
 from tests.helpers.backends import BACKENDS, of_backend
 
 STRIDE, CHANNELS = 8, 3
@@ -114,27 +114,39 @@ def test_it_is_torchvisions(backend, results, torch, torchvision_operators):
     keras.backend.backend() != "tensorflow", reason="crop_and_resize is TensorFlow's"
 )
 def test_threads_lose_nothing_of_the_gradient():
-    # TensorFlow's own gradient of `crop_and_resize` does, wherever boxes overlap.
+    # On several cores TensorFlow's own of `crop_and_resize` does, where boxes overlap.
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 100, (2, 64, 2))
-    sides = rng.uniform(50, 150, corners.shape)  # Of both maps: the limit is 112.
+    sides = rng.uniform(
+        50, 150, corners.shape
+    )  # Some beyond 112, the first map's limit.
     large = np.concatenate([corners, corners + sides], -1).astype("float32")
     maps = [
-        rng.normal(size=(2, side, side, 128)).astype("float32") for side in (32, 16)
+        rng.normal(size=(2, side, side, 128)).astype("float32") for side in (64, 32)
     ]
     factors = rng.normal(size=(2, 64, 7, 7, 128)).astype("float32")
 
     def gradients(method):
         def weighted(maps):
-            pooled = roi_align(maps, large, [8, 16], method=method)
+            pooled = roi_align(maps, large, [4, 8], method=method)
             return keras.ops.sum(pooled * factors)
 
         return map(keras.ops.convert_to_numpy, value_and_gradients(weighted)(maps)[1])
 
     expected = list(gradients("gather"))
+    assert all(np.abs(one).max() > 1 for one in expected)
     for _ in range(10):
         for found, one in zip(gradients("crop"), expected, strict=True):
             np.testing.assert_allclose(found, one, rtol=0, atol=1e-4)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="crop_and_resize is TensorFlow's"
+)
+@pytest.mark.parametrize(("gpus", "taken"), [([], "crop"), (["gpu:0"], "gather")])
+def test_gpus_gather(gpus, taken, monkeypatch):
+    monkeypatch.setattr(keras.distribution, "list_devices", {"gpu": gpus}.get)
+    assert roi_pooling._fastest(2) == taken
 
 
 def test_a_box_is_pooled_from_the_map_that_fits_its_size():

@@ -132,10 +132,18 @@ def detection():
         f"{' '.join(sentences)} Required {result['goals']['required']:g} ×, wanted "
         f"{result['goals']['wanted']:g} ×. Medians of interleaved rounds, with their "
         f"extremes, and {result['threads']} threads, `benchmarks/detection.py`; an update, "
-        f"and the detection on an image. {beside_torch(result[tasks[0]])}."
+        f"and the detection on an image. {circumstances(result, tasks)}."
         + (f" {result['note']}" if "note" in result else "")
         + "\n"
     )
+
+
+def circumstances(result, tasks):
+    """On what it was measured: said for each task where they differ."""
+    said = [beside_torch(result[task]) for task in tasks]
+    if len(set(said)) == 1:
+        return said[0]
+    return "; ".join(f"{task}: {one}" for task, one in zip(tasks, said, strict=True))
 
 
 def spread_of_rounds(task, name):

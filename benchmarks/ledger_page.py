@@ -47,7 +47,9 @@ def line(row):
         return (*first, "–", "–", row.compared_with, "waiting")
     kept = json.loads((folder / f"{row.name}.json").read_text())
     hours = sum(stretch["seconds"] or 0 for stretch in kept["stretches"]) / 3600
-    state = f"{hours:.1f} h in {len(kept['stretches'])} stretches, {kept['date']}"
+    count = len(kept["stretches"])
+    stretches = "1 stretch" if count == 1 else f"{count} stretches"
+    state = f"{hours:.1f} h in {stretches}, {kept['date']}"
     if history(row, folder).exists():
         state = f"[curve]({picture(row, folder).relative_to(DOCS)}), {state}"
     if folder == UNFINISHED:

@@ -39,6 +39,10 @@ def test_the_better_setting_of_each_is_compared_and_named(tmp_path, monkeypatch)
     table = detection_tables.detection()
     first = "2.00 (1.00–6.00) | 1.2 | 4.00 (2.00–12.00) | 1.2 |"
     assert f"| {NAMES[0]} | {first}" in table and table.endswith("Alone.\n")
+    assert table.count("2026-01-01") == 1
+    results["inference"]["date"] = "2026-01-02"
+    assert "training: 2026-01-01" in (both := detection_tables.detection())
+    assert "inference: 2026-01-02" in both
     for better, ratio in ((NAMES[0], "1.50"), (NAMES[1], "1.50")):
         assert f"our better setting, {better}, is {ratio} × as fast" in table
 

@@ -117,9 +117,8 @@ def test_threads_lose_nothing_of_the_gradient():
     # On several cores TensorFlow's own of `crop_and_resize` does, where boxes overlap.
     rng = np.random.default_rng(0)
     corners = rng.uniform(0, 100, (2, 64, 2))
-    sides = rng.uniform(
-        50, 150, corners.shape
-    )  # Some beyond 112, the first map's limit.
+    # Some are larger than 112, up to which they belong to the first map.
+    sides = rng.uniform(50, 150, corners.shape)
     large = np.concatenate([corners, corners + sides], -1).astype("float32")
     maps = [
         rng.normal(size=(2, side, side, 128)).astype("float32") for side in (64, 32)
